@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package whisk
+
+import "time"
+
+// Action is a function that users deploy. Its code is kept apart (see
+// [Blobs]); Exec names it by digest.
+type Action struct {
+	Name        FullName
+	Version     Version
+	Publish     bool
+	Exec        Exec
+	Parameters  Parameters
+	Annotations Parameters
+	Limits      ActionLimits
+	Updated     time.Time // set by the server at each write, to the millisecond
+}
+
+// Exec says how an action runs.
+type Exec struct {
+	Kind   string // a concrete kind of the manifest, such as "nodejs:20"
+	Code   Digest // "" if there is no code
+	Size   Bytes  // of the code, as sent
+	Binary bool   // the code is base64
+	Main   string // the entry point; "" stands for "main"
+	Image  string // container image; "" unless Kind is "blackbox"
+}
+
+// Digest names a blob by its content: "sha256-" and 64 lower-case hex digits.
+// The empty Digest names nothing.
+type Digest string

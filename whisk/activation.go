@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package whisk
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// ActivationID names one activation: 32 lower-case hex digits.
+type ActivationID string
+
+// CheckActivationID reports whether s is an activation id, with OpenWhisk's texts.
+func CheckActivationID(s string) error {
+	if len(s) != 32 {
+		return Errorf(Invalid, "Activation id length is %d but must be 32.", len(s))
+	}
+	for _, c := range []byte(s) {
+		if !('0' <= c && c <= '9' || 'a' <= c && c <= 'f') {
+			return Errorf(Invalid, "The activation id is not valid.")
+		}
+	}
+	return nil
+}
+
+// Status is how an activation ended. The numbers are OpenWhisk's.
+type Status int
+
+// The outcomes of an activation, from best to worst.
+const (
+	Success          Status = iota // the action answered
+	ApplicationError               // the action answered with an error of its own
+	DeveloperError                 // the action could not be loaded, crashed or broke a limit
+	WhiskError                     // the platform failed
+)
+
+var statusTexts = [...]string{"success", "application error", "action developer error", "whisk internal error"}
+
+// String returns the text of activation records, such as "application error".
+func (s Status) String() string { return statusTexts[s] }
+
+// Response is what an activation produced.
+type Response struct {
+	Status Status
+	Result json.RawMessage // a JSON object or array; nil if there is none
+	Size   int             // of the result's text in characters; 0 if there is none
+}
+
+// ErrorResponse is a response {"error": text} of the given status.
+func ErrorResponse(status Status, text string) Response {
+	result, err := json.Marshal(map[string]string{"error": text})
+	if err != nil {
+		panic(err) // a map of strings always encodes
+	}
+	return Response{Status: status, Result: result, Size: len(result)}
+}
+
+// Activation is the record of one activation.
+type Activation struct {
+	ID          ActivationID
+	Namespace   string // that invoked it and owns the record
+	Subject     string // who invoked it
+	Name        string // of the action, without its package
+	Package     string // under which lists find it; "" for the default package
+	Version     Version
+	Publish     bool
+	Start, End  time.Time // to the millisecond; a zero End means it has none
+	Duration    time.Duration
+	Cause       ActivationID // the enclosing sequence, "" if there is none
+	Response    Response
+	Annotations Parameters
+	Logs        []string // lines, ids of components, or nil where the log store has them
+}
+
+// Invocation is an activation on its way to a container: everything that is
+// needed to find a container for the action and to run it once.
+type Invocation struct {
+	Activation  ActivationID
+	Key         ActionKey
+	Spec        ContainerSpec
+	Limits      ActionLimits
+	Label       string    // names the containers made for it: letters, digits and "_"
+	Received    time.Time // when the platform accepted it
+	StartBy     time.Time // it ends in an error if it has no container by then
+	ResultLimit Bytes     // a longer result is truncated
+	Sentinels   bool      // the runtime ends each run's output with the sentinel lines
+	Size        Bytes     // memory that it holds while it waits
+
+	// Claim, if not nil, is called once, when a container is at hand and before
+	// it learns of the activation. If it fails, the activation is not run.
+	Claim func(context.Context) error
+	// InitBody returns the body of /init. It is called for a container that does
+	// not hold the action's code yet, and again for another try. The deadline is
+	// when the container will be given up.
+	InitBody func(ctx context.Context, deadline time.Time) ([]byte, error)
+	// RunBody returns the body of /run. The balancer does not keep it.
+	RunBody func(deadline time.Time) []byte
+}
+
+// Outcome is how an [Invocation] ended, and what it took.
+type Outcome struct {
+	Response  Response
+	Start     time.Time     // of /init, or of /run where none was needed; of the failure where it never ran
+	Wait      time.Duration // from Received to Start
+	Init      time.Duration // of /init; meaningless unless Cold
+	Run       time.Duration // of /run; 0 if it never ran
+	Cold      bool          // /init was sent
+	TimedOut  bool          // init or run reached the action's time limit
+	Container ContainerID   // "" if it never had one
+
+	// Logs waits until the activation's output is in the log store. It is nil
+	// if there is nothing to wait for.
+	Logs func(context.Context) (LogSummary, error)
+}
+
+// LogSummary says what became of one activation's output.
+type LogSummary struct {
+	Lines     int   // stored, the explaining last line included
+	Bytes     Bytes // of the stored lines
+	Truncated bool  // the action's limit cut it
+	Missing   bool  // it may be incomplete: a sentinel did not come
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package whisk
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Driver makes sandboxes with one technology on one node. Every driver passes
+// the suite of driver/drivertest. Calls may overlap.
+type Driver interface {
+	// Capabilities says what the driver can do here. It does not change.
+	Capabilities() Capabilities
+	// Create makes a sandbox and starts its runtime. It returns when the
+	// sandbox's address takes connections or will at once. An error leaves
+	// nothing behind; it is a [*CreateError] if it is the user's fault. A ctx
+	// that ends during Create undoes it; afterwards ctx has no effect.
+	Create(ctx context.Context, req CreateSandbox) (Sandbox, error)
+	// Recover finds the sandboxes that a former process of this agent left
+	// running, destroys what cannot be taken over, and returns the rest. It is
+	// called once, before any Create.
+	Recover(ctx context.Context) ([]Sandbox, error)
+	// Close frees what the driver pools or shares. Its sandboxes are gone by
+	// then. It is idempotent.
+	Close() error
+}
+
+// Capabilities describe a driver on this machine.
+type Capabilities struct {
+	Name      string   // "process", "docker", ...
+	Isolation []string // what separates a sandbox from the machine, for the operator to read
+	Weak      []string // what does not hold here and would elsewhere, each with its mend
+	Kinds     []string // the kinds it can run, nil for any
+	Images    bool     // it can run container images
+	Suspend   bool     // Suspend and Resume do something
+	Recovers  bool     // Recover can take sandboxes over
+}
+
+// CreateSandbox is what a driver makes a sandbox from.
+type CreateSandbox struct {
+	ID    ContainerID
+	Spec  ContainerSpec
+	Label string            // for people to read; may be ""
+	Env   map[string]string // of the runtime, beside what the driver sets
+}
+
+// Sandbox is one running container. Its methods may overlap, and are allowed
+// after its end.
+type Sandbox interface {
+	ID() ContainerID
+	Spec() ContainerSpec
+	Address() Address
+	// Output returns the pipes on which the agent reads what the sandbox
+	// writes. It is the same pair at each call; they end when the sandbox does
+	// and all it wrote was read. The agent reads them to the end and closes them.
+	Output() (stdout, stderr io.ReadCloser)
+	// Suspend freezes all of its processes; nil if they are frozen already.
+	Suspend(ctx context.Context) error
+	// Resume thaws them; nil if they run already.
+	Resume(ctx context.Context) error
+	// Stats reads what it uses now.
+	Stats(ctx context.Context) (SandboxStats, error)
+	// Destroy kills it, frozen or not, and frees all that it had. It returns
+	// when nothing is left, is idempotent, and gives up only if ctx ends.
+	Destroy(ctx context.Context) error
+	// Done is closed when the sandbox has ended, by Destroy or by itself.
+	Done() <-chan struct{}
+	// Exit says how it ended; it is meaningless before Done is closed.
+	Exit() Exit
+}
+
+// SandboxStats is what a sandbox uses.
+type SandboxStats struct {
+	Memory Bytes
+	CPU    time.Duration // since its start
+}
+
+// CreateError is an error of [Driver.Create] that is the user's own fault: no
+// other node would do better.
+type CreateError struct {
+	Text string // what the user of the action should read
+	Err  error
+}
+
+// Error returns the text and the cause.
+func (e *CreateError) Error() string {
+	if e.Err == nil {
+		return e.Text
+	}
+	return e.Text + ": " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *CreateError) Unwrap() error { return e.Err }

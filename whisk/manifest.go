@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package whisk
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Manifest lists the runtimes that a platform offers, in OpenWhisk's terms.
+// Package runtimes reads it from runtimes.json or finds out what a machine has.
+type Manifest struct {
+	Families []RuntimeFamily
+}
+
+// RuntimeFamily is one language, such as "nodejs", with its versions.
+type RuntimeFamily struct {
+	Name     string
+	Runtimes []Runtime // exactly one of them is the default
+}
+
+// Runtime is one kind of action.
+type Runtime struct {
+	Kind        string // such as "nodejs:20"
+	Image       string // full name of its image, as the API shows it
+	Default     bool   // of its family
+	Deprecated  bool   // may be read and deleted, but not written or run
+	RequireMain bool   // actions must name their entry point
+	Attached    bool   // the manifest has an attachment record, shown by the API
+	Sentinels   bool   // it ends each run's output with the sentinel lines
+	StemCells   []StemCell
+}
+
+// StemCell says how many prewarmed containers of a kind to keep.
+type StemCell struct {
+	Count    int
+	Memory   Bytes
+	Reactive *ReactiveStemCell // nil keeps Count for ever
+}
+
+// ReactiveStemCell lets the number of prewarmed containers follow the cold
+// starts that found none.
+type ReactiveStemCell struct {
+	Min, Max  int
+	TTL       time.Duration // unused prewarmed containers live this long
+	Threshold int           // cold starts that raise the number by Increment
+	Increment int
+}
+
+// Kinds returns all kinds, sorted.
+func (m Manifest) Kinds() []string {
+	var kinds []string
+	for _, family := range m.Families {
+		for _, runtime := range family.Runtimes {
+			kinds = append(kinds, runtime.Kind)
+		}
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
+// Resolve finds the runtime of a kind as users write it: in any case, with
+// white space around it, and with "<family>:default" for the family's default.
+func (m Manifest) Resolve(kind string) (Runtime, bool) {
+	kind = strings.ToLower(strings.TrimSpace(kind))
+	for _, family := range m.Families {
+		for _, runtime := range family.Runtimes {
+			if runtime.Kind == kind || runtime.Default && kind == family.Name+":default" {
+				return runtime, true
+			}
+		}
+	}
+	return Runtime{}, false
+}

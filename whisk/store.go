@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package whisk
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"iter"
+	"time"
+)
+
+// The contracts of the databases. Each has a conformance suite in
+// store/storetest that every implementation runs. All methods may be called
+// concurrently; a method that returns nil has made its effect durable as the
+// contract says. Errors carry a [Kind]; one that the database itself caused is
+// Unavailable when trying again may help (locked, disk full) and Internal otherwise.
+
+// Collection is a kind of entity.
+type Collection string
+
+// The collections, named as in the API's paths.
+const (
+	Actions  Collection = "actions"
+	Packages Collection = "packages"
+	Triggers Collection = "triggers"
+	Rules    Collection = "rules"
+)
+
+// Revision identifies one write of a document. Later writes have larger
+// revisions and none ever comes back, also after a deletion. 0 means that the
+// document does not exist.
+type Revision int64
+
+// Document is an entity as the store keeps it. Names are unique within a
+// namespace across all collections, so an action cannot take a trigger's name.
+type Document struct {
+	Collection Collection
+	Name       FullName
+	Revision   Revision
+	Updated    time.Time       // to the millisecond; lists are sorted by it
+	Code       Digest          // the blob that it refers to, "" for none
+	Summary    json.RawMessage // what lists show
+	Body       json.RawMessage // the whole entity
+}
+
+// EntityStore keeps entities. Writes are durable when they return.
+type EntityStore interface {
+	// Get returns the document of that name, of whatever collection, or NotFound.
+	Get(ctx context.Context, name FullName) (Document, error)
+	// Put writes doc if the stored revision is doc.Revision, where 0 means that
+	// no document of that name may exist, and returns the new revision.
+	// Otherwise, or if the stored one is of another collection: Conflict.
+	Put(ctx context.Context, doc Document) (Revision, error)
+	// Delete removes the document if its revision is the given one. NotFound if
+	// there is none, Conflict if it has another revision.
+	Delete(ctx context.Context, name FullName, revision Revision) error
+	// List returns the matching documents without Body, newest first; of equal
+	// times, the one with the smaller path first.
+	List(ctx context.Context, query EntityQuery) ([]Document, error)
+	// Count counts what List would return without Skip and Limit.
+	Count(ctx context.Context, query EntityQuery) (int, error)
+	// Changes returns up to limit changes after the position since, oldest
+	// first. Position 0 is before all; the change feed keeps every change long
+	// enough for any reader that polls at least hourly.
+	Changes(ctx context.Context, since int64, limit int) ([]Change, error)
+	// LastChange returns the position of the newest change, 0 if there is none.
+	LastChange(ctx context.Context) (int64, error)
+	// Digests yields every blob that a document refers to, each at least once.
+	Digests(ctx context.Context) iter.Seq2[Digest, error]
+}
+
+// EntityQuery selects documents.
+type EntityQuery struct {
+	Collection Collection
+	Namespace  string
+	Package    *string // nil: the whole namespace, packaged actions included; "": the default package
+	Skip       int
+	Limit      int  // at least 1
+	Full       bool // with Body
+}
+
+// Change is one line of the change feed: the entity or subject may differ from
+// what a cache holds.
+type Change struct {
+	Position int64
+	Entity   FullName // zero if a subject changed
+	Subject  string   // "" if an entity changed
+}
+
+// SubjectStore keeps users and the hashes of their keys. Its writes appear in
+// the change feed of the [EntityStore] beside it.
+type SubjectStore interface {
+	// Subject returns the subject of that name, or NotFound.
+	Subject(ctx context.Context, name string) (Subject, error)
+	// PutSubject creates or replaces a subject. Conflict if one of its
+	// namespaces or uuids belongs to another subject.
+	PutSubject(ctx context.Context, subject Subject) error
+	// DeleteSubject removes a subject and its namespaces' keys, or returns NotFound.
+	DeleteSubject(ctx context.Context, name string) error
+	// Subjects returns all subjects sorted by name.
+	Subjects(ctx context.Context) ([]Subject, error)
+	// Lookup returns the subject that owns the namespace of that uuid, or NotFound.
+	Lookup(ctx context.Context, uuid string) (Subject, error)
+}
+
+// Blobs keeps code by content. A blob is durable when Put returns.
+type Blobs interface {
+	// Put stores what content yields and returns its digest. The same content
+	// again is no error.
+	Put(ctx context.Context, content io.Reader) (Digest, error)
+	// Get returns a blob, or NotFound.
+	Get(ctx context.Context, digest Digest) ([]byte, error)
+	// Sweep deletes the blobs that keep does not want and that were last put
+	// before olderThan, and returns how many.
+	Sweep(ctx context.Context, keep func(Digest) bool, olderThan time.Time) (int, error)
+}
+
+// ActivationStore keeps activation records. Records may be lost when the
+// machine's power fails, but not when the process is killed.
+type ActivationStore interface {
+	// PutActivations stores records in one transaction. One whose id is stored
+	// already is left as it was, so a batch may be tried again.
+	PutActivations(ctx context.Context, records []Activation) error
+	// Activation returns a record, or NotFound.
+	Activation(ctx context.Context, namespace string, id ActivationID) (Activation, error)
+	// ListActivations returns the matching records, newest start first; of equal
+	// starts, the larger id first. Without Full they lack Response.Result, Size and Logs.
+	ListActivations(ctx context.Context, query ActivationQuery) ([]Activation, error)
+	// CountActivations counts what ListActivations would return without Skip and Limit.
+	CountActivations(ctx context.Context, query ActivationQuery) (int, error)
+	// ExpireActivations deletes up to limit records that started before the
+	// given time and returns how many.
+	ExpireActivations(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+// ActivationQuery selects activation records.
+type ActivationQuery struct {
+	Namespace   string
+	Name        string    // of the action, "" for all
+	Package     *string   // with Name: nil for any package, "" for the default one
+	Since, Upto time.Time // of the start, both inclusive; zero for no bound
+	Skip        int
+	Limit       int // at least 1
+	Full        bool
+}
+
+// LogStore keeps the output of activations. Agents write it, controllers read it.
+type LogStore interface {
+	// AppendLogs stores entries in one transaction. One whose activation is
+	// stored already is left as it was.
+	AppendLogs(ctx context.Context, entries []LogEntry) error
+	// Logs returns an activation's lines; none, without an error, if there are none.
+	Logs(ctx context.Context, namespace string, id ActivationID) ([]string, error)
+	// ExpireLogs deletes up to limit entries that were made before the given
+	// time and returns how many.
+	ExpireLogs(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+// LogEntry is the output of one activation.
+type LogEntry struct {
+	Activation ActivationID
+	Namespace  string
+	Made       time.Time
+	Lines      []string // as users read them: time, stream and text
+}
+
+// Queue keeps the non-blocking activations that were accepted and have no
+// record yet. An entry goes from accepted to claimed and is then removed, once
+// its record is stored.
+type Queue interface {
+	// Accept stores an entry durably; it returns after the entry would survive
+	// a power failure. Concurrent calls share a commit.
+	Accept(ctx context.Context, entry Accepted) error
+	// Claim marks an accepted entry as about to run, durably. Conflict if it is
+	// claimed already, NotFound if it is gone.
+	Claim(ctx context.Context, id ActivationID, by ControllerID) error
+	// Complete removes entries. Ids that are not there are no error.
+	Complete(ctx context.Context, ids []ActivationID) error
+	// Pending yields all entries, oldest first. Entries that are accepted or
+	// removed meanwhile may or may not be among them.
+	Pending(ctx context.Context) iter.Seq2[Accepted, error]
+}
+
+// Accepted is an entry of the [Queue].
+type Accepted struct {
+	Activation ActivationID
+	Namespace  string
+	At         time.Time       // when it was accepted
+	ClaimedBy  ControllerID    // "" until it was claimed
+	Body       json.RawMessage // what the controller needs to run it; the store does not look inside
+}
