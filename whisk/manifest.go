@@ -11,7 +11,8 @@ import (
 // Manifest lists the runtimes that a platform offers, in OpenWhisk's terms.
 // Package runtimes reads it from runtimes.json or finds out what a machine has.
 type Manifest struct {
-	Families []RuntimeFamily
+	Families   []RuntimeFamily
+	Blackboxes []string // full names of images that users give and that write sentinels all the same
 }
 
 // RuntimeFamily is one language, such as "nodejs", with its versions.
