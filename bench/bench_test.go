@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/whirl-faas/whirl/bench"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// platform is an OpenWhisk API in miniature. The first invoke of an action is a
+// cold start.
+type platform struct {
+	answer func(n int, w http.ResponseWriter) bool // of the nth invoke; true if it wrote the answer
+
+	mu      sync.Mutex
+	actions map[string]int // invokes by the names that exist
+	records map[string]int // by name, also of deleted actions
+	invokes int
+	auth    map[string]bool // keys seen
+}
+
+func startPlatform(t *testing.T, answer func(n int, w http.ResponseWriter) bool) (*platform, bench.Config) {
+	t.Helper()
+	p := &platform{answer: answer, actions: map[string]int{}, records: map[string]int{}, auth: map[string]bool{}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"runtimes":{"nodejs":[{"kind":"nodejs:20","default":true}],"java":[{"kind":"java:8"}]}}`)
+	})
+	mux.HandleFunc("GET /api/v1", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"build":"today","buildno":"7"}`)
+	})
+	mux.HandleFunc("PUT /api/v1/namespaces/_/actions/{name}", p.put)
+	mux.HandleFunc("DELETE /api/v1/namespaces/_/actions/{name}", p.delete)
+	mux.HandleFunc("POST /api/v1/namespaces/_/actions/{name}", p.invoke)
+	mux.HandleFunc("GET /api/v1/namespaces/_/activations", p.count)
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	config := bench.Default()
+	config.APIHost, config.Auth = server.URL, "uuid:secret"
+	config.Kinds = []string{"nodejs"}
+	config.Concurrency = []int{1, 4}
+	config.Rounds, config.Duration, config.Warmup = 3, 20*time.Millisecond, 5*time.Millisecond
+	config.ColdSequential, config.ColdBurst = 3, 5
+	config.Timeout = 5 * time.Second
+	return p, config
+}
+
+func (p *platform) put(w http.ResponseWriter, r *http.Request) {
+	var spec struct {
+		Exec   struct{ Kind, Code string }
+		Limits struct{ Memory int }
+	}
+	if json.NewDecoder(r.Body).Decode(&spec) != nil || spec.Exec.Kind != "nodejs:default" || spec.Exec.Code == "" || spec.Limits.Memory != 128 {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.actions[r.PathValue("name")] = 0
+	_, _ = io.WriteString(w, `{"name":"x","exec":{"kind":"nodejs:20"}}`)
+}
+
+func (p *platform) delete(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.actions, r.PathValue("name"))
+	_, _ = io.WriteString(w, `{"name":"x"}`)
+}
+
+func (p *platform) invoke(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	user, password, _ := r.BasicAuth()
+	p.mu.Lock()
+	p.auth[user+":"+password] = true
+	n := p.invokes
+	p.invokes++
+	before, exists := p.actions[name]
+	if exists {
+		p.actions[name]++
+	}
+	p.mu.Unlock()
+	if !exists {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	if p.answer != nil && p.answer(n, w) {
+		return
+	}
+	annotations := `{"key":"waitTime","value":3}`
+	if before == 0 {
+		annotations += `,{"key":"initTime","value":7}`
+	}
+	p.mu.Lock()
+	p.records[name]++
+	p.mu.Unlock()
+	fmt.Fprintf(w, `{"activationId":"%032x","annotations":[%s],"response":{"success":true,"status":"success","result":{"ok":true}},"version":"0.0.1"}`, n, annotations)
+}
+
+func (p *platform) count(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintf(w, `{"activations":%d}`, p.records[r.URL.Query().Get("name")])
+}
+
+func (p *platform) leftovers() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.actions)
+}
+
+// sandbox starts action containers on Unix sockets: they want one /init each.
+type sandbox struct {
+	mu      sync.Mutex
+	started []string
+	stopped int
+}
+
+func (s *sandbox) start(t *testing.T) bench.Direct {
+	return func(_ context.Context, kind string) (whisk.Address, func(), error) {
+		s.mu.Lock()
+		path := filepath.Join(t.TempDir(), fmt.Sprintf("%d.sock", len(s.started)))
+		s.started = append(s.started, kind)
+		s.mu.Unlock()
+		listener, err := net.Listen("unix", path)
+		if err != nil {
+			return whisk.Address{}, nil, err
+		}
+		mux := http.NewServeMux()
+		inits := make(chan struct{}, 1)
+		mux.HandleFunc("POST /init", func(w http.ResponseWriter, r *http.Request) {
+			var body struct {
+				Value struct{ Code, Main string }
+			}
+			if json.NewDecoder(r.Body).Decode(&body) != nil || body.Value.Code == "" || body.Value.Main != "main" {
+				w.WriteHeader(http.StatusForbidden)
+				return
+			}
+			select {
+			case inits <- struct{}{}:
+			default:
+				w.WriteHeader(http.StatusForbidden)
+			}
+		})
+		mux.HandleFunc("POST /run", func(w http.ResponseWriter, r *http.Request) {
+			var body struct{ Value map[string]any }
+			if len(inits) == 0 || json.NewDecoder(r.Body).Decode(&body) != nil || body.Value == nil {
+				w.WriteHeader(http.StatusBadGateway)
+				return
+			}
+			_, _ = io.WriteString(w, `{"ok":true}`)
+		})
+		server := &http.Server{Handler: mux}
+		done := make(chan struct{})
+		go func() { defer close(done); _ = server.Serve(listener) }()
+		return whisk.Address{Network: "unix", Address: path}, func() {
+			_ = server.Close()
+			<-done
+			s.mu.Lock()
+			s.stopped++
+			s.mu.Unlock()
+		}, nil
+	}
+}
+
+func TestRunMeasuresBothSides(t *testing.T) {
+	p, config := startPlatform(t, nil)
+	boxes := &sandbox{}
+	config.Direct, config.Sandboxes = boxes.start(t), 2
+	var progress bytes.Buffer
+	report, err := bench.Run(t.Context(), config, &progress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := p.leftovers(); n != 0 {
+		t.Errorf("%d actions are left", n)
+	}
+	if len(p.auth) != 1 || !p.auth["uuid:secret"] {
+		t.Errorf("keys seen: %v", p.auth)
+	}
+	if len(boxes.started) != 2 || boxes.started[0] != "nodejs:20" || boxes.stopped != 2 {
+		t.Errorf("sandboxes: started %v, stopped %d", boxes.started, boxes.stopped)
+	}
+	if report.Failures() != 0 || report.Build != "today 7" {
+		t.Errorf("%d failures, build %q", report.Failures(), report.Build)
+	}
+	checkCold(t, report.Cold)
+	checkWarm(t, p, report)
+	// Two cold batches, and three rounds of two sides at two concurrencies.
+	if steps := strings.Count(progress.String(), "[14/14]"); steps == 0 {
+		t.Errorf("progress did not come to its end:\n%s", &progress)
+	}
+	if strings.ContainsAny(progress.String(), "\r\x1b") {
+		t.Error("progress that is not on a terminal has control characters")
+	}
+}
+
+func checkCold(t *testing.T, cold []bench.Cold) {
+	t.Helper()
+	if len(cold) != 2 {
+		t.Fatalf("%d batches of cold starts", len(cold))
+	}
+	for i, want := range []struct {
+		mode string
+		n    int64
+	}{{"one by one", 3}, {"at once", 5}} {
+		got := cold[i]
+		if got.Kind != "nodejs" || got.Mode != want.mode || got.Whole.Count != want.n || got.Invoke.Count != want.n || got.Warm != 0 {
+			t.Errorf("got %+v, want %d %s", got, want.n, want.mode)
+		}
+		if got.Whole.Min < got.Invoke.Min || got.Wait.P50.Round(time.Millisecond) != 3*time.Millisecond || got.Init.P50.Round(time.Millisecond) != 7*time.Millisecond {
+			t.Errorf("%s: create %v, invoke %v, wait %v, init %v", want.mode, got.Whole.Min, got.Invoke.Min, got.Wait.P50, got.Init.P50)
+		}
+	}
+}
+
+func checkWarm(t *testing.T, p *platform, report bench.Report) {
+	t.Helper()
+	if len(report.Warm) != 2 || len(report.Added) != 1 || len(report.Records) != 1 {
+		t.Fatalf("%d workloads, %d added, %d records", len(report.Warm), len(report.Added), len(report.Records))
+	}
+	for i, concurrency := range []int{1, 4} {
+		w := report.Warm[i]
+		if w.Concurrency != concurrency || w.Direct == nil || w.Share <= 0 || w.Generator <= 0 {
+			t.Errorf("got %+v", w)
+			continue
+		}
+		for name, side := range map[string]bench.Side{"platform": w.Platform, "direct": *w.Direct} {
+			l := side.Latency
+			if len(side.Rates) != 3 || side.Rate <= 0 || side.Cold != 0 || l.Count == 0 {
+				t.Errorf("%s: %+v", name, side)
+			}
+			if l.Min > l.P50 || l.P50 > l.P90 || l.P90 > l.P99 || l.P99 > l.P999 || l.P999 > l.Max {
+				t.Errorf("%s: latencies are out of order: %+v", name, l)
+			}
+		}
+	}
+	// Every answer that the server gave to the warm action is accounted for.
+	var served int64
+	for name, n := range p.records {
+		if !strings.Contains(name, "cold") {
+			served += int64(n)
+		}
+	}
+	if got := report.Records[0]; got.Kind != "nodejs" || got.Answered != served || got.Stored != served {
+		t.Errorf("got %+v, the server gave %d answers", got, served)
+	}
+}
+
+func TestErrorsAreCountedByCause(t *testing.T) {
+	sent := map[string]int64{}
+	var mu sync.Mutex
+	_, config := startPlatform(t, func(n int, w http.ResponseWriter) bool {
+		note := func(cause string) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			sent[cause]++
+			return true
+		}
+		switch n % 6 {
+		case 1:
+			w.WriteHeader(http.StatusTooManyRequests)
+			return note("status 429")
+		case 2:
+			w.WriteHeader(http.StatusAccepted)
+			_, _ = io.WriteString(w, `{"activationId":"x"}`)
+			return note("not finished in time (202)")
+		case 3:
+			_, _ = io.WriteString(w, `{"activationId":"x","response":{"success":false}}`)
+			return note("answer is no record of a success")
+		case 4:
+			panic(http.ErrAbortHandler) // breaks the connection
+		}
+		return false
+	})
+	config.ColdSequential, config.ColdBurst, config.Warmup = 0, 0, 0
+	config.Concurrency = []int{2}
+	config.Rounds, config.Duration = 1, 300*time.Millisecond
+	report, err := bench.Run(t.Context(), config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := report.Warm[0].Platform.Errors
+	for cause, n := range sent {
+		if got[cause] != n {
+			t.Errorf("%s: counted %d, sent %d", cause, got[cause], n)
+		}
+	}
+	if got["connection broken"] == 0 || len(got) != 4 {
+		t.Errorf("got %v", got)
+	}
+	if report.Failures() == 0 {
+		t.Error("no failures in all")
+	}
+}
+
+func TestSlowAnswersAreTimeouts(t *testing.T) {
+	release := make(chan struct{})
+	_, config := startPlatform(t, func(int, http.ResponseWriter) bool { <-release; return false })
+	defer close(release)
+	config.ColdSequential, config.ColdBurst, config.Warmup = 1, 0, 0
+	config.Concurrency = []int{1}
+	config.Rounds, config.Duration, config.Timeout = 1, 10*time.Millisecond, 50*time.Millisecond
+	report, err := bench.Run(t.Context(), config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := report.Warm[0].Platform.Errors; got["timeout"] != 1 {
+		t.Errorf("warm: got %v", got)
+	}
+	if got := report.Cold[0].Errors; got["timeout"] != 1 {
+		t.Errorf("cold: got %v", got)
+	}
+}
+
+func TestAnswersWithoutInitTimeAreNoColdStarts(t *testing.T) {
+	_, config := startPlatform(t, func(_ int, w http.ResponseWriter) bool {
+		_, _ = io.WriteString(w, `{"activationId":"x","response":{"success":true},"annotations":[]}`)
+		return true
+	})
+	config.Concurrency = nil
+	report, err := bench.Run(t.Context(), config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := report.Cold[0]; got.Warm != 3 || got.Whole.Count != 0 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestCancellationLeavesNothingBehind(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	reason := errors.New("enough")
+	release := make(chan struct{})
+	p, config := startPlatform(t, func(n int, _ http.ResponseWriter) bool {
+		if n == 20 {
+			cancel(reason)
+		}
+		if n >= 20 {
+			<-release
+		}
+		return false
+	})
+	defer close(release)
+	boxes := &sandbox{}
+	config.Direct = boxes.start(t)
+	config.Concurrency, config.Duration = []int{1, 4}, time.Hour
+	start := time.Now()
+	report, err := bench.Run(ctx, config, nil)
+	if !errors.Is(err, reason) {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("took %v to stop", took)
+	}
+	if len(report.Cold) != 2 || len(report.Warm) != 0 {
+		t.Errorf("%d batches of cold starts, %d workloads", len(report.Cold), len(report.Warm))
+	}
+	if n := p.leftovers(); n != 0 {
+		t.Errorf("%d actions are left", n)
+	}
+	if boxes.stopped != len(boxes.started) {
+		t.Errorf("%d sandboxes of %d were stopped", boxes.stopped, len(boxes.started))
+	}
+}
+
+func TestWithoutKindsItMeasuresWhatTheServerOffers(t *testing.T) {
+	_, config := startPlatform(t, nil)
+	config.Kinds, config.Concurrency, config.ColdBurst, config.ColdSequential = nil, nil, 0, 1
+	report, err := bench.Run(t.Context(), config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Cold) != 1 || report.Cold[0].Kind != "nodejs" {
+		t.Errorf("got %+v", report.Cold)
+	}
+}
+
+func TestDirectThatFailsEndsTheRun(t *testing.T) {
+	p, config := startPlatform(t, nil)
+	broken := errors.New("no sandbox today")
+	config.Direct = func(context.Context, string) (whisk.Address, func(), error) { return whisk.Address{}, nil, broken }
+	if _, err := bench.Run(t.Context(), config, nil); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	if n := p.leftovers(); n != 0 {
+		t.Errorf("%d actions are left", n)
+	}
+}
+
+func TestConfigs(t *testing.T) {
+	for name, row := range map[string]struct {
+		change func(*bench.Config)
+		want   string // in the error; "" if it is good
+	}{
+		"default":     {func(*bench.Config) {}, ""},
+		"whole kind":  {func(c *bench.Config) { c.Kinds = []string{"nodejs:20"} }, ""},
+		"only cold":   {func(c *bench.Config) { c.Concurrency, c.Rounds = nil, 0 }, ""},
+		"host":        {func(c *bench.Config) { c.APIHost = "ftp://x" }, "API host"},
+		"no key":      {func(c *bench.Config) { c.Auth = "" }, "key"},
+		"kind":        {func(c *bench.Config) { c.Kinds = []string{"cobol"} }, "native, nodejs, python"},
+		"concurrency": {func(c *bench.Config) { c.Concurrency = []int{1, 0} }, "1 to 10000"},
+		"rounds":      {func(c *bench.Config) { c.Rounds = 0 }, "rounds 0"},
+		"duration":    {func(c *bench.Config) { c.Duration = 0 }, "duration"},
+		"warm-up":     {func(c *bench.Config) { c.Warmup = -1 }, "warm-up"},
+		"cold":        {func(c *bench.Config) { c.ColdBurst = -1 }, "cold"},
+		"timeout":     {func(c *bench.Config) { c.Timeout = 0 }, "timeout"},
+		"memory":      {func(c *bench.Config) { c.Memory = 0 }, "memory"},
+		"sandboxes": {func(c *bench.Config) {
+			c.Sandboxes = 0
+			c.Direct = func(context.Context, string) (whisk.Address, func(), error) { return whisk.Address{}, nil, nil }
+		}, "sandbox"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := bench.Default()
+			config.APIHost, config.Auth = "http://127.0.0.1:3233", "uuid:key"
+			row.change(&config)
+			err := config.Validate()
+			if row.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), row.want) || whisk.KindOf(err) != whisk.Invalid {
+				t.Errorf("got %v, want %q", err, row.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/whirl-faas/whirl/client"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// Config says what to measure and where. Only APIHost and Auth have no default.
+type Config struct {
+	APIHost string // as in [client.Config]
+	Auth    string // "UUID:KEY"
+
+	// Kinds are the families to measure: "native", "nodejs", "python", or a kind
+	// of one of them such as "nodejs:20". None means each that the server offers.
+	Kinds  []string
+	Memory whisk.Bytes // of each action's container
+
+	Concurrency []int         // connections at once; each is a workload of its own
+	Rounds      int           // of each side of a workload; figures are medians over them
+	Duration    time.Duration // of one round
+	Warmup      time.Duration // of load before a workload's first round, and again while cold starts still happen
+
+	ColdSequential int           // cold starts one after the other, per kind; 0 for none
+	ColdBurst      int           // cold starts at once, per kind; 0 for none
+	Timeout        time.Duration // of one request
+
+	Processes []Process // whose CPU time to report; may be empty
+	Direct    Direct    // nil measures the platform alone
+	Sandboxes int       // that the direct side spreads its connections over
+}
+
+// Process is one whose CPU time counts as the platform's.
+type Process struct {
+	Name string // in the report; looked for among the machine's processes if PID is 0
+	PID  int
+}
+
+// Direct makes a started but empty sandbox of a kind, outside the platform but
+// as the platform would. Bench sends /init and /run to the address. The caller
+// takes what the sandbox writes off its pipes. Stop destroys it and is called once.
+type Direct func(ctx context.Context, kind string) (address whisk.Address, stop func(), err error)
+
+// Default returns a run of about three minutes with all three kinds.
+func Default() Config {
+	return Config{
+		Memory:         128 * whisk.MB,
+		Concurrency:    []int{1, 10, 64},
+		Rounds:         5,
+		Duration:       2 * time.Second,
+		Warmup:         time.Second,
+		ColdSequential: 20,
+		ColdBurst:      20,
+		Timeout:        70 * time.Second,
+		Sandboxes:      1,
+	}
+}
+
+// Validate reports, as Invalid, what is wrong with c and what is allowed.
+func (c Config) Validate() error {
+	if err := (client.Config{APIHost: c.APIHost, Auth: c.Auth}).Validate(); err != nil {
+		return err
+	}
+	for _, kind := range c.Kinds {
+		if _, ok := noops[family(kind)]; !ok {
+			return whisk.Errorf(whisk.Invalid, "no workload for kind %q, want one of %s", kind, strings.Join(families, ", "))
+		}
+	}
+	for _, n := range c.Concurrency {
+		if n < 1 || n > 10_000 {
+			return whisk.Errorf(whisk.Invalid, "concurrency %d is not in the range of 1 to 10000", n)
+		}
+	}
+	switch {
+	case c.Auth == "":
+		return whisk.Errorf(whisk.Invalid, "a key is needed, UUID:KEY")
+	case c.Memory < whisk.MB:
+		return whisk.Errorf(whisk.Invalid, "memory %s is less than 1 MB", c.Memory)
+	case c.Rounds < 1 && len(c.Concurrency) > 0:
+		return whisk.Errorf(whisk.Invalid, "rounds %d is less than 1", c.Rounds)
+	case c.Duration < time.Millisecond && len(c.Concurrency) > 0:
+		return whisk.Errorf(whisk.Invalid, "duration %s of a round is less than 1ms", c.Duration)
+	case c.Warmup < 0:
+		return whisk.Errorf(whisk.Invalid, "warm-up %s is negative", c.Warmup)
+	case c.ColdSequential < 0 || c.ColdBurst < 0:
+		return whisk.Errorf(whisk.Invalid, "the number of cold starts is negative")
+	case c.Timeout < time.Millisecond:
+		return whisk.Errorf(whisk.Invalid, "timeout %s of a request is less than 1ms", c.Timeout)
+	case c.Direct != nil && c.Sandboxes < 1:
+		return whisk.Errorf(whisk.Invalid, "the direct side needs at least one sandbox")
+	}
+	return nil
+}
+
+// families are the workloads in the order of reports.
+var families = []string{"native", "nodejs", "python"}
+
+// noops are the actions that do nothing, by family.
+var noops = map[string]string{
+	"native": "#!/bin/sh\necho '{\"ok\":true}'\n",
+	"nodejs": "function main() { return { ok: true }; }\n",
+	"python": "def main(args):\n    return {\"ok\": True}\n",
+}
+
+func family(kind string) string {
+	name, _, _ := strings.Cut(kind, ":")
+	return name
+}
+
+// concrete turns what the user asked for into a kind that the API takes.
+func concrete(kind string) string {
+	if strings.Contains(kind, ":") {
+		return kind
+	}
+	return kind + ":default"
+}
+
+// kinds returns what to measure: what was asked for, or what the server offers.
+func (c Config) kinds(info client.ServerInfo) ([]string, error) {
+	if len(c.Kinds) > 0 {
+		return slices.Clone(c.Kinds), nil
+	}
+	var kinds []string
+	for _, name := range families {
+		if len(info.Runtimes[name]) > 0 {
+			kinds = append(kinds, name)
+		}
+	}
+	if len(kinds) == 0 {
+		return nil, whisk.Errorf(whisk.Unavailable, "the server offers none of the kinds %s", strings.Join(families, ", "))
+	}
+	return kinds, nil
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// direct starts the sandboxes of the direct side and loads the kind's no-op into
+// them. The target is nil if the caller provides none; stop is never nil.
+func (r *runner) direct(ctx context.Context, kind, concrete string) (*target, func(), error) {
+	if r.config.Direct == nil {
+		return nil, func() {}, nil
+	}
+	var stops []func()
+	stop := func() {
+		for _, one := range slices.Backward(stops) {
+			one()
+		}
+	}
+	t := &target{uri: "http://sandbox/run", body: runBody(), judge: judgeRun}
+	for range r.config.Sandboxes {
+		r.display.pending("%s: starting a sandbox to hit directly", kind)
+		address, one, err := r.config.Direct(ctx, concrete)
+		if err != nil {
+			stop()
+			return nil, nil, fmt.Errorf("start a sandbox of kind %s: %w", concrete, err)
+		}
+		stops = append(stops, one)
+		t.addresses = append(t.addresses, address)
+		if err := r.initialise(ctx, address, noops[family(kind)]); err != nil {
+			stop()
+			return nil, nil, fmt.Errorf("initialise a sandbox of kind %s: %w", concrete, err)
+		}
+	}
+	return t, stop, nil
+}
+
+// runBody is a body of /run as a controller would send it, with the deadline far away.
+func runBody() []byte {
+	deadline := strconv.FormatInt(time.Now().Add(24*time.Hour).UnixMilli(), 10)
+	return []byte(`{"value":{},"namespace":"bench","action_name":"/bench/noop","action_version":"0.0.1",` +
+		`"activation_id":"00000000000000000000000000000000","transaction_id":"bench","deadline":"` + deadline + `"}`)
+}
+
+// initialise sends /init. As a controller does, it tries again as long as the
+// runtime does not listen yet.
+func (r *runner) initialise(ctx context.Context, address whisk.Address, code string) error {
+	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
+	defer cancel()
+	body, err := json.Marshal(map[string]any{"value": map[string]any{
+		"name": "noop", "main": "main", "binary": false, "code": code, "env": map[string]string{},
+	}})
+	if err != nil {
+		return err
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, address.Network, address.Address)
+	}
+	http := &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for {
+		err := post(ctx, http, "http://sandbox/init", body)
+		if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.ENOENT) {
+			return err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func post(ctx context.Context, client *http.Client, url string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("status %d: %.200s", res.StatusCode, answer)
+	}
+	return nil
+}

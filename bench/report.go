@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// Report is what a run measured. [Report.WriteText] shows it to people,
+// [Report.WriteJSON] to programs.
+type Report struct {
+	Started  time.Time
+	Took     time.Duration
+	APIHost  string
+	Build    string // of the server, "" if it does not tell
+	Machine  Machine
+	Workload Workload
+	Cold     []Cold
+	Warm     []Warm
+	Added    []Added   // one for each kind that was measured directly at concurrency 1
+	Records  []Records // one for each kind
+}
+
+// Machine is where the load generator ran.
+type Machine struct {
+	CPUs   int    `json:"cpus"`
+	Model  string `json:"model,omitempty"`
+	Kernel string `json:"kernel,omitempty"`
+	Go     string `json:"go"`
+}
+
+// Workload is the part of the configuration that the figures depend on.
+type Workload struct {
+	Memory    string  `json:"memory"`
+	Rounds    int     `json:"rounds"`
+	Round     float64 `json:"round_s"`
+	Warmup    float64 `json:"warmup_s"`
+	Timeout   float64 `json:"timeout_s"`
+	Sandboxes int     `json:"direct_sandboxes,omitempty"` // 0 if nothing was hit directly
+}
+
+// Cold is what the cold starts of one kind came to.
+type Cold struct {
+	Kind   string           `json:"kind"`
+	Mode   string           `json:"mode"`   // "one by one" or "at once"
+	Whole  Latency          `json:"create"` // from sending the PUT of a fresh action to its first answer
+	Invoke Latency          `json:"invoke"` // from sending the invoke to its answer
+	Wait   Latency          `json:"wait"`   // waitTime of the records: until a container was there
+	Init   Latency          `json:"init"`   // initTime of the records: /init
+	Warm   int              `json:"warm"`   // answers that were no cold start, and are not in the figures
+	Errors map[string]int64 `json:"errors"`
+}
+
+// Warm is what one workload came to.
+type Warm struct {
+	Kind        string
+	Concurrency int
+	Platform    Side
+	Direct      *Side         // nil if only the platform was measured
+	Share       float64       // of Platform.Rate in Direct.Rate, 0 if unknown
+	CPU         []CPU         // of each named process, per good answer
+	Generator   time.Duration // CPU time of the load generator, per good answer
+}
+
+// Side is one side of a workload. The latencies are of good answers, over all rounds.
+type Side struct {
+	Rate    float64          `json:"per_second"` // good answers, the median of the rounds
+	Rates   []float64        `json:"rounds"`
+	Latency Latency          `json:"latency"`
+	Errors  map[string]int64 `json:"errors"` // by cause
+	Cold    int64            `json:"cold"`   // good answers that were cold starts
+}
+
+// Added is what the platform adds to the latency of an action at concurrency 1.
+type Added struct {
+	Kind     string
+	P50, P99 time.Duration // platform minus direct; the clocks' noise may make it negative
+}
+
+// Records compares answers with records.
+type Records struct {
+	Kind     string `json:"kind"`
+	Answered int64  `json:"answered"` // good answers, warm-up included
+	Stored   int64  `json:"stored"`   // records found afterwards
+}
+
+// Failures is the number of requests that went wrong, of records that are
+// missing and of cold starts that failed.
+func (r Report) Failures() int64 {
+	var n int64
+	for _, c := range r.Cold {
+		n += count(c.Errors)
+	}
+	for _, w := range r.Warm {
+		n += count(w.Platform.Errors)
+		if w.Direct != nil {
+			n += count(w.Direct.Errors)
+		}
+	}
+	for _, one := range r.Records {
+		n += max(one.Answered-one.Stored, 0)
+	}
+	return n
+}
+
+func count(errors map[string]int64) (n int64) {
+	for _, one := range errors {
+		n += one
+	}
+	return n
+}
+
+// addWarm adds the figures of a workload, and what they say about added latency.
+func (r *Report) addWarm(w Warm) {
+	r.Warm = append(r.Warm, w)
+	if w.Concurrency == 1 && w.Direct != nil && w.Direct.Latency.Count > 0 && w.Platform.Latency.Count > 0 {
+		platform, direct := w.Platform.Latency, w.Direct.Latency
+		r.Added = append(r.Added, Added{w.Kind, platform.P50 - direct.P50, platform.P99 - direct.P99})
+	}
+}
+
+// WriteJSON writes the report as indented JSON. Durations are in the unit that
+// their key ends in.
+func (r Report) WriteJSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(r)
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (r Report) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Started  time.Time `json:"started"`
+		Took     float64   `json:"took_s"`
+		APIHost  string    `json:"apihost"`
+		Build    string    `json:"build,omitempty"`
+		Machine  Machine   `json:"machine"`
+		Workload Workload  `json:"workload"`
+		Failures int64     `json:"failures"`
+		Cold     []Cold    `json:"cold"`
+		Warm     []Warm    `json:"warm"`
+		Added    []Added   `json:"added"`
+		Records  []Records `json:"records"`
+	}{r.Started, r.Took.Seconds(), r.APIHost, r.Build, r.Machine, r.Workload, r.Failures(), r.Cold, r.Warm, r.Added, r.Records})
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (w Warm) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Kind        string  `json:"kind"`
+		Concurrency int     `json:"concurrency"`
+		Share       float64 `json:"share,omitempty"`
+		Platform    Side    `json:"platform"`
+		Direct      *Side   `json:"direct,omitempty"`
+		CPU         []CPU   `json:"cpu,omitempty"`
+		Generator   float64 `json:"generator_cpu_us"`
+	}{w.Kind, w.Concurrency, w.Share, w.Platform, w.Direct, w.CPU, micros(w.Generator)})
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (c CPU) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Process   string  `json:"process"`
+		Processes int     `json:"processes"`
+		Own       float64 `json:"own_us"`
+		Children  float64 `json:"children_us"`
+	}{c.Process, c.Processes, micros(c.Own), micros(c.Children)})
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (a Added) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Kind string  `json:"kind"`
+		P50  float64 `json:"p50_us"`
+		P99  float64 `json:"p99_us"`
+	}{a.Kind, micros(a.P50), micros(a.P99)})
+}
+
+func workloadOf(c Config) Workload {
+	w := Workload{
+		Memory: c.Memory.String(), Rounds: c.Rounds,
+		Round: c.Duration.Seconds(), Warmup: c.Warmup.Seconds(), Timeout: c.Timeout.Seconds(),
+	}
+	if c.Direct != nil {
+		w.Sandboxes = c.Sandboxes
+	}
+	return w
+}
+
+// thisMachine describes the machine as far as it tells.
+func thisMachine() Machine {
+	m := Machine{CPUs: runtime.NumCPU(), Go: runtime.Version()}
+	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		m.Kernel = fmt.Sprintf("Linux %s", strings.TrimSpace(string(release)))
+	}
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return m
+	}
+	for line := range strings.Lines(string(info)) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
+			m.Model = strings.TrimSpace(value)
+			break
+		}
+	}
+	return m
+}

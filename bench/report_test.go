@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench_test
+
+import (
+	"bytes"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/whirl-faas/whirl/bench"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// latency makes a distribution that grows from least.
+func latency(count int64, least time.Duration) bench.Latency {
+	return bench.Latency{Count: count, Min: least, Mean: 2 * least, P50: 2 * least, P90: 3 * least, P99: 5 * least, P999: 8 * least, Max: 13 * least}
+}
+
+func report() bench.Report {
+	return bench.Report{
+		Started:  time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC),
+		Took:     90 * time.Second,
+		APIHost:  "http://127.0.0.1:3233",
+		Build:    "2026-11-22 1",
+		Machine:  bench.Machine{CPUs: 2, Model: "Example CPU", Kernel: "Linux 6.18.0", Go: "go1.26.8"},
+		Workload: bench.Workload{Memory: "128 MB", Rounds: 2, Round: 2, Warmup: 1, Timeout: 70, Sandboxes: 1},
+		Cold: []bench.Cold{{
+			Kind: "nodejs", Mode: "at once", Whole: latency(19, 100*time.Millisecond), Invoke: latency(19, 90*time.Millisecond),
+			Wait: latency(19, 60*time.Millisecond), Init: latency(19, 20*time.Millisecond), Errors: map[string]int64{"status 503": 1},
+		}},
+		Warm: []bench.Warm{
+			{
+				Kind: "nodejs", Concurrency: 1, Share: 0.5, Generator: 40500 * time.Nanosecond,
+				Platform: bench.Side{Rate: 1000, Rates: []float64{990, 1010}, Latency: latency(4000, 500*time.Microsecond), Errors: map[string]int64{}},
+				Direct:   &bench.Side{Rate: 2000, Rates: []float64{2000, 2000}, Latency: latency(8000, 250*time.Microsecond), Errors: map[string]int64{}},
+				CPU:      []bench.CPU{{Process: "whirl", Own: 200 * time.Microsecond, Children: 300 * time.Microsecond, Processes: 1}, {Process: "absent"}},
+			},
+			{
+				Kind: "python", Concurrency: 64, Generator: 41 * time.Microsecond,
+				Platform: bench.Side{Rate: 1500.25, Rates: []float64{1500.25}, Latency: latency(6000, 12345*time.Nanosecond), Errors: map[string]int64{"timeout": 2, "status 429": 3}, Cold: 4},
+			},
+		},
+		Added:   []bench.Added{{Kind: "nodejs", P50: 500 * time.Microsecond, P99: 1250 * time.Microsecond}},
+		Records: []bench.Records{{Kind: "nodejs", Answered: 4100, Stored: 4100}, {Kind: "python", Answered: 10, Stored: 9}},
+	}
+}
+
+func TestReportGolden(t *testing.T) {
+	r := report()
+	if got := r.Failures(); got != 1+2+3+1 {
+		t.Errorf("%d failures", got)
+	}
+	for file, write := range map[string]func(io.Writer) error{"report.txt": r.WriteText, "report.json": r.WriteJSON} {
+		t.Run(file, func(t *testing.T) {
+			var got bytes.Buffer
+			if err := write(&got); err != nil {
+				t.Fatal(err)
+			}
+			golden := filepath.Join("testdata", file)
+			if *update {
+				if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got.Bytes(), want) {
+				t.Errorf("differs from %s (rewrite it with -update):\n%s", golden, &got)
+			}
+		})
+	}
+}
+
+func TestReportThatCannotBeWritten(t *testing.T) {
+	full, err := os.Open(os.DevNull) // opened for reading only
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	if err := report().WriteText(full); err == nil {
+		t.Error("text: no error")
+	}
+	if err := report().WriteJSON(full); err == nil {
+		t.Error("json: no error")
+	}
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// WriteText writes the report as aligned tables, each under a line that says
+// how its figures were taken.
+func (r Report) WriteText(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	r.writeHead(out)
+	r.writeCold(out)
+	r.writeWarm(out)
+	r.writeAdded(out)
+	r.writeCPU(out)
+	r.writeErrors(out)
+	return out.Flush()
+}
+
+func (r Report) writeHead(w io.Writer) {
+	fmt.Fprintf(w, "Server   %s  %s\n", r.APIHost, r.Build)
+	fmt.Fprintf(w, "Machine  %d CPUs  %s  %s  %s\n", r.Machine.CPUs, r.Machine.Model, r.Machine.Kernel, r.Machine.Go)
+	fmt.Fprintf(w, "Run      %s, took %s\n", r.Started.Format(time.RFC3339), r.Took.Round(time.Second))
+}
+
+func (r Report) writeCold(w io.Writer) {
+	if len(r.Cold) == 0 {
+		return
+	}
+	section(w, "Cold starts, in ms",
+		"create: from sending the PUT of a fresh action to the answer of its first blocking invoke; invoke: the invoke alone.",
+		"wait and init: medians of the records' waitTime and initTime. Answers without initTime are no cold starts and not in the figures.")
+	t := newTable(w, "kind", "mode", "n", "errors", "warm", "create min", "p50", "p90", "max", "invoke p50", "max", "wait", "init")
+	for _, c := range r.Cold {
+		t.row(c.Kind, c.Mode, c.Whole.Count, count(c.Errors), c.Warm,
+			ms(c.Whole.Min), ms(c.Whole.P50), ms(c.Whole.P90), ms(c.Whole.Max), ms(c.Invoke.P50), ms(c.Invoke.Max), ms(c.Wait.P50), ms(c.Init.P50))
+	}
+	t.flush()
+}
+
+func (r Report) writeWarm(w io.Writer) {
+	if len(r.Warm) == 0 {
+		return
+	}
+	section(w, "Warm activations, latencies in ms",
+		fmt.Sprintf("Closed loop of blocking no-op activations, each with its record, %s of memory; %d rounds of %gs; rates are medians of the rounds, latencies of all.",
+			r.Workload.Memory, r.Workload.Rounds, r.Workload.Round),
+		fmt.Sprintf("direct: the same code by /run in %d sandbox(es) without the platform, in rounds that alternate with the platform's; share: platform/s in direct/s.",
+			r.Workload.Sandboxes))
+	t := newTable(w, "kind", "at once", "platform/s", "direct/s", "share", "errors", "cold", "p50", "p90", "p99", "p99.9", "max", "direct p50", "p99")
+	for _, one := range r.Warm {
+		p := one.Platform.Latency
+		direct, share, d50, d99 := "-", "-", "-", "-"
+		if one.Direct != nil {
+			direct, share = rate(one.Direct.Rate), fmt.Sprintf("%.3f", one.Share)
+			d50, d99 = ms(one.Direct.Latency.P50), ms(one.Direct.Latency.P99)
+		}
+		t.row(one.Kind, one.Concurrency, rate(one.Platform.Rate), direct, share, count(one.Platform.Errors), one.Platform.Cold,
+			ms(p.P50), ms(p.P90), ms(p.P99), ms(p.P999), ms(p.Max), d50, d99)
+	}
+	t.flush()
+}
+
+func (r Report) writeAdded(w io.Writer) {
+	if len(r.Added) == 0 {
+		return
+	}
+	section(w, "Added latency, in ms", "Platform minus direct, one connection.")
+	t := newTable(w, "kind", "p50", "p99")
+	for _, a := range r.Added {
+		t.row(a.Kind, ms(a.P50), ms(a.P99))
+	}
+	t.flush()
+}
+
+func (r Report) writeCPU(w io.Writer) {
+	if len(r.Warm) == 0 {
+		return
+	}
+	section(w, "CPU time per warm activation, in microseconds",
+		"User and kernel time of /proc/PID/stat over the platform's rounds; own: the process itself; children: what it started, sandboxes included.")
+	t := newTable(w, "kind", "at once", "process", "own", "children")
+	for _, one := range r.Warm {
+		for _, c := range one.CPU {
+			if c.Processes == 0 {
+				t.row(one.Kind, one.Concurrency, c.Process, "not found", "-")
+				continue
+			}
+			t.row(one.Kind, one.Concurrency, c.Process, us(c.Own), us(c.Children))
+		}
+		t.row(one.Kind, one.Concurrency, "load generator", us(one.Generator), "-")
+	}
+	t.flush()
+}
+
+func (r Report) writeErrors(w io.Writer) {
+	section(w, "Errors and records", "Each good answer must have a record; records of failed or repeated activations may come on top.")
+	for _, one := range r.Records {
+		fmt.Fprintf(w, "  %s: %d good answers, %d records\n", one.Kind, one.Answered, one.Stored)
+	}
+	for _, c := range r.Cold {
+		writeCauses(w, fmt.Sprintf("%s, cold %s", c.Kind, c.Mode), c.Errors)
+	}
+	for _, one := range r.Warm {
+		writeCauses(w, fmt.Sprintf("%s, %d at once", one.Kind, one.Concurrency), one.Platform.Errors)
+		if one.Direct != nil {
+			writeCauses(w, fmt.Sprintf("%s, %d at once, direct", one.Kind, one.Concurrency), one.Direct.Errors)
+		}
+	}
+	fmt.Fprintf(w, "  %d failures in all\n", r.Failures())
+}
+
+func writeCauses(w io.Writer, where string, errors map[string]int64) {
+	for _, cause := range slices.Sorted(maps.Keys(errors)) {
+		fmt.Fprintf(w, "  %s: %d x %s\n", where, errors[cause], cause)
+	}
+}
+
+func section(w io.Writer, title string, method ...string) {
+	fmt.Fprintf(w, "\n%s\n", title)
+	for _, line := range method {
+		fmt.Fprintf(w, "  %s\n", line)
+	}
+}
+
+// table aligns its columns to the right.
+type table struct{ out *tabwriter.Writer }
+
+func newTable(w io.Writer, heads ...any) table {
+	t := table{tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)}
+	t.row(heads...)
+	return t
+}
+
+func (t table) row(cells ...any) {
+	for _, cell := range cells {
+		fmt.Fprintf(t.out, "%v\t", cell)
+	}
+	fmt.Fprintln(t.out)
+}
+
+// flush writes the table. An error stays in the buffered writer below.
+func (t table) flush() { _ = t.out.Flush() }
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d)/float64(time.Millisecond)) }
+func us(d time.Duration) string { return fmt.Sprintf("%.0f", float64(d)/float64(time.Microsecond)) }
+func rate(r float64) string     { return fmt.Sprintf("%.0f", r) }
+
+// summary is a workload in one line, to show while others are still measured.
+func (w Warm) summary() string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "%s, %d at once: %.0f/s, p50 %s ms, p99 %s ms, %d errors",
+		w.Kind, w.Concurrency, w.Platform.Rate, ms(w.Platform.Latency.P50), ms(w.Platform.Latency.P99), count(w.Platform.Errors))
+	if w.Direct != nil {
+		fmt.Fprintf(&s, ", %.3f of direct %.0f/s", w.Share, w.Direct.Rate)
+	}
+	return s.String()
+}
+
+func (c Cold) summary() string {
+	return fmt.Sprintf("%s, %d cold starts %s: p50 %s ms, max %s ms, %d errors",
+		c.Kind, c.Whole.Count, c.Mode, ms(c.Whole.P50), ms(c.Whole.Max), count(c.Errors))
+}
