@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fake
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// outputBuffer is what an output pipe holds before the sandbox blocks.
+const outputBuffer = 64 << 10
+
+// sandbox is a process behind a socket, as far as anybody can see.
+type sandbox struct {
+	request whisk.CreateSandbox
+	address whisk.Address
+	script  Script
+	seed    uint64
+	history *history
+	started time.Time // when it begins to take connections
+	crash   *time.Timer
+
+	done    chan struct{}  // closed by end
+	serving sync.WaitGroup // connections, and sentinels that come late
+
+	mu      sync.Mutex
+	thawed  sync.Cond // on mu: frozen or over changed
+	driver  *Driver   // that forgets it in the end; another after a restart
+	output  [2]*pipe  // stdout, stderr; others after a restart
+	frozen  bool
+	over    bool
+	exit    whisk.Exit
+	conns   map[*conn]struct{}
+	counts  [Destroyed + 1]int // of the events drawn so far
+	runtime runtime
+}
+
+func newSandbox(d *Driver, req whisk.CreateSandbox, plan Creation) *sandbox {
+	s := &sandbox{
+		request: req,
+		address: whisk.Address{Network: "memory", Address: d.config.Name + "/" + string(req.ID)},
+		script:  d.config.Script,
+		seed:    d.config.Seed,
+		history: d.history,
+		started: time.Now().Add(plan.StartDelay),
+		done:    make(chan struct{}),
+		driver:  d,
+		output:  [2]*pipe{newPipe(outputBuffer), newPipe(outputBuffer)},
+		conns:   map[*conn]struct{}{},
+		runtime: runtime{concurrency: d.config.Concurrency},
+	}
+	s.thawed.L = &s.mu
+	if plan.StartupText != "" {
+		_, _ = s.output[0].Write([]byte(plan.StartupText)) // a fresh pipe takes it
+	}
+	if plan.CrashAfter > 0 {
+		s.crash = time.AfterFunc(plan.CrashAfter, func() { s.end(Crashed, plan.CrashExit) })
+	}
+	return s
+}
+
+func (s *sandbox) ID() whisk.ContainerID     { return s.request.ID }
+func (s *sandbox) Spec() whisk.ContainerSpec { return s.request.Spec }
+func (s *sandbox) Address() whisk.Address    { return s.address }
+func (s *sandbox) Done() <-chan struct{}     { return s.done }
+
+func (s *sandbox) Exit() whisk.Exit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.exit
+}
+
+func (s *sandbox) Output() (stdout, stderr io.ReadCloser) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return output{s.output[0]}, output{s.output[1]}
+}
+
+// Suspend implements [whisk.Sandbox]. The script is asked only where there is
+// something to do.
+func (s *sandbox) Suspend(ctx context.Context) error {
+	return s.freeze(ctx, true, Suspended, s.script.Suspend)
+}
+
+// Resume implements [whisk.Sandbox].
+func (s *sandbox) Resume(ctx context.Context) error {
+	return s.freeze(ctx, false, Resumed, s.script.Resume)
+}
+
+func (s *sandbox) freeze(ctx context.Context, frozen bool, kind EventKind, script func(*rand.Rand, whisk.ContainerID) Operation) error {
+	s.mu.Lock()
+	idle, over := s.frozen == frozen, s.over
+	s.mu.Unlock()
+	if over {
+		return whisk.Errorf(whisk.NotFound, "%s has ended", s.ID())
+	}
+	if idle {
+		return nil
+	}
+	rng, _ := s.draw(kind)
+	plan := script(rng, s.ID())
+	err := errors.Join(pause(ctx, plan.Delay), plan.Err)
+	s.history.note(kind, s.ID(), "", err)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.frozen = frozen
+	s.thawed.Broadcast()
+	return nil
+}
+
+// draw counts the sandbox's events of that kind, and returns the random numbers
+// of this one.
+func (s *sandbox) draw(kind EventKind) (rng *rand.Rand, n int) {
+	s.mu.Lock()
+	s.counts[kind]++
+	n = s.counts[kind]
+	s.mu.Unlock()
+	return draw(s.seed, s.ID(), kind, n), n
+}
+
+// Stats implements [whisk.Sandbox] with figures that a test can foresee: a
+// quarter of the memory, and a millisecond of CPU for each run.
+func (s *sandbox) Stats(context.Context) (whisk.SandboxStats, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return whisk.SandboxStats{}, whisk.Errorf(whisk.NotFound, "%s has ended", s.ID())
+	}
+	return whisk.SandboxStats{Memory: s.request.Spec.Memory / 4, CPU: time.Duration(s.counts[RunStarted]) * time.Millisecond}, nil
+}
+
+// Destroy implements [whisk.Sandbox].
+func (s *sandbox) Destroy(ctx context.Context) error {
+	s.mu.Lock()
+	known := s.driver != nil
+	s.mu.Unlock()
+	if known {
+		rng, _ := s.draw(Destroyed)
+		plan := s.script.Destroy(rng, s.ID())
+		if err := errors.Join(pause(ctx, plan.Delay), plan.Err); err != nil {
+			return err
+		}
+	}
+	s.end(Destroyed, whisk.Exit{Code: -9})
+	s.serving.Wait()
+	s.mu.Lock()
+	driver := s.driver
+	s.driver = nil
+	s.mu.Unlock()
+	if driver != nil {
+		driver.forget(s.ID())
+		s.history.note(Destroyed, s.ID(), "", nil)
+	}
+	return nil
+}
+
+// end stops the process, unless it has ended, and breaks its connections. It
+// does not wait for what serves them, which may be the caller.
+func (s *sandbox) end(kind EventKind, exit whisk.Exit) {
+	s.mu.Lock()
+	if s.over {
+		s.mu.Unlock()
+		return
+	}
+	s.over, s.exit = true, exit
+	conns, output := s.conns, s.output
+	s.conns = nil
+	s.thawed.Broadcast()
+	s.mu.Unlock()
+
+	if s.crash != nil {
+		s.crash.Stop()
+	}
+	for c := range conns {
+		c.in.cut(syscall.ECONNRESET)
+		c.out.cut(syscall.ECONNRESET)
+	}
+	for _, pipe := range output {
+		pipe.end()
+	}
+	if kind == Crashed {
+		s.history.note(Crashed, s.ID(), "", nil)
+	}
+	close(s.done)
+}
+
+// accept makes a connection, as the kernel does for a process that listens,
+// frozen or not.
+func (s *sandbox) accept() (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over || time.Now().Before(s.started) {
+		return nil, refusal(s.address, os.NewSyscallError("connect", syscall.ECONNREFUSED))
+	}
+	client, server := newConn(s.address.Address)
+	s.conns[server] = struct{}{}
+	s.serving.Go(func() {
+		s.serve(server)
+		_ = server.Close() // never fails
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.conns, server)
+	})
+	return client, nil
+}
+
+// breathe returns once the process may go on, and false if it has ended.
+func (s *sandbox) breathe() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.frozen && !s.over {
+		s.thawed.Wait()
+	}
+	return !s.over
+}
+
+// work lets time pass for the process; false if it ended meanwhile.
+func (s *sandbox) work(d time.Duration) bool {
+	if d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-s.done:
+			return false
+		}
+	}
+	return s.breathe()
+}
+
+// outlive hands the sandbox to the next driver, with new pipes.
+func (s *sandbox) outlive(next *Driver) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.driver = next
+	for i, old := range s.output {
+		old.end()
+		s.output[i] = newPipe(outputBuffer)
+		if s.over {
+			s.output[i].end()
+		}
+	}
+}
