@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package native
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+)
+
+// loop is a program that stays and speaks OpenWhisk's ActionLoop protocol.
+type loop struct {
+	process *os.Process
+	input   *os.File // takes a line for each activation
+	output  *os.File // under results
+	results *bufio.Reader
+	ended   bool
+}
+
+// startLoop starts a program and waits until it says that it is ready, or ctx
+// ends. The program outlives ctx. The kind is what the archive was compiled
+// for, which some programs compare with their environment.
+func startLoop(ctx context.Context, executable executable, env environment, kind string) (*loop, error) {
+	stdin, input, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer stdin.Close()
+	output, results, err := os.Pipe()
+	if err != nil {
+		input.Close()
+		return nil, err
+	}
+	defer results.Close()
+	variables := append(env.list(), "__OW_WAIT_FOR_ACK=1", "__OW_EXECUTION_ENV="+kind)
+	process, release, err := executable.start(ctx, nil, variables, stdin, executable.stdout, executable.stderr, results)
+	if err != nil {
+		input.Close()
+		output.Close()
+		return nil, err
+	}
+	defer release()
+	results.Close() // so that reading ends when the program does
+	started := &loop{process: process, input: input, output: output, results: bufio.NewReader(output)}
+	if err := started.awaitAck(); err != nil {
+		started.close()
+		return nil, err
+	}
+	return started, nil
+}
+
+func (l *loop) awaitAck() error {
+	line, err := l.results.ReadBytes('\n')
+	if err != nil {
+		return errors.New("Command exited abruptly during initialization.")
+	}
+	var ack struct {
+		OK bool `json:"ok"`
+	}
+	if err := json.Unmarshal(line, &ack); err != nil {
+		return fmt.Errorf("the program's first line on file descriptor 3 is no acknowledgement: %w", err)
+	}
+	if !ack.OK {
+		return errors.New("The action did not initialize properly.")
+	}
+	return nil
+}
+
+func (l *loop) alive() bool { return !l.ended }
+
+func (l *loop) run(ctx context.Context, message runMessage, _ environment) ([]byte, error) {
+	release := context.AfterFunc(ctx, func() { killGroup(l.process) })
+	defer release()
+	line, err := l.exchange(message.whole)
+	if err != nil {
+		l.close()
+		return nil, &refusal{http.StatusBadRequest, exited}
+	}
+	result := bytes.TrimSpace(line)
+	if !isDictionaryOrArray(result) {
+		return nil, &refusal{http.StatusBadGateway, badResult}
+	}
+	return result, nil
+}
+
+func (l *loop) exchange(message []byte) ([]byte, error) {
+	line := make([]byte, 0, len(message)+1)
+	if _, err := l.input.Write(append(append(line, message...), '\n')); err != nil {
+		return nil, err
+	}
+	return l.results.ReadBytes('\n')
+}
+
+// close kills the program if it still runs. It is idempotent.
+func (l *loop) close() {
+	if l.ended {
+		return
+	}
+	l.ended = true
+	killGroup(l.process)
+	l.input.Close()
+	l.output.Close()
+	l.process.Wait() // its end is what we want, however it came
+}

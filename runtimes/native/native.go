@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package native is the action proxy of the kind native:default: it runs
+// executables and scripts, with OpenWhisk's /init and /run on the outside.
+//
+// An action is a script that begins with "#!", an executable, or a zip archive
+// that holds one by the name "exec". It is started once per activation, in the
+// directory that it was unpacked to, the way OpenWhisk's docker skeleton does:
+// the parameters are its only argument and its standard input, the last line
+// of its output is the result, everything else that it prints is its log. A
+// Linux argument has at most 131071 bytes; longer parameters come on standard
+// input only.
+//
+// An archive that also holds "exec.env" was compiled for OpenWhisk's ActionLoop
+// proxy. Its program stays: each activation is a line on its standard input and
+// each result a line on its file descriptor 3. It announces itself by the line
+// {"ok":true}.
+//
+// One activation runs at a time; another one meanwhile is refused. All of an
+// activation's output is written before its sentinel lines, and those before
+// its answer. The proxy never closes a connection by itself.
+package native
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// maxBody bounds a request in bytes. The platform's own limits are far below.
+const maxBody = 128 << 20
+
+// Config is what a proxy needs. All fields but Env are required.
+type Config struct {
+	Listener       net.Listener // closed by Run
+	Dir            string       // where actions are unpacked; made if it is missing
+	Env            []string     // of the action, as in [os.Environ]
+	Stdout, Stderr *os.File     // take the action's output and the sentinels
+}
+
+// Inherit returns the Config of a process that a driver started: environ is its
+// environment, WHIRL_LISTEN_FD in it names a socket that listens already. Without
+// that it listens on WHIRL_PORT, or 8080. The action does not see these variables.
+func Inherit(environ []string) (Config, error) {
+	config := Config{Dir: "/tmp/action", Stdout: os.Stdout, Stderr: os.Stderr}
+	var fd, port string
+	for _, variable := range environ {
+		name, value, _ := strings.Cut(variable, "=")
+		switch name {
+		case "WHIRL_LISTEN_FD":
+			fd = value
+		case "WHIRL_PORT":
+			port = value
+		case "WHIRL_ACTION_DIR":
+			config.Dir = value
+		default:
+			config.Env = append(config.Env, variable)
+		}
+	}
+	var err error
+	if fd == "" {
+		config.Listener, err = net.Listen("tcp", net.JoinHostPort("0.0.0.0", cmp.Or(port, "8080")))
+	} else {
+		config.Listener, err = inheritListener(fd)
+	}
+	return config, err
+}
+
+func inheritListener(fd string) (net.Listener, error) {
+	n, err := strconv.ParseUint(fd, 10, 16)
+	if err != nil {
+		return nil, whisk.Errorf(whisk.Invalid, "WHIRL_LISTEN_FD must be a file descriptor: %w", err)
+	}
+	file := os.NewFile(uintptr(n), "listener")
+	defer file.Close() // FileListener has its own copy, which programs do not inherit
+	listener, err := net.FileListener(file)
+	if err != nil {
+		return nil, fmt.Errorf("inherit the listening socket: %w", err)
+	}
+	return listener, nil
+}
+
+// Run serves until ctx ends, kills what still runs then, and returns nil. Any
+// other end is an error.
+func Run(ctx context.Context, config Config) error {
+	proxy := &proxy{config: config}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /init", func(w http.ResponseWriter, r *http.Request) { serve(w, r, proxy.init) })
+	mux.HandleFunc("POST /run", func(w http.ResponseWriter, r *http.Request) { serve(w, r, proxy.run) })
+	server := &http.Server{ // without timeouts: the client decides when a connection ends
+		Handler:     mux,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		server.Close()
+	})
+	err := server.Serve(config.Listener)
+	if !stop() {
+		<-stopped
+	}
+	proxy.close()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve actions: %w", err)
+}
+
+// proxy is one action's life: at most one handler at a time moves its status
+// away from empty or ready, and only that one touches program and env.
+type proxy struct {
+	config  Config
+	status  atomic.Uint32
+	program program
+	env     environment
+}
+
+// The statuses of a proxy. Stopped takes nothing any more: the init or the
+// program went wrong.
+const (
+	empty uint32 = iota
+	starting
+	ready
+	running
+	stopped
+)
+
+// program is a loaded action. Run may be called one at a time.
+type program interface {
+	// run executes one activation and returns its result, a JSON object or
+	// array. An error is a [*refusal].
+	run(ctx context.Context, message runMessage, env environment) ([]byte, error)
+	// alive reports whether run may be called again.
+	alive() bool
+	close()
+}
+
+// refusal is an answer other than 200.
+type refusal struct {
+	status int
+	text   string
+}
+
+func (r *refusal) Error() string { return r.text }
+
+const (
+	notTwice  = "Cannot initialize the action more than once."
+	noCode    = "Missing main/no code to execute."
+	notReady  = "System not initialized."
+	badResult = "The action did not return a dictionary or array."
+	exited    = "command exited"
+)
+
+type initMessage struct {
+	Value struct {
+		Code   string                     `json:"code"`
+		Binary bool                       `json:"binary"`
+		Env    map[string]json.RawMessage `json:"env"`
+	} `json:"value"`
+}
+
+func (p *proxy) init(ctx context.Context, body []byte) ([]byte, error) {
+	var message initMessage
+	if err := json.Unmarshal(body, &message); err != nil {
+		return nil, &refusal{http.StatusBadRequest, "Bad request."}
+	}
+	if message.Value.Code == "" && p.status.Load() == empty {
+		return nil, &refusal{http.StatusForbidden, noCode}
+	}
+	if !p.status.CompareAndSwap(empty, starting) {
+		return nil, p.refuse()
+	}
+	p.env = newEnvironment(p.config.Env)
+	for name, value := range message.Value.Env {
+		p.env[name] = textOf(value)
+	}
+	loaded, err := load(ctx, p.config, message.Value.Code, message.Value.Binary, p.env)
+	if err != nil {
+		fmt.Fprintln(p.config.Stderr, err)
+		p.endOutput()
+		p.status.Store(stopped)
+		return nil, &refusal{http.StatusBadGateway, "The action failed to generate or locate a binary. See logs for details. " + err.Error()}
+	}
+	p.program = loaded
+	p.status.Store(ready)
+	return []byte(`{"ok":true}`), nil
+}
+
+func (p *proxy) run(ctx context.Context, body []byte) ([]byte, error) {
+	message, err := newRunMessage(body)
+	if err != nil {
+		return nil, err
+	}
+	if !p.status.CompareAndSwap(ready, running) {
+		return nil, p.refuse()
+	}
+	result, err := p.program.run(ctx, message, p.env)
+	p.endOutput()
+	if p.program.alive() {
+		p.status.Store(ready)
+	} else {
+		p.status.Store(stopped)
+	}
+	return result, err
+}
+
+// refuse says why the proxy takes no such request now.
+func (p *proxy) refuse() error {
+	text := notTwice
+	switch p.status.Load() {
+	case empty:
+		text = notReady
+	case starting:
+		text = "System not ready, status is starting."
+	case running:
+		text = "System not ready, status is running."
+	case stopped:
+		text = "System not ready, status is stopped."
+	}
+	return &refusal{http.StatusForbidden, text}
+}
+
+func (p *proxy) endOutput() {
+	for _, stream := range []*os.File{p.config.Stdout, p.config.Stderr} {
+		writeAll(stream, []byte(whisk.LogSentinel+"\n"))
+	}
+}
+
+// close ends the program. No handler runs any more.
+func (p *proxy) close() {
+	if p.program != nil {
+		p.program.close()
+	}
+}
+
+// serve reads a request's body, and answers with what handle returns.
+func serve(w http.ResponseWriter, r *http.Request, handle func(context.Context, []byte) ([]byte, error)) {
+	status, answer := http.StatusOK, []byte(nil)
+	body, err := readBody(w, r)
+	if err == nil {
+		answer, err = handle(r.Context(), body)
+	}
+	if err != nil {
+		status = http.StatusBadRequest
+		if refused, ok := errors.AsType[*refusal](err); ok {
+			status = refused.status
+		}
+		answer = whisk.ErrorResponse(whisk.DeveloperError, err.Error()).Result
+	}
+	header := w.Header()
+	header["Content-Type"] = []string{"application/json"}
+	header["Content-Length"] = []string{strconv.Itoa(len(answer))}
+	w.WriteHeader(status)
+	w.Write(answer) // the client is gone if this fails
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength < 0 {
+		return io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	}
+	if r.ContentLength > maxBody {
+		return nil, &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("The request has %d bytes, more than %d.", r.ContentLength, maxBody)}
+	}
+	body := make([]byte, r.ContentLength)
+	_, err := io.ReadFull(r.Body, body)
+	return body, err
+}
