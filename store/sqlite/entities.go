@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// Entities is the database of what must never be lost: it implements
+// [whisk.EntityStore], [whisk.SubjectStore] and [whisk.Queue].
+type Entities struct{ db *database }
+
+// A path is a name within its namespace, "name" or "package/name": it is what
+// lists are sorted by and, with the namespace, what names are unique by. The
+// indexes serve the two kinds of lists in their order. The body comes last, so
+// that a list does not read it.
+const entitiesSchema = `
+CREATE TABLE documents (
+	id         INTEGER PRIMARY KEY,
+	namespace  TEXT NOT NULL,
+	path       TEXT NOT NULL,
+	package    TEXT NOT NULL,
+	collection TEXT NOT NULL,
+	revision   INTEGER NOT NULL,
+	updated    INTEGER NOT NULL, -- ms since 1970
+	code       TEXT NOT NULL,
+	summary    TEXT,
+	body       TEXT
+) STRICT;
+CREATE UNIQUE INDEX documents_path ON documents (namespace, path);
+CREATE INDEX documents_list ON documents (namespace, collection, updated DESC, path);
+CREATE INDEX documents_package_list ON documents (namespace, collection, package, updated DESC, path);
+CREATE INDEX documents_code ON documents (code) WHERE code <> '';
+
+CREATE TABLE changes (
+	position  INTEGER PRIMARY KEY AUTOINCREMENT,
+	made      INTEGER NOT NULL, -- ms since 1970
+	namespace TEXT NOT NULL,    -- of an entity, '' for a subject
+	path      TEXT NOT NULL,
+	subject   TEXT NOT NULL     -- '' for an entity
+) STRICT;
+
+CREATE TABLE subjects (
+	name TEXT PRIMARY KEY,
+	body TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE subject_namespaces (
+	uuid      TEXT PRIMARY KEY,
+	namespace TEXT NOT NULL UNIQUE,
+	subject   TEXT NOT NULL REFERENCES subjects (name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX subject_namespaces_subject ON subject_namespaces (subject);
+
+CREATE TABLE accepted (
+	position   INTEGER PRIMARY KEY, -- in the order of acceptance
+	activation TEXT NOT NULL UNIQUE,
+	namespace  TEXT NOT NULL,
+	at         INTEGER NOT NULL, -- ms since 1970
+	body       TEXT
+) STRICT;
+CREATE TABLE claims (
+	position   INTEGER PRIMARY KEY, -- of the accepted entry
+	claimed_by TEXT NOT NULL
+) STRICT;
+`
+
+// OpenEntities opens the database at path and makes it if it is not there; its
+// directory must exist. A database that a newer program wrote is Conflict. The
+// caller closes it; ctx matters during the call only.
+func OpenEntities(ctx context.Context, path string) (*Entities, error) {
+	db, err := openDatabase(ctx, path, layout{
+		migrations:  []string{entitiesSchema},
+		synchronous: "FULL",
+		cache:       16 * whisk.MB,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Entities{db}, nil
+}
+
+// Close waits for the calls under way and closes the database. Later calls are
+// Unavailable. It is idempotent.
+func (e *Entities) Close() error { return e.db.close() }
+
+const documentColumns = "collection, namespace, path, revision, updated, code, summary"
+
+// Get implements [whisk.EntityStore].
+func (e *Entities) Get(ctx context.Context, name whisk.FullName) (whisk.Document, error) {
+	var doc whisk.Document
+	err := e.db.read(ctx, func(c *connection) error {
+		return c.prepare("SELECT " + documentColumns + ", body FROM documents WHERE namespace = ? AND path = ?").
+			text(name.Namespace).text(name.InNamespace()).
+			each(func(r *row) error {
+				doc = document(r)
+				doc.Body = r.bytes()
+				return nil
+			})
+	})
+	if err == nil && doc.Revision == 0 {
+		err = whisk.Errorf(whisk.NotFound, "no such document")
+	}
+	if err != nil {
+		return whisk.Document{}, fmt.Errorf("get %s: %w", name, err)
+	}
+	return doc, nil
+}
+
+// Put implements [whisk.EntityStore].
+func (e *Entities) Put(ctx context.Context, doc whisk.Document) (whisk.Revision, error) {
+	var revision whisk.Revision
+	size := whisk.Bytes(len(doc.Body) + len(doc.Summary))
+	err := e.db.write(ctx, size, func(c *connection) error {
+		stored, err := storedVersion(c, doc.Name)
+		if err != nil {
+			return err
+		}
+		if err := stored.check(doc.Revision); err != nil {
+			return err
+		}
+		if stored.revision != 0 && stored.collection != doc.Collection {
+			return whisk.Errorf(whisk.Conflict, "the name is taken in %s", stored.collection)
+		}
+		if revision, err = noteChange(c, doc.Name, ""); err != nil {
+			return err
+		}
+		return writeDocument(c, doc, revision)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("put %s: %w", doc.Name, err)
+	}
+	return revision, nil
+}
+
+// Delete implements [whisk.EntityStore].
+func (e *Entities) Delete(ctx context.Context, name whisk.FullName, revision whisk.Revision) error {
+	err := e.db.write(ctx, 0, func(c *connection) error {
+		stored, err := storedVersion(c, name)
+		if err != nil {
+			return err
+		}
+		if stored.revision == 0 {
+			return whisk.Errorf(whisk.NotFound, "no such document")
+		}
+		if err := stored.check(revision); err != nil {
+			return err
+		}
+		if _, err := noteChange(c, name, ""); err != nil {
+			return err
+		}
+		return c.prepare("DELETE FROM documents WHERE namespace = ? AND path = ?").
+			text(name.Namespace).text(name.InNamespace()).run()
+	})
+	if err != nil {
+		return fmt.Errorf("delete %s: %w", name, err)
+	}
+	return nil
+}
+
+// version is what decides whether a document may be written.
+type version struct {
+	revision   whisk.Revision // 0 if there is no document
+	collection whisk.Collection
+}
+
+func storedVersion(c *connection, name whisk.FullName) (version, error) {
+	var v version
+	err := c.prepare("SELECT revision, collection FROM documents WHERE namespace = ? AND path = ?").
+		text(name.Namespace).text(name.InNamespace()).
+		each(func(r *row) error {
+			v = version{whisk.Revision(r.integer()), whisk.Collection(r.text())}
+			return nil
+		})
+	return v, err
+}
+
+// check is Conflict unless the writer knows the stored revision.
+func (v version) check(known whisk.Revision) error {
+	if v.revision != known {
+		return whisk.Errorf(whisk.Conflict, "its revision is %d and not %d", v.revision, known)
+	}
+	return nil
+}
+
+func writeDocument(c *connection, doc whisk.Document, revision whisk.Revision) error {
+	return c.prepare(`
+		INSERT INTO documents (namespace, path, package, collection, revision, updated, code, summary, body)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (namespace, path) DO UPDATE SET
+			revision = excluded.revision, updated = excluded.updated, code = excluded.code,
+			summary = excluded.summary, body = excluded.body`).
+		text(doc.Name.Namespace).text(doc.Name.InNamespace()).text(doc.Name.Package).
+		text(string(doc.Collection)).integer(int64(revision)).time(doc.Updated).
+		text(string(doc.Code)).json(doc.Summary).json(doc.Body).run()
+}
+
+// List implements [whisk.EntityStore].
+func (e *Entities) List(ctx context.Context, query whisk.EntityQuery) ([]whisk.Document, error) {
+	columns := documentColumns
+	if query.Full {
+		columns += ", body"
+	}
+	var docs []whisk.Document
+	err := e.db.read(ctx, func(c *connection) error {
+		return selectDocuments(c, columns, query, " ORDER BY updated DESC, path LIMIT ? OFFSET ?").
+			integer(int64(max(query.Limit, 0))).integer(int64(query.Skip)).
+			each(func(r *row) error {
+				doc := document(r)
+				if query.Full {
+					doc.Body = r.bytes()
+				}
+				docs = append(docs, doc)
+				return nil
+			})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list %s of %s: %w", query.Collection, query.Namespace, err)
+	}
+	return docs, nil
+}
+
+// Count implements [whisk.EntityStore].
+func (e *Entities) Count(ctx context.Context, query whisk.EntityQuery) (int, error) {
+	var n int
+	err := e.db.read(ctx, func(c *connection) error {
+		return selectDocuments(c, "count(*)", query, "").each(func(r *row) error {
+			n = int(r.integer())
+			return nil
+		})
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count %s of %s: %w", query.Collection, query.Namespace, err)
+	}
+	return n, nil
+}
+
+// selectDocuments selects what query wants, and binds its own parameters.
+func selectDocuments(c *connection, columns string, query whisk.EntityQuery, suffix string) *statement {
+	sql := "SELECT " + columns + " FROM documents WHERE namespace = ? AND collection = ?"
+	if query.Package != nil {
+		sql += " AND package = ?"
+	}
+	s := c.prepare(sql + suffix).text(query.Namespace).text(string(query.Collection))
+	if query.Package != nil {
+		s.text(*query.Package)
+	}
+	return s
+}
+
+// document reads the documentColumns.
+func document(r *row) whisk.Document {
+	return whisk.Document{
+		Collection: whisk.Collection(r.text()),
+		Name:       fullName(r.text(), r.text()),
+		Revision:   whisk.Revision(r.integer()),
+		Updated:    r.time(),
+		Code:       whisk.Digest(r.text()),
+		Summary:    r.bytes(),
+	}
+}
+
+func fullName(namespace, path string) whisk.FullName {
+	pkg, name, packaged := strings.Cut(path, "/")
+	if !packaged {
+		pkg, name = "", path
+	}
+	return whisk.FullName{Namespace: namespace, Package: pkg, Name: name}
+}
+
+// Digests implements [whisk.EntityStore]. It reads page by page, so that no
+// connection waits for the consumer.
+func (e *Entities) Digests(ctx context.Context) iter.Seq2[whisk.Digest, error] {
+	const page = 500
+	return func(yield func(whisk.Digest, error) bool) {
+		last := ""
+		for {
+			var digests []string
+			err := e.db.read(ctx, func(c *connection) error {
+				return c.prepare("SELECT DISTINCT code FROM documents WHERE code <> '' AND code > ? ORDER BY code LIMIT ?").
+					text(last).integer(page).
+					each(func(r *row) error {
+						digests = append(digests, r.text())
+						return nil
+					})
+			})
+			if err != nil {
+				yield("", fmt.Errorf("list digests: %w", err))
+				return
+			}
+			for _, digest := range digests {
+				if !yield(whisk.Digest(digest), nil) {
+					return
+				}
+			}
+			if len(digests) < page {
+				return
+			}
+			last = digests[page-1]
+		}
+	}
+}
+
+// changesKept is longer than the hour that readers may take, for slow ones and
+// for clocks that are set.
+const changesKept = 2 * time.Hour
+
+// noteChange appends to the change feed and returns the position, which is the
+// revision of an entity's write. Each change takes at most two outdated ones
+// away, so the feed shrinks to its span without ever being swept.
+func noteChange(c *connection, entity whisk.FullName, subject string) (whisk.Revision, error) {
+	path := ""
+	if subject == "" {
+		path = entity.InNamespace()
+	}
+	now := time.Now()
+	err := c.prepare("INSERT INTO changes (made, namespace, path, subject) VALUES (?, ?, ?, ?)").
+		time(now).text(entity.Namespace).text(path).text(subject).run()
+	if err != nil {
+		return 0, err
+	}
+	position := c.LastInsertRowID()
+	err = c.prepare("DELETE FROM changes WHERE position IN (SELECT position FROM changes ORDER BY position LIMIT 2) AND made < ? AND position < ?").
+		time(now.Add(-changesKept)).integer(position).run()
+	return whisk.Revision(position), err
+}
+
+// Changes implements [whisk.EntityStore].
+func (e *Entities) Changes(ctx context.Context, since int64, limit int) ([]whisk.Change, error) {
+	var changes []whisk.Change
+	err := e.db.read(ctx, func(c *connection) error {
+		return c.prepare("SELECT position, namespace, path, subject FROM changes WHERE position > ? ORDER BY position LIMIT ?").
+			integer(since).integer(int64(max(limit, 0))).
+			each(func(r *row) error {
+				changes = append(changes, whisk.Change{
+					Position: r.integer(),
+					Entity:   fullName(r.text(), r.text()),
+					Subject:  r.text(),
+				})
+				return nil
+			})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read changes after %d: %w", since, err)
+	}
+	return changes, nil
+}
+
+// LastChange implements [whisk.EntityStore].
+func (e *Entities) LastChange(ctx context.Context) (int64, error) {
+	var position int64
+	err := e.db.read(ctx, func(c *connection) (err error) {
+		position, err = c.number("SELECT max(position) FROM changes")
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read last change: %w", err)
+	}
+	return position, nil
+}
