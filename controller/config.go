@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"time"
+
+	"github.com/whirl-faas/whirl/controller/recorder"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// Config holds a controller's settings.
+type Config struct {
+	ID     whisk.ControllerID // unique to this process
+	Limits whisk.Limits
+
+	StartWithin  time.Duration // an activation without a container fails after this
+	AdmitWait    time.Duration // how long a call waits for room for its record before it is refused
+	AcceptWait   time.Duration // how long a non-blocking call waits for the durable queue
+	LogWait      time.Duration // how long a reader waits for an ended activation's logs
+	DrainTimeout time.Duration // how long running activations may go on after Run's context ended
+	Recovery     int           // accepted activations of former processes that run at once
+
+	CachedActions    int
+	CachedIdentities int
+	IdentityTTL      time.Duration // a cached identity is looked up again after this
+	FeedInterval     time.Duration // between polls of the change feed
+
+	Retention         time.Duration // records and logs older than this are removed; 0 keeps them for ever
+	RetentionInterval time.Duration // between clean-ups
+	BlobGrace         time.Duration // code that no action refers to is kept this long
+
+	Records recorder.Config
+}
+
+// Default returns OpenWhisk's limits and settings for one node. ID is left empty.
+func Default() Config {
+	return Config{
+		Limits:            whisk.DefaultLimits(),
+		StartWithin:       5 * time.Minute,
+		AdmitWait:         2 * time.Second,
+		AcceptWait:        10 * time.Second,
+		LogWait:           2 * time.Second,
+		DrainTimeout:      30 * time.Second,
+		Recovery:          64,
+		CachedActions:     10_000,
+		CachedIdentities:  10_000,
+		IdentityTTL:       time.Minute,
+		FeedInterval:      250 * time.Millisecond,
+		Retention:         7 * 24 * time.Hour,
+		RetentionInterval: 10 * time.Minute,
+		BlobGrace:         time.Hour,
+		Records:           recorder.Default(),
+	}
+}
+
+// Validate says what is impossible about c.
+func (c Config) Validate() error {
+	switch {
+	case c.ID == "":
+		return whisk.Errorf(whisk.Invalid, "the controller needs an id")
+	case c.StartWithin <= 0 || c.AdmitWait <= 0 || c.AcceptWait <= 0:
+		return whisk.Errorf(whisk.Invalid, "the times an activation may wait must be positive: start within %v, admit %v, accept %v", c.StartWithin, c.AdmitWait, c.AcceptWait)
+	case c.LogWait < 0 || c.DrainTimeout < 0 || c.Retention < 0 || c.BlobGrace < 0:
+		return whisk.Errorf(whisk.Invalid, "no time may be negative: log wait %v, drain %v, retention %v, blob grace %v", c.LogWait, c.DrainTimeout, c.Retention, c.BlobGrace)
+	case c.Recovery < 1 || c.CachedActions < 1 || c.CachedIdentities < 1:
+		return whisk.Errorf(whisk.Invalid, "recovery and both caches must hold at least 1")
+	case c.IdentityTTL <= 0 || c.FeedInterval <= 0 || c.RetentionInterval <= 0:
+		return whisk.Errorf(whisk.Invalid, "intervals must be positive: identity TTL %v, change feed %v, retention %v", c.IdentityTTL, c.FeedInterval, c.RetentionInterval)
+	case c.Limits.ListMax < 1 || c.Limits.ListDefault < 1 || c.Limits.BlockingWait < time.Millisecond:
+		return whisk.Errorf(whisk.Invalid, "lists must show at least 1 entry and blocking calls wait at least 1 ms")
+	}
+	return c.Records.Validate()
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/whirl-faas/whirl/controller/recorder"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// Balancer runs invocations on containers.
+type Balancer interface {
+	// Admit takes a place in the balancer's bounded queues for an invocation
+	// and returns how to give it back unused. Throttled or Unavailable, with a
+	// text that says which limit was hit, if there is none. It does not block.
+	Admit(inv *whisk.Invocation) (release func(), err error)
+	// Invoke runs an admitted invocation, uses its place up, and returns when
+	// its outcome is known. When ctx ends it fails what has not started.
+	Invoke(ctx context.Context, inv *whisk.Invocation) whisk.Outcome
+	// Retire gives back the containers of an action's revisions before keep,
+	// the busy ones when they are done.
+	Retire(name whisk.FullName, keep whisk.Revision)
+}
+
+// Deps are what a controller works with. All but Hint, NewID and Logger must be given.
+type Deps struct {
+	Entities    whisk.EntityStore
+	Subjects    whisk.SubjectStore
+	Blobs       whisk.Blobs
+	Activations whisk.ActivationStore
+	Logs        whisk.LogStore
+	Queue       whisk.Queue
+	Balancer    Balancer
+	Manifest    whisk.Manifest
+
+	Hint   func(kind string) string  // how to get a runtime that is missing; nil or "" if nothing is known
+	NewID  func() whisk.ActivationID // nil for UUIDs of version 7
+	Logger *slog.Logger              // nil discards
+}
+
+// Controller carries out the use cases.
+type Controller struct {
+	config Config
+	deps   Deps
+
+	identities *cache[string, *Caller]
+	actions    *cache[whisk.FullName, *resolvedAction]
+	recorder   *recorder.Recorder
+	running    gate
+	accepted   acceptedSet
+
+	// activations outlive the requests that began them, so they live in a
+	// context of the controller; stop ends it with a cause.
+	activations context.Context
+	stop        context.CancelCauseFunc
+}
+
+// errStopping is why activations end early when the process does.
+var errStopping = errors.New("the controller is stopping")
+
+// New returns a controller. It may be called upon at once; records are stored,
+// caches kept fresh and accepted activations recovered while Run runs.
+func New(config Config, deps Deps) (*Controller, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	if deps.Hint == nil {
+		deps.Hint = func(string) string { return "" }
+	}
+	if deps.NewID == nil {
+		deps.NewID = newActivationID
+	}
+	deps.Logger = deps.Logger.With("component", "controller")
+	c := &Controller{
+		config:   config,
+		deps:     deps,
+		recorder: recorder.New(config.Records, deps.Activations, deps.Queue, deps.Logger),
+	}
+	c.identities = newCache[string, *Caller](config.CachedIdentities, config.IdentityTTL)
+	c.actions = newCache[whisk.FullName, *resolvedAction](config.CachedActions, 0)
+	c.activations, c.stop = context.WithCancelCause(context.Background())
+	return c, nil
+}
+
+// Limits returns what the platform allows.
+func (c *Controller) Limits() whisk.Limits { return c.config.Limits }
+
+// Runtimes returns the manifest of the kinds that may be used.
+func (c *Controller) Runtimes() whisk.Manifest { return c.deps.Manifest }
+
+// Run keeps the controller going until ctx ends, and then drains it: new
+// activations are refused, running ones may finish within DrainTimeout, and
+// their records are stored. The balancer must run until Run has returned.
+func (c *Controller) Run(ctx context.Context) error {
+	var background sync.WaitGroup
+	background.Go(func() { c.feedLoop(ctx) })
+	background.Go(func() { c.retentionLoop(ctx) })
+	background.Go(func() { c.recover(ctx) })
+
+	recording, flush := context.WithCancel(context.WithoutCancel(ctx))
+	defer flush()
+	recorded := make(chan error, 1)
+	go func() { recorded <- c.recorder.Run(recording) }()
+
+	<-ctx.Done()
+	background.Wait()
+	c.drain()
+	flush()
+	if err := <-recorded; err != nil {
+		return fmt.Errorf("drain the controller: %w", err)
+	}
+	return nil
+}
+
+// drain waits for running activations, and cuts short what outlasts DrainTimeout.
+func (c *Controller) drain() {
+	idle := c.running.close(errDraining())
+	deadline, cancel := context.WithTimeout(context.Background(), c.config.DrainTimeout)
+	defer cancel()
+	select {
+	case <-idle:
+	case <-deadline.Done():
+		c.deps.Logger.Warn("activations outlast the drain timeout and are cut short", "after", c.config.DrainTimeout)
+	}
+	c.stop(errStopping)
+	<-idle
+}
+
+func errDraining() error {
+	return whisk.Errorf(whisk.Unavailable, "The server is shutting down and takes no new activations.")
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package controller holds the platform's use cases: authenticate a caller,
+// keep actions, run them, and keep the records of what ran. The REST API of
+// controller/httpapi is one way in.
+//
+// It owns an activation from the request to the stored record. A blocking call
+// waits for it, but does not own it: a client that goes away changes nothing.
+//
+// What it promises:
+//   - A warm call does no store I/O before its answer: identities and actions
+//     are cached, and the caches follow the change feed of the entity store
+//     (own writes at once, others' within a quarter of a second).
+//   - A non-blocking activation that was accepted ends in exactly one record,
+//     whatever is killed when (accepted.go has the argument).
+//   - A blocking activation's record is queued for the store as soon as its logs
+//     are collected, and readers of this process see it from the answer on.
+//   - Parameters and results are never decoded: they pass byte for byte.
+//
+// All methods of [Controller] may be called concurrently. Their errors follow one
+// rule: a bare [whisk.Error] is written for the user, an error wrapped around
+// another one is for the operator, who finds it in the log.
+//
+// docs/architecture.md shows where it stands among the roles.
+package controller
