@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 
 	"github.com/whirl-faas/whirl/rpc/inmem"
+	"github.com/whirl-faas/whirl/whisk"
 )
 
 func TestPipeKeepsOrderBothWays(t *testing.T) {
@@ -87,6 +88,48 @@ func TestASlowReceiverBlocksTheSender(t *testing.T) {
 			if got, err := right.Recv(t.Context()); err != nil || got != want {
 				t.Fatalf("received %d, %v; want %d", got, err, want)
 			}
+		}
+	})
+}
+
+func TestExchangeServesUntilItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		exchange := inmem.NewExchange()
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- exchange.Run(ctx) }()
+
+		echo := func(ctx context.Context, far whisk.Stream[int, int]) error {
+			for {
+				message, err := far.Recv(ctx)
+				if err != nil {
+					return err
+				}
+				if err := far.Send(ctx, message+1); err != nil {
+					return err
+				}
+			}
+		}
+		near, err := inmem.Dial(exchange, echo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := near.Send(t.Context(), 41); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := near.Recv(t.Context()); err != nil || got != 42 {
+			t.Errorf("received %d, %v; want 42", got, err)
+		}
+
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if _, err := near.Recv(t.Context()); !errors.Is(err, io.EOF) {
+			t.Errorf("after the end the session gives %v, want EOF", err)
+		}
+		if _, err := inmem.Dial(exchange, echo); whisk.KindOf(err) != whisk.Unavailable {
+			t.Errorf("a closed exchange answers %v, want unavailable", err)
 		}
 	})
 }
