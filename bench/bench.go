@@ -110,8 +110,9 @@ func (r *runner) run(ctx context.Context) error {
 // deploy makes the no-op action of a kind and returns how to delete it. The
 // deletion works also after ctx ended.
 func (r *runner) deploy(ctx context.Context, name, kind string) (action client.Action, remove func(), err error) {
+	noop, _ := noopOf(family(kind)) // Validate saw that there is one
 	action, err = r.client.CreateAction(ctx, name, client.ActionSpec{
-		Exec:   &client.Exec{Kind: concrete(kind), Code: noops[family(kind)]},
+		Exec:   &client.Exec{Kind: concrete(kind), Code: noop.code},
 		Limits: &client.LimitsSpec{Memory: r.config.Memory.Megabytes()},
 	})
 	remove = func() {

@@ -68,7 +68,7 @@ func (c Config) Validate() error {
 		return err
 	}
 	for _, kind := range c.Kinds {
-		if _, ok := noops[family(kind)]; !ok {
+		if _, ok := noopOf(family(kind)); !ok {
 			return whisk.Errorf(whisk.Invalid, "no workload for kind %q, want one of %s", kind, strings.Join(families, ", "))
 		}
 	}
@@ -96,16 +96,6 @@ func (c Config) Validate() error {
 		return whisk.Errorf(whisk.Invalid, "the direct side needs at least one sandbox")
 	}
 	return nil
-}
-
-// families are the workloads in the order of reports.
-var families = []string{"native", "nodejs", "python"}
-
-// noops are the actions that do nothing, by family.
-var noops = map[string]string{
-	"native": "#!/bin/sh\necho '{\"ok\":true}'\n",
-	"nodejs": "function main() { return { ok: true }; }\n",
-	"python": "def main(args):\n    return {\"ok\": True}\n",
 }
 
 func family(kind string) string {

@@ -31,6 +31,7 @@ func (r *runner) direct(ctx context.Context, kind, concrete string) (*target, fu
 			one()
 		}
 	}
+	noop, _ := noopOf(family(kind)) // Validate saw that there is one
 	t := &target{uri: "http://sandbox/run", body: runBody(), judge: judgeRun}
 	for range r.config.Sandboxes {
 		r.display.pending("%s: starting a sandbox to hit directly", kind)
@@ -41,7 +42,7 @@ func (r *runner) direct(ctx context.Context, kind, concrete string) (*target, fu
 		}
 		stops = append(stops, one)
 		t.addresses = append(t.addresses, address)
-		if err := r.initialise(ctx, address, noops[family(kind)]); err != nil {
+		if err := r.initialise(ctx, address, noop); err != nil {
 			stop()
 			return nil, nil, fmt.Errorf("initialise a sandbox of kind %s: %w", concrete, err)
 		}
@@ -58,11 +59,11 @@ func runBody() []byte {
 
 // initialise sends /init. As a controller does, it tries again as long as the
 // runtime does not listen yet.
-func (r *runner) initialise(ctx context.Context, address whisk.Address, code string) error {
+func (r *runner) initialise(ctx context.Context, address whisk.Address, noop noop) error {
 	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
 	defer cancel()
 	body, err := json.Marshal(map[string]any{"value": map[string]any{
-		"name": "noop", "main": "main", "binary": false, "code": code, "env": map[string]string{},
+		"name": "noop", "main": "main", "binary": noop.binary, "code": noop.code, "env": map[string]string{},
 	}})
 	if err != nil {
 		return err
