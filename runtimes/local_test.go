@@ -42,6 +42,7 @@ func start(t testing.TB, family string, env map[string]string) *runtimetest.Prox
 }
 
 func contract(t *testing.T, family string, actions runtimetest.Actions) {
+	t.Parallel()
 	for _, local := range localsOf(t, family) {
 		t.Run(local.Kind, func(t *testing.T) {
 			runtimetest.Run(t, runtimetest.Runtime{

@@ -16,7 +16,7 @@ type Actions struct {
 	Broken      Code // is not of the language
 	NoEntry     Code // lacks its entry point
 	Exits       Code // ends the process in a run
-	Chatty      Code // prints the 20000 lines "line 0" and so on to stdout and returns {}
+	Chatty      Code // prints the 5000 lines "line 0" and so on to stdout and returns {}
 	Slow        Code // prints "begin", takes a while, prints "end", returns {}
 	Archive     Code // returns {"text": ...} of its file data/text.txt, by a library of its own
 	Escape      Code // an archive with a file outside
@@ -26,7 +26,7 @@ type Actions struct {
 }
 
 // chattyLines is how many lines Chatty prints.
-const chattyLines = 20000
+const chattyLines = 5000
 
 // NodeJS returns the actions of the nodejs runtimes.
 func NodeJS() Actions {
@@ -46,7 +46,7 @@ func NodeJS() Actions {
 		Broken:      Code{Code: "10 PRINT \"Hello!\"\n20 GOTO 10\n"},
 		NoEntry:     Code{Code: `function other() { return {} }`},
 		Exits:       Code{Code: `function main() { process.exit(3) }`},
-		Chatty:      Code{Code: `function main() { for (let i = 0; i < 20000; i++) console.log('line', i); return {} }`},
+		Chatty:      Code{Code: `function main() { for (let i = 0; i < 5000; i++) console.log('line', i); return {} }`},
 		Slow: Code{Code: `function main() {
   console.log('begin');
   return new Promise((done) => setTimeout(() => { console.log('end'); done({}) }, 300));
@@ -97,7 +97,7 @@ def main(args):
 		Broken:    Code{Code: "10 PRINT \"Hello!\"\n20 GOTO 10\n"},
 		NoEntry:   Code{Code: "def other(args):\n    return {}\n"},
 		Exits:     Code{Code: "import os\ndef main(args):\n    os._exit(3)\n"},
-		Chatty:    Code{Code: "def main(args):\n    for i in range(20000):\n        print('line', i)\n    return {}\n"},
+		Chatty:    Code{Code: "def main(args):\n    for i in range(5000):\n        print('line', i)\n    return {}\n"},
 		Slow: Code{Code: `import time
 def main(args):
     print('begin')
@@ -138,7 +138,7 @@ printf '}}'
 		BadResult: Code{Code: "#!/bin/sh\necho '\"not a json object\"'\n"},
 		Null:      Code{Code: "#!/bin/sh\necho null\n"},
 		Broken:    Code{Code: "10 PRINT \"Hello!\"\n20 GOTO 10\n"},
-		Chatty:    Code{Code: "#!/bin/sh\ni=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done\necho '{}'\n"},
+		Chatty:    Code{Code: "#!/bin/sh\ni=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done\necho '{}'\n"},
 		Slow:      Code{Code: "#!/bin/sh\necho begin\nsleep 0.3\necho end\necho '{}'\n"},
 		Archive: ArchiveCode(
 			Entry{Name: "exec", Content: "#!/bin/sh\n. ./lib/reader.sh\nread_text data/text.txt\n", Mode: 0o755, Stored: true},
