@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package balancer
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// action is what the balancer knows of one action key: the containers that
+// serve it, the activations that wait, and what was asked of the scheduler.
+type action struct {
+	b           *Balancer
+	key         whisk.ActionKey
+	spec        whisk.ContainerSpec
+	label       string
+	concurrency int
+
+	mu           sync.Mutex
+	gone         bool         // it was forgotten: look it up again
+	stale        bool         // there is a newer revision
+	containers   []*container // all that are held
+	free         []*container // those with a slot to give; the most recently used last
+	waiting      queue
+	room         room
+	startBy      time.Time     // the latest of all that waited
+	coming       int           // see comingSlots, summed over the containers
+	requisitions []requisition // with slots left, oldest first
+	asked        int           // slots left in all of them
+	needy        bool          // it waits in the factory's list of needs
+	quietUntil   int64         // nothing is requisitioned before
+	invocations  uint64
+	colds        uint64
+}
+
+// requisition is what is left of one that the scheduler got.
+type requisition struct {
+	id       whisk.RequisitionID
+	left     int // slots, at least 1
+	deadline time.Time
+}
+
+func newAction(b *Balancer, inv *whisk.Invocation) *action {
+	return &action{
+		b:           b,
+		key:         inv.Key,
+		spec:        inv.Spec,
+		label:       inv.Label,
+		concurrency: max(inv.Limits.Concurrency, 1),
+		room:        room{shared: &b.overflow},
+	}
+}
+
+// takeLocked takes a slot of the most recently used container that has one, so
+// that the others can go idle. It returns nil if there is none.
+func (a *action) takeLocked(now int64) *container {
+	for _, c := range slices.Backward(a.free) {
+		if !c.agent.leased(now) {
+			continue
+		}
+		c.slots++
+		c.unpaused = false
+		if c.slots == 1 {
+			c.since = now
+		}
+		c.applyLocked(taken)
+		c.reportLocked()
+		return c
+	}
+	return nil
+}
+
+// leaveLocked returns a slot of c, after what happened there, and hands what
+// came free to those who wait.
+func (a *action) leaveLocked(c *container, now int64) {
+	c.slots--
+	if c.state != cold {
+		c.last = now
+	}
+	if c.listed {
+		a.unlistLocked(c)
+		a.offerLocked(c)
+	}
+	if c.slots == 0 {
+		c.since = now
+		c.applyLocked(emptied)
+		c.reportLocked()
+		if a.stale && a.waiting.len() == 0 {
+			c.giveBackLocked(unwanted, whisk.ReleaseStale)
+		}
+	}
+	a.pumpLocked(now)
+}
+
+// pumpLocked hands free slots to the activations that wait, the oldest first,
+// and has the difference between need and requisitions settled.
+func (a *action) pumpLocked(now int64) {
+	for a.waiting.len() > 0 {
+		c := a.takeLocked(now)
+		if c == nil {
+			break
+		}
+		a.waiting.next(verdict{container: c})
+	}
+	if a.waiting.len() == 0 {
+		for _, c := range slices.Clone(a.idleColdLocked()) {
+			c.giveBackLocked(unwanted, whisk.ReleaseUnused)
+		}
+	}
+	a.needLocked()
+}
+
+// idleColdLocked is the containers without code that nobody uses. They are the
+// least recently used ones.
+func (a *action) idleColdLocked() []*container {
+	n := 0
+	for n < len(a.free) && a.free[n].state == cold {
+		n++
+	}
+	return a.free[:n]
+}
+
+// giveAllBackLocked gives all containers back, as they become idle.
+func (a *action) giveAllBackLocked(e event, reason whisk.ReleaseReason) {
+	for _, c := range slices.Clone(a.containers) {
+		c.giveBackLocked(e, reason)
+	}
+}
+
+// offerLocked keeps c in the list of containers with a slot to give, or out of
+// it, as its state wants. The list is ordered by last use.
+func (a *action) offerLocked(c *container) {
+	switch usable := c.usableLocked(); {
+	case usable == c.listed:
+	case usable:
+		i := len(a.free)
+		for i > 0 && a.free[i-1].last > c.last {
+			i--
+		}
+		a.free = slices.Insert(a.free, i, c)
+		c.listed = true
+	default:
+		a.unlistLocked(c)
+	}
+}
+
+func (a *action) unlistLocked(c *container) {
+	i := len(a.free) - 1
+	for a.free[i] != c {
+		i--
+	}
+	a.free = slices.Delete(a.free, i, i+1)
+	c.listed = false
+}
+
+func (a *action) dropLocked(c *container) {
+	a.containers = slices.DeleteFunc(a.containers, func(other *container) bool { return other == c })
+}
+
+// needLocked has the factory look at the action if it needs more slots than are
+// on their way, or fewer.
+func (a *action) needLocked() {
+	waiting, coming := a.waiting.len(), a.asked+a.coming
+	if waiting > coming || waiting < coming && a.asked > 0 {
+		a.b.factory.need(a)
+	}
+}
+
+// comingSlots is the slots that a container in state s will have in a moment
+// without the scheduler's doing: it receives its code, is between running and
+// suspended, or its agent has not confirmed the lease yet.
+func (a *action) comingSlots(s state) int {
+	switch s {
+	case cold, pausing, thawing:
+		return a.concurrency
+	case initialising:
+		return a.concurrency - 1
+	}
+	return 0
+}
+
+// settleLocked turns need into messages to the scheduler: a requisition for
+// what is missing, or withdrawals of what is too much, the newest first because
+// the oldest are nearest to being served.
+func (a *action) settleLocked(now int64) (messages []whisk.FactoryRequest) {
+	missing := a.waiting.len() - a.asked - a.coming
+	if missing > 0 && now >= a.quietUntil {
+		r := requisition{id: a.b.factory.nextID(a), left: missing, deadline: a.startBy}
+		a.requisitions = append(a.requisitions, r)
+		a.oweLocked(missing)
+		return []whisk.FactoryRequest{whisk.Requisition{
+			ID: r.id, Key: a.key, Spec: a.spec, Concurrency: a.concurrency,
+			Count: missing, Deadline: r.deadline, Label: a.label,
+		}}
+	}
+	for missing < 0 && a.asked > 0 {
+		r := a.requisitions[len(a.requisitions)-1]
+		n := a.servedLocked(r.id, -missing)
+		missing += n
+		messages = append(messages, whisk.Withdraw{ID: r.id, Count: n})
+	}
+	return messages
+}
+
+// servedLocked takes up to n slots off a requisition and returns how many it
+// took; that is 0 if nothing of it was left.
+func (a *action) servedLocked(id whisk.RequisitionID, n int) int {
+	i := slices.IndexFunc(a.requisitions, func(r requisition) bool { return r.id == id })
+	if i < 0 {
+		return 0
+	}
+	r := &a.requisitions[i]
+	n = min(n, r.left)
+	r.left -= n
+	a.oweLocked(-n)
+	if r.left == 0 {
+		a.requisitions = slices.Delete(a.requisitions, i, i+1)
+		a.b.factory.spend(id)
+	}
+	return n
+}
+
+// voidLocked forgets all requisitions: their session is over.
+func (a *action) voidLocked() {
+	a.oweLocked(-a.asked)
+	a.requisitions = nil
+}
+
+// overdueLocked gives up requisitions whose deadline passed at before and that
+// the scheduler never answered.
+func (a *action) overdueLocked(before time.Time) {
+	for len(a.requisitions) > 0 && a.requisitions[0].deadline.Before(before) {
+		a.servedLocked(a.requisitions[0].id, a.requisitions[0].left)
+	}
+}
+
+func (a *action) oweLocked(n int) {
+	a.asked += n
+	a.b.factory.owed.Add(int64(n))
+}
+
+// emptyLocked reports whether nothing would be lost by forgetting the action.
+func (a *action) emptyLocked() bool {
+	return len(a.containers) == 0 && a.waiting.len() == 0 && a.room.entries == 0 && len(a.requisitions) == 0
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package balancer
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// job is one activation on its way through one or more containers.
+type job struct {
+	b        *Balancer
+	inv      *whisk.Invocation
+	claimed  bool
+	attempts int // containers that turned it away
+}
+
+// conclusion is what an attempt means for the container.
+type conclusion uint8
+
+const (
+	goesOn     conclusion = iota // the attempt has not ended yet
+	unsent                       // nothing was sent there
+	finished                     // it answered as it should
+	crashed                      // it reached the container, and did not end well
+	turnedAway                   // the container did not begin it and is of no more use
+)
+
+// attempt runs the activation in c, of which it holds a slot. again says that
+// c cannot have begun it and another container may have it.
+func (j *job) attempt(ctx context.Context, c *container) (_ whisk.Outcome, again bool) {
+	if !j.claimed && j.inv.Claim != nil {
+		if err := j.inv.Claim(ctx); err != nil {
+			j.b.log.Warn("activation not claimed", "activation", j.inv.Activation, "err", err)
+			j.leave(c, unsent)
+			return j.unstarted(whisk.ErrorResponse(whisk.WhiskError, textNoContainer)), false
+		}
+	}
+	j.claimed = true
+	outcome := whisk.Outcome{Container: c.ID, Start: time.Now()}
+	outcome.Wait = outcome.Start.Sub(j.inv.Received)
+	end := goesOn
+	if !c.coded.Load() {
+		outcome.Cold = true
+		end = j.initialise(ctx, c, &outcome)
+	}
+	if end == goesOn {
+		end = j.run(ctx, c, &outcome)
+	}
+	outcome.Logs = j.leave(c, end)
+	return outcome, end == turnedAway
+}
+
+// unstarted is the outcome of an activation that never reached a container.
+func (j *job) unstarted(response whisk.Response) whisk.Outcome {
+	now := time.Now()
+	return whisk.Outcome{Response: response, Start: now, Wait: now.Sub(j.inv.Received)}
+}
+
+// initialise sends /init until the container takes the connection or the
+// action's time limit is used up.
+func (j *job) initialise(ctx context.Context, c *container, outcome *whisk.Outcome) conclusion {
+	limit := j.inv.Limits.Timeout
+	deadline := outcome.Start.Add(limit)
+	body, err := j.inv.InitBody(ctx, deadline)
+	if err != nil {
+		outcome.Response = j.codeMissing(err)
+		return unsent
+	}
+	rep, err := j.reach(ctx, c, body, deadline)
+	outcome.Init = time.Since(outcome.Start)
+	switch {
+	case err == nil && rep.status == http.StatusOK && !rep.truncated:
+		c.action.codeArrived(c)
+		return goesOn
+	case err == nil && rep.status == http.StatusServiceUnavailable:
+		return turnedAway
+	case err == nil:
+		outcome.Response = initResponse(rep, j.b.config.InitAnswer)
+	case errors.Is(err, errLate), errors.Is(err, errRefused) && !time.Now().Before(deadline):
+		outcome.TimedOut = true
+		outcome.Response = whisk.ErrorResponse(whisk.DeveloperError, textInitLate(limit))
+	case errors.Is(err, errRefused):
+		return turnedAway // it ended, or was given back, before it listened
+	default:
+		outcome.Response = j.crash(ctx, c, textInitCrash)
+	}
+	return crashed
+}
+
+// codeMissing is the response if there is no body for /init.
+func (j *job) codeMissing(err error) whisk.Response {
+	if whisk.KindOf(err) == whisk.NotFound {
+		return whisk.ErrorResponse(whisk.ApplicationError, textNoAction)
+	}
+	j.b.log.Warn("action's code not fetched", "activation", j.inv.Activation, "action", j.inv.Key.Action, "err", err)
+	return whisk.ErrorResponse(whisk.WhiskError, textNoCode)
+}
+
+// reach sends /init, and again while the container does not listen yet.
+func (j *job) reach(ctx context.Context, c *container, body []byte, deadline time.Time) (reply, error) {
+	for {
+		rep, err := c.wire.post(ctx, "/init", body, deadline, j.b.config.InitAnswer)
+		if !errors.Is(err, errRefused) || c.wire.isShut() || time.Until(deadline) <= 0 {
+			return rep, err
+		}
+		timer := time.NewTimer(min(j.b.config.InitRetry, time.Until(deadline)))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return rep, err
+		}
+	}
+}
+
+// run sends /run.
+func (j *job) run(ctx context.Context, c *container, outcome *whisk.Outcome) conclusion {
+	limit := j.inv.Limits.Timeout
+	begin := outcome.Start
+	if outcome.Cold {
+		begin = time.Now()
+	}
+	deadline := begin.Add(limit)
+	maxResult := j.inv.ResultLimit
+	if maxResult <= 0 {
+		maxResult = whisk.DefaultLimits().Result
+	}
+	rep, err := c.wire.post(ctx, "/run", j.inv.RunBody(deadline), deadline, maxResult)
+	outcome.Run = time.Since(begin)
+	switch {
+	case err == nil && rep.status == http.StatusServiceUnavailable:
+		return turnedAway
+	case err == nil:
+		outcome.Response = runResponse(rep, maxResult)
+		if outcome.Response.Status >= whisk.DeveloperError {
+			return crashed
+		}
+		return finished
+	case c.frozen.Load(), errors.Is(err, errRefused) && !outcome.Cold:
+		return turnedAway
+	case errors.Is(err, errLate):
+		outcome.TimedOut = true
+		outcome.Response = whisk.ErrorResponse(whisk.DeveloperError, textRunLate(limit))
+	default:
+		outcome.Response = j.crash(ctx, c, textRunCrash)
+	}
+	return crashed
+}
+
+// crash is the response for a connection that broke: the agent may know that
+// the container used too much memory.
+func (j *job) crash(ctx context.Context, c *container, text string) whisk.Response {
+	if j.b.stopped.Load() {
+		return whisk.ErrorResponse(whisk.WhiskError, textShuttingDown)
+	}
+	inspection := &call{container: c, op: whisk.Inspect, done: make(chan struct{})}
+	c.agent.ask(inspection)
+	timer := time.NewTimer(j.b.config.ExitPatience)
+	defer timer.Stop()
+	select {
+	case <-inspection.done:
+		if exit := inspection.reply.Exit; inspection.err == nil && exit != nil && exit.OutOfMemory {
+			text = textMemory
+		}
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return whisk.ErrorResponse(whisk.DeveloperError, text)
+}
+
+// codeArrived opens the container's other slots.
+func (a *action) codeArrived(c *container) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c.coded.Store(true)
+	a.colds++
+	c.applyLocked(initialised)
+	a.pumpLocked(a.b.now())
+}
+
+// leave ends an attempt: the request for the run's output is on its way before
+// the slot is another's. It returns what [whisk.Outcome.Logs] is to be.
+func (j *job) leave(c *container, end conclusion) func(context.Context) (whisk.LogSummary, error) {
+	var collection *call
+	a := c.action
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch end {
+	case unsent:
+		c.applyLocked(untouched)
+	case finished:
+		collection = j.collectLocked(c, false)
+	case crashed:
+		collection = j.collectLocked(c, true)
+		c.giveBackLocked(spoiled, whisk.ReleaseFailed)
+	case turnedAway:
+		c.giveBackLocked(spoiled, whisk.ReleaseFailed)
+	}
+	a.leaveLocked(c, j.b.now())
+	if collection == nil {
+		return nil
+	}
+	return collection.summary
+}
+
+// collectLocked asks for the output of the run that just ended. Runs count as
+// they end, which is the order of their sentinels.
+func (j *job) collectLocked(c *container, failed bool) *call {
+	c.runs++
+	collection := &call{
+		container: c,
+		op:        whisk.CollectLogs,
+		done:      make(chan struct{}),
+		logs: whisk.LogRequest{
+			Activation: j.inv.Activation,
+			Namespace:  j.inv.Key.Namespace,
+			Run:        c.runs,
+			Limit:      j.inv.Limits.Logs,
+			Sentinels:  j.inv.Sentinels,
+			Failed:     failed,
+		},
+	}
+	if !c.agent.askIfRoom(collection) {
+		collection.err = whisk.Errorf(whisk.Unavailable, "too many requests wait for agent %s", c.agent.node)
+		close(collection.done)
+		return collection
+	}
+	c.logs++
+	return collection
+}
+
+// summary waits for the answer to a CollectLogs.
+func (c *call) summary(ctx context.Context) (whisk.LogSummary, error) {
+	select {
+	case <-c.done:
+		return c.reply.Logs, c.err
+	case <-ctx.Done():
+		return whisk.LogSummary{}, whisk.Errorf(whisk.Timeout, "collect logs of %s: %w", c.logs.Activation, context.Cause(ctx))
+	}
+}

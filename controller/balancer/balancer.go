@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package balancer
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// Balancer holds a controller's containers and runs activations in them. All
+// methods may be called concurrently.
+type Balancer struct {
+	config   Config
+	deps     Deps
+	log      *slog.Logger
+	started  time.Time // the zero of the balancer's clock
+	overflow overflow
+	registry registry
+	factory  *factory
+	sweeper  *sweeper
+
+	inflight atomic.Int64  // activations that were admitted and did not end
+	stopping atomic.Bool   // no new ones
+	stopped  atomic.Bool   // those that wait have ended, and none may begin to
+	quiet    chan struct{} // holds a token when inflight became 0 while stopping; never closed
+
+	mu      sync.RWMutex
+	actions map[whisk.ActionKey]*action
+}
+
+// New returns a balancer that does nothing until [Balancer.Run]. The error is
+// Invalid and names what is wrong with the configuration.
+func New(config Config, deps Deps) (*Balancer, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	b := &Balancer{
+		config:  config,
+		deps:    deps,
+		log:     deps.Logger.With("component", "balancer"),
+		started: time.Now(),
+		quiet:   make(chan struct{}, 1),
+		actions: make(map[whisk.ActionKey]*action),
+	}
+	b.overflow.maxEntries, b.overflow.maxBytes = int64(config.Waiting), int64(config.WaitingBytes)
+	b.registry.init(b)
+	b.factory = newFactory(b, b.log)
+	b.sweeper = newSweeper(b)
+	return b, nil
+}
+
+// Run keeps the sessions with the scheduler and the agents, pauses idle
+// containers and gives back those that stay idle, until ctx ends. Then it fails
+// what still waits, cuts what still runs and returns when all its goroutines
+// have ended; call [Balancer.Drain] before to end well. It may be called once
+// and always returns nil.
+func (b *Balancer) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	b.registry.start(ctx, &wg)
+	wg.Go(func() { b.factory.run(ctx) })
+	wg.Go(func() { b.sweeper.run(ctx) })
+	<-ctx.Done()
+	b.stopping.Store(true)
+	b.abort()
+	wg.Wait()
+	return nil
+}
+
+// Retire says that an action was changed: containers of its revisions before
+// keep are given back, the idle ones at once and the busy ones when their
+// activations end. keep 0 says that it was deleted. Activations that were
+// accepted for an older revision still run.
+func (b *Balancer) Retire(name whisk.FullName, keep whisk.Revision) {
+	for _, a := range b.allActions() {
+		if a.key.Action != name || keep != 0 && a.key.Revision >= keep {
+			continue
+		}
+		a.mu.Lock()
+		a.stale = true
+		if a.waiting.len() == 0 {
+			a.giveAllBackLocked(unwanted, whisk.ReleaseStale)
+		}
+		a.mu.Unlock()
+	}
+}
+
+// now is the time on the balancer's clock: monotonic nanoseconds since New.
+func (b *Balancer) now() int64 { return int64(time.Since(b.started)) }
+
+func (b *Balancer) at(clock int64) time.Time { return b.started.Add(time.Duration(clock)) }
+
+// lockAction returns the action that inv is of, with its mutex locked.
+func (b *Balancer) lockAction(inv *whisk.Invocation) *action {
+	for {
+		b.mu.RLock()
+		a := b.actions[inv.Key]
+		b.mu.RUnlock()
+		if a == nil {
+			a = b.addAction(inv)
+		}
+		a.mu.Lock()
+		if !a.gone {
+			return a
+		}
+		a.mu.Unlock()
+	}
+}
+
+func (b *Balancer) addAction(inv *whisk.Invocation) *action {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a := b.actions[inv.Key]
+	if a == nil {
+		a = newAction(b, inv)
+		b.actions[inv.Key] = a
+		b.sweeper.soon()
+	}
+	return a
+}
+
+// removeIfEmpty forgets an action that nothing is known of any more.
+func (b *Balancer) removeIfEmpty(a *action) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.emptyLocked() {
+		a.gone = true
+		delete(b.actions, a.key)
+	}
+}
+
+func (b *Balancer) allActions() []*action {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	actions := make([]*action, 0, len(b.actions))
+	for _, a := range b.actions {
+		actions = append(actions, a)
+	}
+	return actions
+}
+
+// begin counts an activation in, unless the balancer is stopping.
+func (b *Balancer) begin() error {
+	b.inflight.Add(1)
+	if b.stopping.Load() {
+		b.end()
+		return whisk.Errorf(whisk.Unavailable, "The controller is shutting down.")
+	}
+	return nil
+}
+
+func (b *Balancer) end() {
+	if b.inflight.Add(-1) == 0 && b.stopping.Load() {
+		select {
+		case b.quiet <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// backoff spaces the tries to reach another role.
+type backoff struct {
+	least, most, next time.Duration
+}
+
+func (b *Balancer) backoff() *backoff {
+	return &backoff{least: b.config.ReconnectMin, most: b.config.ReconnectMax, next: b.config.ReconnectMin}
+}
+
+// reset says that a try succeeded.
+func (w *backoff) reset() { w.next = w.least }
+
+// sleep waits for the next try, or until ctx ends.
+func (w *backoff) sleep(ctx context.Context) {
+	timer := time.NewTimer(w.next)
+	defer timer.Stop()
+	w.next = min(2*w.next, w.most)
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package balancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// Config sets a balancer's limits and delays. Start from [Default].
+type Config struct {
+	Controller whisk.ControllerID // whose containers these are; must be set
+
+	PauseGrace  time.Duration // an idle container is suspended after this; 0 never
+	IdleTimeout time.Duration // an idle container is given back after this
+
+	Waiting       int         // activations in the overflow
+	WaitingBytes  whisk.Bytes // of memory that they hold
+	ActionWaiting int         // the same, for one action
+	ActionBytes   whisk.Bytes
+
+	Attempts       int           // containers that one activation may be sent to
+	InitRetry      time.Duration // between tries to reach a container that does not listen yet
+	InitAnswer     whisk.Bytes   // of an answer to /init
+	ConnectionIdle time.Duration // an idle TCP connection to a container is not used after this
+
+	ReportInterval time.Duration // between reports of busy and free
+	KeepAlive      time.Duration // between signs of life to the scheduler
+	Silence        time.Duration // without one from it, the session counts as broken
+	ReconnectMin   time.Duration // before the first new try to reach a scheduler or agent
+	ReconnectMax   time.Duration // it doubles up to this
+
+	AgentQueue   int           // requests that wait for one agent; more logs than that are not collected
+	AgentLinger  time.Duration // a session with an agent that hosts nothing of ours ends after this
+	LogPatience  time.Duration // a container given back waits this long for its logs
+	ExitPatience time.Duration // to learn from an agent how a container ended
+}
+
+// Default returns OpenWhisk's delays and bounds that fit a controller with
+// about 1 GB of memory.
+func Default() Config {
+	return Config{
+		PauseGrace:     10 * time.Second,
+		IdleTimeout:    10 * time.Minute,
+		Waiting:        50_000,
+		WaitingBytes:   256 * whisk.MB,
+		ActionWaiting:  10_000,
+		ActionBytes:    64 * whisk.MB,
+		Attempts:       3,
+		InitRetry:      50 * time.Millisecond,
+		InitAnswer:     1 * whisk.MB,
+		ConnectionIdle: 3 * time.Second,
+		ReportInterval: 100 * time.Millisecond,
+		KeepAlive:      5 * time.Second,
+		Silence:        15 * time.Second,
+		ReconnectMin:   50 * time.Millisecond,
+		ReconnectMax:   2 * time.Second,
+		AgentQueue:     16_384,
+		AgentLinger:    time.Minute,
+		LogPatience:    30 * time.Second,
+		ExitPatience:   3 * time.Second,
+	}
+}
+
+// Validate reports all values that cannot work, by field name.
+func (c Config) Validate() error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Controller == "" {
+		wrong("Controller is empty")
+	}
+	if c.PauseGrace < 0 {
+		wrong("PauseGrace %v is negative; 0 turns pausing off", c.PauseGrace)
+	}
+	for _, limit := range []struct {
+		name  string
+		value int64
+	}{
+		{"Waiting", int64(c.Waiting)}, {"WaitingBytes", int64(c.WaitingBytes)},
+		{"ActionWaiting", int64(c.ActionWaiting)}, {"ActionBytes", int64(c.ActionBytes)},
+		{"Attempts", int64(c.Attempts)}, {"InitAnswer", int64(c.InitAnswer)}, {"AgentQueue", int64(c.AgentQueue)},
+		{"IdleTimeout", int64(c.IdleTimeout)}, {"InitRetry", int64(c.InitRetry)}, {"ConnectionIdle", int64(c.ConnectionIdle)},
+		{"ReportInterval", int64(c.ReportInterval)}, {"KeepAlive", int64(c.KeepAlive)}, {"ReconnectMin", int64(c.ReconnectMin)},
+		{"AgentLinger", int64(c.AgentLinger)}, {"LogPatience", int64(c.LogPatience)}, {"ExitPatience", int64(c.ExitPatience)},
+	} {
+		if limit.value <= 0 {
+			wrong("%s must be above 0", limit.name)
+		}
+	}
+	if c.Silence <= c.KeepAlive {
+		wrong("Silence %v must be longer than KeepAlive %v", c.Silence, c.KeepAlive)
+	}
+	if c.ReconnectMax < c.ReconnectMin {
+		wrong("ReconnectMax %v is below ReconnectMin %v", c.ReconnectMax, c.ReconnectMin)
+	}
+	if len(errs) > 0 {
+		return whisk.Errorf(whisk.Invalid, "balancer: %w", errors.Join(errs...))
+	}
+	return nil
+}
+
+// Deps are a balancer's ways to the other roles. All are required and may be
+// called concurrently.
+type Deps struct {
+	DialScheduler func(context.Context) (whisk.ControllerToScheduler, error)
+	DialAgent     func(context.Context, whisk.NodeID) (whisk.ControllerToAgent, error)
+	// DialContainer connects to a container. Any error counts as a refused
+	// connection: nothing was sent.
+	DialContainer func(context.Context, whisk.Address) (net.Conn, error)
+	Logger        *slog.Logger
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package balancer
+
+import (
+	"sync/atomic"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// container is one container that this controller holds.
+type container struct {
+	whisk.Container
+	action *action // whose key it serves, for ever
+	agent  *agent  // that hosts it
+	wire   *wire
+
+	coded  atomic.Bool // it holds the action's code
+	frozen atomic.Bool // what was sent lately was never read: its resume failed
+
+	// The rest is guarded by action.mu.
+
+	state  state
+	reason whisk.ReleaseReason // why it will be or was given back
+	slots  int                 // in use
+	since  int64               // of the last change between busy and idle, on the balancer's clock
+	last   int64               // when an activation last left it; 0 if none did
+	listed bool                // in the action's list of containers with a slot to give
+	runs   uint64              // that reached the container and ended
+	logs   int                 // collections that were not answered
+
+	reported whisk.UseState // what the scheduler believes
+	edge     bool           // it waits in the factory's list of changes
+	answer   bool           // the scheduler asked and shall hear that it is busy
+	returned int64          // when it was given back; its Release still waits for logs; 0 if not
+	unpaused bool           // a suspend failed: not again before the next use
+}
+
+// applyLocked makes one transition and carries out its effect.
+func (c *container) applyLocked(e event) {
+	from := c.state
+	to, do := transition(from, e)
+	c.state = to
+	c.action.coming += c.action.comingSlots(to) - c.action.comingSlots(from)
+	if to == released && from != released {
+		c.action.dropLocked(c)
+		c.wire.close()
+		if do == none {
+			c.action.b.registry.forget(c.ID)
+		}
+	}
+	switch do {
+	case suspend:
+		c.agent.ask(&call{container: c, op: whisk.Suspend})
+	case resume:
+		c.agent.ask(&call{container: c, op: whisk.Resume})
+	case release:
+		c.releaseLocked()
+	case sayBusy:
+		c.answer = true
+		c.reportLocked()
+	case cut:
+		c.reason = whisk.ReleaseFailed
+		c.frozen.Store(true)
+		c.wire.cut()
+	}
+	c.action.offerLocked(c)
+}
+
+// giveBackLocked gives the container back, at once if it is idle and else when
+// it is. Of several reasons the one that distrusts it most counts.
+func (c *container) giveBackLocked(e event, reason whisk.ReleaseReason) {
+	if c.state != draining || reason == whisk.ReleaseFailed {
+		c.reason = reason
+	}
+	if c.state == cold && e == unwanted {
+		c.reason = whisk.ReleaseUnused
+	}
+	c.applyLocked(e)
+}
+
+// releaseLocked tells the scheduler, but not before the container's logs are
+// collected: the scheduler may have it destroyed before the agent has read a
+// request that came by another way.
+func (c *container) releaseLocked() {
+	c.returned = c.action.b.now()
+	if c.logs == 0 {
+		c.sendReleaseLocked()
+	}
+}
+
+func (c *container) sendReleaseLocked() {
+	c.returned = 0
+	c.action.b.factory.release(whisk.Release{Container: c.ID, Reason: c.reason})
+	c.action.b.registry.forget(c.ID)
+}
+
+// collectedLocked notes that one collection of logs was answered.
+func (c *container) collectedLocked() {
+	c.logs--
+	if c.logs == 0 && c.returned != 0 {
+		c.sendReleaseLocked()
+	}
+}
+
+// useLocked is what the scheduler should believe.
+func (c *container) useLocked() whisk.UseState {
+	switch c.state {
+	case free, pausing, paused:
+		return whisk.Free
+	}
+	return whisk.Busy
+}
+
+// reportLocked has the container's use told to the scheduler if it differs from
+// what was told before.
+func (c *container) reportLocked() {
+	if c.edge || c.useLocked() == c.reported && !c.answer {
+		return
+	}
+	c.edge = true
+	c.action.b.factory.edge(c)
+}
+
+// usableLocked reports whether an activation may get a slot now, the lease apart.
+func (c *container) usableLocked() bool {
+	switch c.state {
+	case cold, free, paused:
+		return true
+	case busy:
+		return c.slots < c.action.concurrency
+	}
+	return false
+}
+
+// heldLocked is the container's line in a Register.
+func (c *container) heldLocked() whisk.HeldContainer {
+	held := whisk.HeldContainer{
+		Container:   c.ID,
+		Node:        c.Node,
+		Key:         c.action.key,
+		Concurrency: c.action.concurrency,
+		State:       c.useLocked(),
+	}
+	if !c.coded.Load() {
+		held.Key = whisk.ActionKey{}
+	}
+	return held
+}

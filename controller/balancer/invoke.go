@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package balancer
+
+import (
+	"context"
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// waitDefault is how long an activation waits that says no StartBy: OpenWhisk's
+// queue retention.
+const waitDefault = time.Minute
+
+// Invoke runs an activation and blocks until its outcome is known. The error is
+// Throttled, Unavailable or nil; it means that the activation was never accepted,
+// with a text that says which limit was hit. Whatever happens once it was
+// accepted is an outcome.
+//
+// ctx is for shutdown: it ends a wait in the overflow and is passed to Claim
+// and InitBody. A request that is on its way to a container is not cut by it
+// but by [Balancer.Drain] or the end of Run.
+func (b *Balancer) Invoke(ctx context.Context, inv *whisk.Invocation) (whisk.Outcome, error) {
+	if err := b.begin(); err != nil {
+		return whisk.Outcome{}, err
+	}
+	defer b.end()
+	a := b.lockAction(inv)
+	c, w, err := a.enterLocked(inv, false)
+	a.mu.Unlock()
+	if err != nil {
+		return whisk.Outcome{}, err
+	}
+	return b.see(ctx, a, inv, c, w), nil
+}
+
+// Admission is the right to run one activation later: a place in the overflow
+// is kept for it, whatever else comes meanwhile. Exactly one of its methods must
+// be called, once.
+type Admission struct {
+	b   *Balancer
+	a   *action
+	inv *whisk.Invocation
+}
+
+// Admit accepts an activation that is to be made durable before it runs: after
+// Admit it cannot be turned away any more. Errors are those of Invoke.
+func (b *Balancer) Admit(inv *whisk.Invocation) (*Admission, error) {
+	if err := b.begin(); err != nil {
+		return nil, err
+	}
+	a := b.lockAction(inv)
+	defer a.mu.Unlock()
+	if err := a.room.reserve(&b.config, inv.Size); err != nil {
+		b.end()
+		return nil, err
+	}
+	return &Admission{b, a, inv}, nil
+}
+
+// Invoke runs the activation; see [Balancer.Invoke].
+func (m *Admission) Invoke(ctx context.Context) whisk.Outcome {
+	defer m.b.end()
+	m.a.mu.Lock()
+	c, w, _ := m.a.enterLocked(m.inv, true)
+	m.a.mu.Unlock()
+	return m.b.see(ctx, m.a, m.inv, c, w)
+}
+
+// Cancel gives the place up: the activation will not run.
+func (m *Admission) Cancel() {
+	m.a.mu.Lock()
+	m.a.room.release(m.inv.Size)
+	m.a.mu.Unlock()
+	m.b.end()
+}
+
+// enterLocked takes a slot, or enters the queue where there is none or others
+// wait already. reserved says that its room in the overflow is reserved.
+func (a *action) enterLocked(inv *whisk.Invocation, reserved bool) (*container, *waiter, error) {
+	now := a.b.now()
+	a.invocations++
+	if a.waiting.len() == 0 && !a.b.stopped.Load() {
+		if c := a.takeLocked(now); c != nil {
+			if reserved {
+				a.room.release(inv.Size)
+			}
+			return c, nil, nil
+		}
+	}
+	if !reserved {
+		if err := a.room.reserve(&a.b.config, inv.Size); err != nil {
+			return nil, nil, err
+		}
+	}
+	return nil, a.waitLocked(inv, false, now), nil
+}
+
+// waitLocked puts inv into the queue; room for it is reserved.
+func (a *action) waitLocked(inv *whisk.Invocation, again bool, now int64) *waiter {
+	w := a.waiting.add(inv, again)
+	if startBy := startBy(inv); startBy.After(a.startBy) {
+		a.startBy = startBy
+	}
+	if a.b.stopped.Load() {
+		a.waiting.next(verdict{response: whisk.ErrorResponse(whisk.WhiskError, textShuttingDown)})
+		return w
+	}
+	a.pumpLocked(now)
+	return w
+}
+
+func startBy(inv *whisk.Invocation) time.Time {
+	if inv.StartBy.IsZero() {
+		return inv.Received.Add(waitDefault)
+	}
+	return inv.StartBy
+}
+
+// see brings an activation to its end: in c, or where w leads.
+func (b *Balancer) see(ctx context.Context, a *action, inv *whisk.Invocation, c *container, w *waiter) whisk.Outcome {
+	job := job{b: b, inv: inv}
+	for {
+		if c == nil {
+			v := a.await(ctx, w)
+			if v.container == nil {
+				return job.unstarted(v.response)
+			}
+			c = v.container
+		}
+		outcome, again := job.attempt(ctx, c)
+		if !again {
+			return outcome
+		}
+		if job.attempts++; job.attempts >= b.config.Attempts {
+			return job.unstarted(whisk.ErrorResponse(whisk.WhiskError, textNoContainer))
+		}
+		c, w = a.reenter(inv)
+	}
+}
+
+// reenter finds the next container for an activation that one turned away. It
+// is the oldest, and was accepted long ago: it waits at the head of the queue
+// and beyond the limits, by at most as many as run.
+func (a *action) reenter(inv *whisk.Invocation) (*container, *waiter) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.b.now()
+	if !a.b.stopped.Load() {
+		if c := a.takeLocked(now); c != nil {
+			return c, nil
+		}
+	}
+	a.room.force(inv.Size)
+	return nil, a.waitLocked(inv, true, now)
+}
+
+// await waits for w's verdict, no longer than StartBy or ctx allow.
+func (a *action) await(ctx context.Context, w *waiter) verdict {
+	limit := startBy(w.inv)
+	timer := time.NewTimer(time.Until(limit))
+	defer timer.Stop()
+	var v verdict
+	select {
+	case v = <-w.verdict:
+	case <-timer.C:
+		v = a.leaveQueue(w, whisk.ErrorResponse(whisk.WhiskError, textNotStarted(limit.Sub(w.inv.Received))))
+	case <-ctx.Done():
+		v = a.leaveQueue(w, whisk.ErrorResponse(whisk.WhiskError, textShuttingDown))
+	}
+	a.mu.Lock()
+	a.room.release(w.inv.Size)
+	a.mu.Unlock()
+	return v
+}
+
+// leaveQueue ends the wait of w with response, unless another verdict came first.
+func (a *action) leaveQueue(w *waiter, response whisk.Response) verdict {
+	a.mu.Lock()
+	left := a.waiting.remove(w)
+	if left {
+		a.pumpLocked(a.b.now())
+	}
+	a.mu.Unlock()
+	if left {
+		return verdict{response: response}
+	}
+	return <-w.verdict
+}

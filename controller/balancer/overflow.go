@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package balancer
+
+import (
+	"container/list"
+	"sync/atomic"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// overflow counts what waits, over all actions, against its limits.
+type overflow struct {
+	entries, bytes       atomic.Int64
+	maxEntries, maxBytes int64
+}
+
+func (o *overflow) reserve(size whisk.Bytes) error {
+	if n := o.entries.Add(1); n > o.maxEntries {
+		o.entries.Add(-1)
+		return whisk.Errorf(whisk.Unavailable, "Too many activations are waiting for a container: the limit of %d is reached.", o.maxEntries)
+	}
+	if n := o.bytes.Add(int64(size)); n > o.maxBytes {
+		o.entries.Add(-1)
+		o.bytes.Add(-int64(size))
+		return whisk.Errorf(whisk.Unavailable, "The activations that wait for a container hold too much memory: the limit of %v is reached.", whisk.Bytes(o.maxBytes))
+	}
+	return nil
+}
+
+func (o *overflow) release(size whisk.Bytes) {
+	o.entries.Add(-1)
+	o.bytes.Add(-int64(size))
+}
+
+// room is one action's share of the overflow. It is guarded by action.mu.
+type room struct {
+	shared  *overflow
+	entries int
+	bytes   whisk.Bytes
+}
+
+func (r *room) reserve(config *Config, size whisk.Bytes) error {
+	if r.entries >= config.ActionWaiting {
+		return whisk.Errorf(whisk.Throttled, "Too many activations of this action are waiting: the limit of %d is reached.", config.ActionWaiting)
+	}
+	if r.bytes+size > config.ActionBytes {
+		return whisk.Errorf(whisk.Throttled, "The waiting activations of this action hold too much memory: the limit of %v is reached.", config.ActionBytes)
+	}
+	if err := r.shared.reserve(size); err != nil {
+		return err
+	}
+	r.entries++
+	r.bytes += size
+	return nil
+}
+
+// force takes room that may not be there.
+func (r *room) force(size whisk.Bytes) {
+	r.entries++
+	r.bytes += size
+	r.shared.entries.Add(1)
+	r.shared.bytes.Add(int64(size))
+}
+
+func (r *room) release(size whisk.Bytes) {
+	r.entries--
+	r.bytes -= size
+	r.shared.release(size)
+}
+
+// queue is the activations that wait for a slot of one action, the oldest first.
+type queue struct{ waiting list.List }
+
+// waiter is an activation in a queue. It is taken out by whoever decides its
+// fate, under action.mu; the verdict is there from then on.
+type waiter struct {
+	inv     *whisk.Invocation
+	place   *list.Element // nil once it was taken out
+	verdict chan verdict  // holds one; never closed
+}
+
+// verdict ends a wait: with a slot, or with the response of an activation that
+// will not run.
+type verdict struct {
+	container *container // nil if there is none
+	response  whisk.Response
+}
+
+func (q *queue) len() int { return q.waiting.Len() }
+
+// add puts an activation at the end, or at the head if it was there before.
+func (q *queue) add(inv *whisk.Invocation, again bool) *waiter {
+	w := &waiter{inv: inv, verdict: make(chan verdict, 1)}
+	if again {
+		w.place = q.waiting.PushFront(w)
+	} else {
+		w.place = q.waiting.PushBack(w)
+	}
+	return w
+}
+
+// next takes out the oldest and gives it its verdict. There must be one.
+func (q *queue) next(v verdict) {
+	w := q.waiting.Front().Value.(*waiter)
+	q.remove(w)
+	w.verdict <- v
+}
+
+// remove takes w out, and reports whether it was still there.
+func (q *queue) remove(w *waiter) bool {
+	if w.place == nil {
+		return false
+	}
+	q.waiting.Remove(w.place)
+	w.place = nil
+	return true
+}

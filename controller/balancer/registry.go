@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package balancer
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// registry finds containers and agents by their names, for what the scheduler
+// says and for the sweeps. Containers are in it until their Release was noted.
+type registry struct {
+	b *Balancer
+
+	mu         sync.Mutex
+	containers map[whisk.ContainerID]*container
+	agents     map[whisk.NodeID]*agent
+	ctx        context.Context // of Run, which ends the agents' sessions
+	wg         *sync.WaitGroup // by which Run waits for them
+}
+
+func (r *registry) init(b *Balancer) {
+	r.b = b
+	r.containers = make(map[whisk.ContainerID]*container)
+	r.agents = make(map[whisk.NodeID]*agent)
+}
+
+func (r *registry) start(ctx context.Context, wg *sync.WaitGroup) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ctx, r.wg = ctx, wg
+}
+
+func (r *registry) container(id whisk.ContainerID) *container {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.containers[id]
+}
+
+// add reports whether c is new.
+func (r *registry) add(c *container) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.containers[c.ID] != nil {
+		return false
+	}
+	r.containers[c.ID] = c
+	c.agent.containers++
+	r.b.sweeper.soon()
+	return true
+}
+
+func (r *registry) forget(id whisk.ContainerID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.containers[id]
+	if c == nil {
+		return
+	}
+	delete(r.containers, id)
+	c.agent.containers--
+	c.agent.unused = r.b.now()
+}
+
+func (r *registry) all() []*container {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.containers))
+}
+
+// agentOf returns the session with a node's agent and begins it if need be. It
+// is called only while Run runs.
+func (b *Balancer) agentOf(node whisk.NodeID) *agent {
+	r := &b.registry
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if g := r.agents[node]; g != nil {
+		g.unused = b.now()
+		if g.containers == 0 {
+			g.leaseEnd.Store(max(g.leaseEnd.Load(), g.unused+int64(whisk.LeaseTTL)))
+		}
+		return g
+	}
+	g := newAgent(b, node)
+	r.agents[node] = g
+	ctx, cancel := context.WithCancel(r.ctx)
+	g.stop = cancel
+	r.wg.Go(func() { g.run(ctx) })
+	return g
+}
+
+// retireAgents ends the sessions with agents that have hosted nothing of ours
+// for long enough, and returns when the next one is due.
+func (r *registry) retireAgents(now int64) (due int64) {
+	due = never
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for node, g := range r.agents {
+		if g.containers > 0 {
+			continue
+		}
+		if end := g.unused + int64(r.b.config.AgentLinger); now < end {
+			due = min(due, end)
+			continue
+		}
+		delete(r.agents, node)
+		g.stop()
+	}
+	return due
+}
+
+// pumpAgent uses the containers of an agent whose lease was just confirmed.
+func (b *Balancer) pumpAgent(g *agent) {
+	for _, c := range b.registry.all() {
+		if c.agent != g {
+			continue
+		}
+		c.action.mu.Lock()
+		c.action.pumpLocked(b.now())
+		c.action.mu.Unlock()
+	}
+}
+
+func (r *registry) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.containers)
+}
