@@ -198,5 +198,36 @@ func (db *database) expire(ctx context.Context, before time.Time, limit int, del
 			break
 		}
 	}
-	return total, nil
+	if total == 0 {
+		return 0, nil
+	}
+	return total, db.shrink(ctx)
+}
+
+// shrink gives space back to the file system, some megabytes at most. Free pages
+// are reused, and to move the file's end into them is dear, so it waits until
+// they are many.
+func (db *database) shrink(ctx context.Context) error {
+	const steps, stepPages, leastPages = 8, 512, 1024
+	for range steps {
+		enough := false
+		err := db.write(ctx, 0, func(c *connection) error {
+			free, err := c.number("PRAGMA freelist_count")
+			if err != nil {
+				return err
+			}
+			pages, err := c.number("PRAGMA page_count")
+			if err != nil {
+				return err
+			}
+			if enough = free < leastPages || free < pages/4; enough {
+				return nil
+			}
+			return c.prepare(fmt.Sprintf("PRAGMA incremental_vacuum(%d)", stepPages)).run()
+		})
+		if err != nil || enough {
+			return err
+		}
+	}
+	return nil
 }
