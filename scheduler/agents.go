@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scheduler
+
+import (
+	"slices"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// agentSaid handles what an agent reports. Reports about containers that we do
+// not know, or no longer, are of no interest.
+func (s *state) agentSaid(id sessionID, m whisk.AgentReport) {
+	switch m := m.(type) {
+	case whisk.NodeReport:
+		s.nodeReport(id, m)
+		return
+	case whisk.KeepAlive:
+		s.lead(m.Epoch)
+		return
+	}
+	n := s.agents[id]
+	if n == nil {
+		s.hangUp(id, whisk.Errorf(whisk.Invalid, "an agent's first message must be its node report"))
+		return
+	}
+	switch m := m.(type) {
+	case whisk.ContainerCreated:
+		c := s.hosted(n, m.Container.ID)
+		if c == nil && s.containers[m.Container.ID] == nil {
+			// A former leader ordered it. It takes memory, and nobody waits for it.
+			c = s.adopt(n, m.Container)
+			s.move(c, abandoned)
+			if s.settled {
+				s.remove(c)
+			}
+			return
+		}
+		if c != nil && c.condition == creating {
+			s.log.Debug("container created", "container", c.ID, "node", n.id, "took", m.Took)
+			s.created(c, m.Container.Address)
+		}
+	case whisk.CreationFailed:
+		if c := s.hosted(n, m.Container); c != nil {
+			s.creationFailed(c, m)
+		}
+	case whisk.LeaseGranted:
+		if c := s.hosted(n, m.Container); c != nil && c.condition == granting && c.heir == m.Lessee {
+			s.granted(c)
+		}
+	case whisk.LeaseRefused:
+		if c := s.hosted(n, m.Container); c != nil {
+			s.refused(c, m)
+		}
+	case whisk.ContainerGone:
+		if c := s.hosted(n, m.Container); c != nil {
+			s.lost(c, m.Reason)
+		}
+	}
+}
+
+// hosted returns a container of a node, or nil.
+func (s *state) hosted(n *node, id whisk.ContainerID) *container {
+	if c := s.containers[id]; c != nil && c.node == n {
+		return c
+	}
+	return nil
+}
+
+// created is for a container that now runs. Who it was made for may have given
+// up meanwhile, or another may have taken its place.
+func (s *state) created(c *container, at whisk.Address) {
+	c.Address = at
+	r := c.purpose
+	switch {
+	case r == nil && c.lessee == "":
+		s.shelve(c)
+	case r == nil:
+		s.rehome(c)
+	case r.caller.id == c.lessee:
+		s.deliver(c, r)
+	default:
+		s.grant(c, r)
+	}
+}
+
+// shelve makes a container that nobody holds, and that holds no code, prewarmed.
+func (s *state) shelve(c *container) {
+	c.lessee = ""
+	c.stocked = true
+	others := c.pool.stock()
+	if c.byPool.in == &c.pool.coming || c.condition == granting && c.heir == "" && c.action == nil {
+		others-- // it was expected
+	}
+	c.surplus = others >= c.pool.wanted
+	s.move(c, shelved)
+	s.offer(c)
+}
+
+// creationFailed gives the requisition another try, unless it is the user's
+// fault or has failed too often.
+func (s *state) creationFailed(c *container, m whisk.CreationFailed) {
+	r, n := c.purpose, c.node
+	if r == nil && c.lessee == "" && c.condition == creating {
+		c.pool.failed(s.now)
+		s.alarms.set(&c.pool.retry, c.pool.retryAt)
+	}
+	s.log.Warn("container not created", "container", c.ID, "node", n.id, "err", m.Message)
+	s.lost(c, m.Message)
+	if r == nil || r.ended {
+		return
+	}
+	if m.Fault == whisk.UserFault {
+		s.reject(r, whisk.BadImage, m.Message, 0)
+		return
+	}
+	r.faults++
+	r.avoid = n.id
+	if r.faults >= s.cfg.Attempts {
+		s.reject(r, whisk.StartFailed, provisionFailed, 0)
+	}
+}
+
+// granted is for a container whose lease went where we ordered.
+func (s *state) granted(c *container) {
+	c.lessee = c.heir
+	r := c.purpose
+	switch {
+	case r != nil && r.caller.id == c.lessee:
+		s.deliver(c, r)
+	case c.lessee == "" && c.action != nil:
+		s.move(c, stored)
+		s.offer(c)
+	case c.lessee == "":
+		s.shelve(c)
+	case r != nil:
+		s.grant(c, r)
+	default:
+		s.rehome(c)
+	}
+}
+
+// rehome finds somebody for a container that is leased to a controller which
+// does not know of it, because the need for it went away meanwhile.
+func (s *state) rehome(c *container) {
+	var r *requisition
+	if c.action != nil {
+		r = s.wanting(c.action, "")
+	} else {
+		r = s.wantingFresh(c.pool)
+	}
+	switch {
+	case r == nil:
+		s.giveBack(c)
+	case r.caller.id == c.lessee:
+		s.deliver(c, r)
+	default:
+		s.grant(c, r)
+	}
+}
+
+// refused is for an order that named the wrong lessee, or that came from a
+// leader of the past. The agent's word counts.
+func (s *state) refused(c *container, m whisk.LeaseRefused) {
+	s.log.Warn("lease refused", "container", c.ID, "node", c.node.id, "lessee", m.Lessee, "reason", m.Reason)
+	switch c.condition {
+	case granting:
+		if m.Lessee == c.heir {
+			s.granted(c)
+			return
+		}
+		s.unbind(c)
+		s.believe(c, m.Lessee, true)
+	case removing:
+		if m.Lessee == c.lessee {
+			return // it is not the lessee that is wrong, but we; asking again is no use
+		}
+		if m.Lessee == "" {
+			c.lessee = ""
+			s.command(c.node, whisk.RemoveContainer{Epoch: s.cfg.Epoch, Container: c.ID})
+			return
+		}
+		s.believe(c, m.Lessee, true)
+	}
+}
+
+// believe takes over an agent's word on who holds a container.
+func (s *state) believe(c *container, lessee whisk.ControllerID, used bool) {
+	if c.condition.leased() {
+		if c.lessee == lessee {
+			return
+		}
+		// The lease ran out while the container was idle. Its lessee stopped
+		// using it before that; but it may like to know.
+		s.tell(s.controllers[c.lessee], whisk.Lost{Container: c.ID, Reason: "its lease ran out"})
+		s.unbind(c)
+	}
+	old := s.controllers[c.lessee]
+	if lessee != "" {
+		s.controllerFor(lessee)
+	}
+	s.relink(c, func() { c.lessee, c.heir = lessee, "" })
+	defer s.dropController(old)
+	switch {
+	case lessee != "":
+		s.lease(c)
+	case c.action != nil && used:
+		s.move(c, stored)
+		s.offer(c)
+	case !used:
+		s.shelve(c)
+	default:
+		s.move(c, abandoned)
+		if s.settled {
+			s.remove(c)
+		}
+	}
+}
+
+// lease notes that c.lessee holds the container, as it may have told us already.
+func (s *state) lease(c *container) {
+	ctl := s.controllerFor(c.lessee)
+	if c.condition.leased() {
+		return
+	}
+	s.move(c, leased)
+	if told, ok := s.claims[c.ID]; ok && told.by == ctl {
+		delete(s.claims, c.ID)
+		s.held(ctl, c, told.HeldContainer)
+	}
+}
+
+// lost is for a container that is no more.
+func (s *state) lost(c *container, reason string) {
+	r, n := c.purpose, c.node
+	if c.condition.leased() {
+		s.tell(s.controllers[c.lessee], whisk.Lost{Container: c.ID, Reason: reason})
+	}
+	s.move(c, vanished)
+	s.touch(n)
+	if r != nil && !r.ended {
+		s.serve(r)
+	}
+}
+
+// nodeReport registers an agent, or tells news of a registered one.
+func (s *state) nodeReport(id sessionID, m whisk.NodeReport) {
+	n := s.agents[id]
+	if n != nil && n.id != m.Node {
+		s.hangUp(id, whisk.Errorf(whisk.Invalid, "an agent cannot change its node"))
+		return
+	}
+	first := n == nil
+	if first {
+		n = s.nodeFor(m.Node)
+		if n.session != 0 {
+			s.hangUp(n.session, whisk.Errorf(whisk.Conflict, "another session registered node %s", n.id))
+			s.agentSilent(n)
+		}
+		s.alarms.stop(&n.grace)
+		s.agents[id] = n
+		s.log.Info("agent registered", "node", n.id, "memory", m.Memory.String(), "containers", len(m.Containers))
+	}
+	if m.Problem != n.problem {
+		s.log.Info("node health changed", "node", n.id, "problem", m.Problem)
+	}
+	n.memory, n.problem = m.Memory, m.Problem
+	s.reach(n, id)
+	s.renumber()
+	s.reconcile(n, m.Containers, first)
+	for c := range n.containers.all() {
+		s.offer(c)
+	}
+	if !n.open() {
+		for p := range n.plans.all() {
+			s.cancel(p)
+		}
+	}
+	s.touch(n)
+	s.rejectMisfits()
+}
+
+// reach notes the node's session, 0 for none, and relists what it hosts.
+func (s *state) reach(n *node, id sessionID) {
+	if n.session == id {
+		return
+	}
+	for c := range n.containers.all() {
+		s.unlink(c)
+	}
+	n.session = id
+	for c := range n.containers.all() {
+		s.link(c)
+	}
+	n.show(s)
+}
+
+// reconcile compares the books with an agent's list. In a session's first
+// report what is missing is gone, and orders that are not carried out never
+// arrived; later, orders and answers may have crossed the report.
+func (s *state) reconcile(n *node, listed []whisk.HostedContainer, first bool) {
+	seen := make(map[whisk.ContainerID]bool, len(listed))
+	for _, h := range listed {
+		seen[h.Container.ID] = true
+		c := s.containers[h.Container.ID]
+		switch {
+		case c == nil:
+			c = s.adopt(n, h.Container)
+			s.believe(c, h.Lessee, h.Used)
+		case c.node != n:
+			s.log.Error("two nodes report one container", "container", c.ID, "node", n.id, "other", c.node.id)
+		case first:
+			s.recover(c, h)
+		case c.condition != creating && c.condition != granting && c.condition != removing && c.lessee != h.Lessee:
+			s.believe(c, h.Lessee, h.Used)
+		}
+	}
+	if !first {
+		return
+	}
+	for c := range n.containers.all() {
+		switch {
+		case seen[c.ID]:
+		case c.condition == creating:
+			// It may be under way still. We rather make another than wait.
+			s.remove(c)
+		default:
+			s.lost(c, "its agent does not have it any more")
+		}
+	}
+}
+
+// recover picks up a container of which the agent may have missed an order, or
+// we the answer.
+func (s *state) recover(c *container, h whisk.HostedContainer) {
+	c.Address = h.Container.Address
+	switch c.condition {
+	case creating:
+		c.lessee = h.Lessee
+		s.created(c, h.Container.Address)
+	case granting:
+		if h.Lessee == c.heir {
+			s.granted(c)
+			return
+		}
+		// The order was lost. Whoever it goes from has given it up.
+		c.lessee = h.Lessee
+		s.command(c.node, whisk.GrantLease{Epoch: s.cfg.Epoch, Container: c.ID, From: c.lessee, To: c.heir})
+	case removing:
+		c.lessee = h.Lessee
+		s.command(c.node, whisk.RemoveContainer{Epoch: s.cfg.Epoch, Container: c.ID, Lessee: c.lessee})
+	default:
+		if c.lessee != h.Lessee {
+			s.believe(c, h.Lessee, h.Used)
+		}
+	}
+}
+
+// agentSilent is for a node whose session ended. What it hosts is unknown, not
+// lost: warm containers serve on. Nothing is placed there, and whoever waits
+// for something from there is served elsewhere.
+func (s *state) agentSilent(n *node) {
+	s.log.Warn("agent lost", "node", n.id)
+	delete(s.agents, n.session)
+	s.reach(n, 0)
+	for p := range n.plans.all() {
+		s.cancel(p)
+	}
+	for c := range n.containers.all() {
+		r := c.purpose
+		s.unbind(c)
+		if r != nil && !r.ended {
+			s.serve(r)
+		}
+	}
+	s.alarms.set(&n.grace, s.now.Add(s.cfg.AgentGrace))
+	s.recount()
+}
+
+// giveUp forgets a node whose agent did not come back.
+func (s *state) giveUp(n *node) {
+	s.log.Warn("node given up", "node", n.id, "containers", n.containers.count)
+	for c := range n.containers.all() {
+		s.lost(c, "its node is gone")
+	}
+	delete(s.nodes, n.id)
+	s.order = slices.DeleteFunc(s.order, func(other *node) bool { return other == n })
+	s.touched = slices.DeleteFunc(s.touched, func(other *node) bool { return other == n })
+	s.renumber()
+	s.rejectMisfits()
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scheduler
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/whirl-faas/whirl/scheduler/policy"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// controller is a controller that has a session, or still holds containers.
+type controller struct {
+	id           whisk.ControllerID
+	session      sessionID // 0 while it is silent
+	leased       list[*container]
+	requisitions map[whisk.RequisitionID]*requisition
+}
+
+// claim is a container that a controller says it holds, and whose agent has not
+// reported yet.
+type claim struct {
+	by *controller
+	whisk.HeldContainer
+}
+
+func (s *state) controllerFor(id whisk.ControllerID) *controller {
+	ctl := s.controllers[id]
+	if ctl == nil {
+		ctl = &controller{id: id, requisitions: make(map[whisk.RequisitionID]*requisition)}
+		s.controllers[id] = ctl
+	}
+	return ctl
+}
+
+// dropController forgets a silent controller that holds nothing.
+func (s *state) dropController(ctl *controller) {
+	if ctl != nil && ctl.session == 0 && ctl.leased.count == 0 {
+		delete(s.controllers, ctl.id)
+	}
+}
+
+// controllerSaid handles what a controller says.
+func (s *state) controllerSaid(id sessionID, m whisk.FactoryRequest) {
+	if m, ok := m.(whisk.Register); ok {
+		s.register(id, m)
+		return
+	}
+	ctl := s.callers[id]
+	if ctl == nil {
+		s.hangUp(id, whisk.Errorf(whisk.Invalid, "a controller's first message must be its registration"))
+		return
+	}
+	switch m := m.(type) {
+	case whisk.Requisition:
+		s.requisition(ctl, m)
+	case whisk.Withdraw:
+		s.withdraw(ctl, m)
+	case whisk.StateReport:
+		for _, use := range m.States {
+			if c := s.containers[use.Container]; c != nil && c.lessee == ctl.id && c.condition.leased() {
+				s.reported(c, use)
+			}
+		}
+	case whisk.Release:
+		if c := s.containers[m.Container]; c != nil && c.lessee == ctl.id && c.condition.leased() {
+			s.released(c, m.Reason)
+		}
+	case whisk.KeepAlive:
+		s.lead(m.Epoch)
+	}
+}
+
+// register begins a controller's session: its requisitions start anew, and what
+// it holds is compared with the books.
+func (s *state) register(id sessionID, m whisk.Register) {
+	s.lead(m.Epoch)
+	if s.callers[id] != nil {
+		s.hangUp(id, whisk.Errorf(whisk.Invalid, "a controller registers once in a session"))
+		return
+	}
+	ctl := s.controllerFor(m.Controller)
+	if ctl.session != 0 {
+		s.hangUp(ctl.session, whisk.Errorf(whisk.Conflict, "another session registered controller %s", ctl.id))
+		s.controllerSilent(ctl)
+		ctl = s.controllerFor(m.Controller)
+	}
+	ctl.session = id
+	s.callers[id] = ctl
+	s.log.Info("controller registered", "controller", ctl.id, "containers", len(m.Held))
+	listed := make(map[whisk.ContainerID]bool, len(m.Held))
+	for _, h := range m.Held {
+		listed[h.Container] = true
+		c := s.containers[h.Container]
+		switch {
+		case c == nil && s.nodes[h.Node] != nil && s.nodes[h.Node].session != 0:
+			// Its agent has reported, without it.
+			s.tell(ctl, whisk.Lost{Container: h.Container, Reason: "its agent does not have it any more"})
+		case c == nil:
+			s.claims[h.Container] = claim{ctl, h}
+		case c.lessee == ctl.id && c.condition.leased():
+			s.held(ctl, c, h)
+		case c.heir != ctl.id || c.condition != granting:
+			s.tell(ctl, whisk.Lost{Container: c.ID, Reason: "it is not leased to this controller"})
+		}
+	}
+	for c := range ctl.leased.all() {
+		if !listed[c.ID] {
+			// An allocation or a release was lost with the last session.
+			s.released(c, whisk.ReleaseFailed)
+		}
+	}
+}
+
+// held notes what a controller says of a container that it does hold.
+func (s *state) held(ctl *controller, c *container, h whisk.HeldContainer) {
+	s.relink(c, func() {
+		if h.Key != (whisk.ActionKey{}) {
+			s.setAction(c, s.actionFor(h.Key, c.Spec))
+		}
+		c.concurrency = max(1, h.Concurrency)
+	})
+	s.reported(c, whisk.ContainerUse{Container: c.ID, State: h.State, Since: s.now})
+}
+
+// reported follows a controller's report of a container that it holds.
+func (s *state) reported(c *container, use whisk.ContainerUse) {
+	c.redirected = 0
+	switch {
+	case use.State == whisk.Busy && (c.condition == recalled || c.condition == evicting):
+		s.answeredBusy(c)
+	case use.State == whisk.Busy && c.condition == free:
+		c.since = s.now
+		s.move(c, worked)
+	case use.State == whisk.Free && c.condition == busy:
+		stamp(c, s.now, use.Since)
+		s.move(c, rested)
+		s.offer(c)
+	}
+}
+
+// stamp notes when a container was last used; a controller's clock may be ahead.
+func stamp(c *container, now, at time.Time) {
+	if at.IsZero() || at.After(now) {
+		at = now
+	}
+	c.since = at
+}
+
+// answeredBusy is for a container that we asked back, and that is in use again.
+func (s *state) answeredBusy(c *container) {
+	r := c.purpose
+	c.since = s.now
+	s.move(c, worked)
+	s.unbind(c)
+	if r != nil && !r.ended {
+		s.serve(r)
+	}
+}
+
+// released takes a container back from its lessee.
+func (s *state) released(c *container, reason whisk.ReleaseReason) {
+	clean := reason != whisk.ReleaseFailed && reason != whisk.ReleaseStale
+	if reason == whisk.ReleaseUnused && c.action != nil {
+		// It was never initialised, whatever it was allocated for.
+		s.relink(c, func() { s.setAction(c, nil) })
+	}
+	if clean {
+		if r := s.successor(c); r != nil {
+			s.grant(c, r)
+			return
+		}
+	}
+	r := c.purpose
+	switch policy.Released(reason, c.action != nil, s.pressed(c)) {
+	case policy.Destroy:
+		s.remove(c)
+	default:
+		s.giveBack(c)
+	}
+	if r != nil && !r.ended {
+		s.serve(r)
+	}
+}
+
+// successor returns who gets a clean container that was given back: the
+// requisition that it was asked back for, or else one that waits.
+func (s *state) successor(c *container) *requisition {
+	if c.node.session == 0 {
+		return nil
+	}
+	if r := c.purpose; r != nil && (c.action == nil && r.action.spec == c.Spec || c.action == r.action) {
+		return r
+	}
+	if c.action != nil {
+		return s.wanting(c.action, "")
+	}
+	return s.wantingFresh(c.pool)
+}
+
+// retire decides again about a container that was kept warm in vain.
+func (s *state) retire(c *container) {
+	if s.settled {
+		s.remove(c)
+	}
+}
+
+// pressed reports whether the memory of a container that comes back is needed:
+// its node has promised it, or a requisition waits that it could make room for.
+func (s *state) pressed(c *container) bool {
+	short := c.node.short()
+	if c.condition == evicting || c.condition == draining {
+		short += c.Spec.Memory
+	}
+	return short > 0 || len(s.sizes) > 0 && c.node.open() && s.sizes[0] <= c.node.memory
+}
+
+// controllerSilent is for a controller whose session ended. What it asked for
+// is forgotten. What it holds stays leased until the agents say otherwise, and
+// counts as busy.
+func (s *state) controllerSilent(ctl *controller) {
+	s.log.Warn("controller lost", "controller", ctl.id, "containers", ctl.leased.count)
+	delete(s.callers, ctl.session)
+	for c := range ctl.leased.all() {
+		s.unbind(c)
+		if c.condition != busy {
+			s.move(c, worked)
+		}
+	}
+	holding := slices.Collect(ctl.leased.all())
+	for _, c := range holding {
+		s.unlink(c)
+	}
+	ctl.session = 0
+	for _, c := range holding {
+		s.link(c)
+		s.touch(c.node)
+	}
+	for _, id := range slices.Sorted(maps.Keys(ctl.requisitions)) {
+		s.end(ctl.requisitions[id])
+	}
+	for id, told := range s.claims {
+		if told.by == ctl {
+			delete(s.claims, id)
+		}
+	}
+	s.dropController(ctl)
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package scheduler is the role that decides which container exists where and
+// which controller holds it (WhiskScheduler). It never sees an activation.
+//
+// It owns the books: nodes and their memory, containers and their conditions,
+// the requisitions that stand. They are kept in memory only and rebuilt from
+// what agents and controllers report. Its invariants:
+//
+//   - A node's memory is never oversold. A container counts from the order to
+//     make it until its agent says that it is gone.
+//   - A container is allocated only after its agent granted the lease, and to
+//     nobody else before the holder gave it up or the agent said otherwise.
+//   - Every slot of a requisition ends in exactly one of: an allocation, a
+//     redirect, a rejection, a withdrawal, or the end of its session.
+//   - A requisition waits only while nothing that exists could serve it, and
+//     never beyond its deadline.
+//   - In the settle time after the start nothing is removed but what its holder
+//     wants removed.
+//
+// One goroutine, in [Scheduler.Run], owns all state. Sessions send it events
+// and take effects from it through a bounded outbox each; nothing in the owner
+// loop blocks. Messages of one session are handled in the order in which they
+// came, and what is sent to one session arrives in the order in which it was
+// decided; between sessions there is no order. docs/state-machines.md draws a
+// container's life as seen from here.
+package scheduler
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// Scheduler is the role. Make it with [New], start it with [Scheduler.Run].
+type Scheduler struct {
+	cfg   Config
+	log   *slog.Logger
+	ids   identities
+	inbox chan letter   // never closed: sessions come and go
+	ended chan struct{} // closed when Run returns
+
+	lastSession atomic.Uint64
+	serving     sync.WaitGroup // sessions
+	lock        sync.Mutex
+	closing     bool // guarded by lock: no more sessions
+}
+
+// Deps are what a scheduler needs of the world.
+type Deps struct {
+	Logger *slog.Logger // nil discards
+	Random io.Reader    // tags the ids of this start's containers; nil for crypto/rand
+}
+
+// letter is what the owner loop receives.
+type letter struct {
+	event    event
+	from     sessionID       // of event
+	open     *session        // a session that begins
+	snapshot chan<- Snapshot // a request for one; buffered
+}
+
+// New makes a scheduler. It starts nothing. The error is Invalid if cfg is.
+func New(cfg Config, deps Deps) (*Scheduler, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	if deps.Random == nil {
+		deps.Random = rand.Reader
+	}
+	ids, err := newIdentities(cfg.Epoch, deps.Random)
+	if err != nil {
+		return nil, err
+	}
+	return &Scheduler{
+		cfg:   cfg,
+		log:   deps.Logger.With("component", "scheduler"),
+		ids:   ids,
+		inbox: make(chan letter, cfg.Inbox),
+		ended: make(chan struct{}),
+	}, nil
+}
+
+// Run decides until ctx ends, and returns when all sessions have ended too; its
+// error is nil then. It ends by itself, with an Unavailable error, if a peer
+// has seen a newer leader. It may be called once.
+func (s *Scheduler) Run(ctx context.Context) error {
+	loop := &ownerLoop{
+		log:      s.log,
+		state:    newState(s.cfg, s.ids, s.log, time.Now()),
+		sessions: make(map[sessionID]*session),
+	}
+	err := loop.run(ctx, s.inbox)
+	s.lock.Lock()
+	s.closing = true
+	s.lock.Unlock()
+	close(s.ended)
+	s.serving.Wait()
+	return err
+}
+
+// Snapshot tells how things stand. It waits for the owner loop, and fails if
+// ctx ends first or, with Unavailable, if the scheduler has ended.
+func (s *Scheduler) Snapshot(ctx context.Context) (Snapshot, error) {
+	reply := make(chan Snapshot, 1)
+	if err := s.post(ctx, letter{snapshot: reply}); err != nil {
+		return Snapshot{}, err
+	}
+	select {
+	case snapshot := <-reply:
+		return snapshot, nil
+	case <-ctx.Done():
+		return Snapshot{}, context.Cause(ctx)
+	case <-s.ended:
+		return Snapshot{}, errEnded
+	}
+}
+
+var errEnded = whisk.Errorf(whisk.Unavailable, "the scheduler has ended")
+
+// post hands a letter to the owner loop. It blocks while the inbox is full.
+func (s *Scheduler) post(ctx context.Context, l letter) error {
+	select {
+	case s.inbox <- l:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.ended:
+		return errEnded
+	}
+}
+
+// ownerLoop is the goroutine that owns the state.
+type ownerLoop struct {
+	log      *slog.Logger
+	state    *state
+	sessions map[sessionID]*session
+}
+
+// run handles one letter after the other, and alarms between them.
+func (l *ownerLoop) run(ctx context.Context, inbox <-chan letter) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for l.state.deposed == 0 {
+		if at, ok := l.state.alarms.next(); ok {
+			timer.Reset(time.Until(at))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+			l.handle(timePassed{})
+		case in := <-inbox:
+			l.take(in)
+		}
+	}
+	return whisk.Errorf(whisk.Unavailable, "a scheduler of epoch %d leads, this is epoch %d", l.state.deposed, l.state.cfg.Epoch)
+}
+
+// take handles one letter. What a session that we closed said before it
+// noticed is of no interest any more.
+func (l *ownerLoop) take(in letter) {
+	if in.snapshot != nil {
+		in.snapshot <- l.state.snapshot()
+		return
+	}
+	if in.open != nil {
+		l.sessions[in.open.id] = in.open
+		return
+	}
+	if l.sessions[in.from] == nil {
+		return
+	}
+	if _, ended := in.event.(sessionEnded); ended {
+		delete(l.sessions, in.from)
+	}
+	l.handle(in.event)
+}
+
+// handle has the state decide, and its effects carried out. A session that lags
+// too far behind is closed; its peer comes back with a full report.
+func (l *ownerLoop) handle(e event) {
+	var closed []sessionID
+	for _, do := range l.state.handle(time.Now(), e) {
+		to := l.sessions[do.session]
+		if to == nil {
+			continue
+		}
+		err := do.end
+		if err == nil && !to.post(do) {
+			err = errLag
+		}
+		if err != nil {
+			l.log.Warn("session closed", "peer", to.peer, "err", err)
+			to.stop(err)
+			delete(l.sessions, do.session)
+			closed = append(closed, do.session)
+		}
+	}
+	for _, id := range closed {
+		l.handle(sessionEnded{id})
+	}
+}

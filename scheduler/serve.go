@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scheduler
+
+import (
+	"github.com/whirl-faas/whirl/scheduler/policy"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// The order in which a requisition is served is told here. What exists is
+// found by serve when demand arrives, and by offer when supply does, so that
+// neither waits while the other is there. Room for new containers is given out
+// by allot alone, in turn.
+
+// serve meets a requisition from what exists already.
+func (s *state) serve(r *requisition) {
+	for !r.ended && r.missing() > 0 {
+		if !s.serveWarm(r) && !s.redirect(r) && !s.serveFresh(r) {
+			return
+		}
+	}
+}
+
+// serveWarm finds a container that holds the action's code and rests.
+func (s *state) serveWarm(r *requisition) bool {
+	if c := r.action.kept.last(); c != nil {
+		s.grant(c, r)
+		return true
+	}
+	for c := range r.action.free.all() {
+		if c.lessee != r.caller.id {
+			s.recall(c, r)
+			return true
+		}
+	}
+	return false
+}
+
+// serveFresh finds a container without code, ready or still being made for nobody.
+func (s *state) serveFresh(r *requisition) bool {
+	pool := r.action.pool
+	if c := pool.ready.first(); c != nil {
+		s.grant(c, r)
+		s.restock = true
+		return true
+	}
+	if c := pool.coming.first(); c != nil {
+		s.bind(c, r)
+		s.restock = true
+		return true
+	}
+	return false
+}
+
+// recall asks a controller for an idle container that another one wants.
+func (s *state) recall(c *container, r *requisition) {
+	s.move(c, recall)
+	s.bind(c, r)
+	s.tell(s.controllers[c.lessee], whisk.Reclaim{Container: c.ID})
+}
+
+// redirect points to another controller's busy container with spare
+// concurrency. We do not know how much it has; so each is pointed to for at
+// most its other slots until it is reported again.
+func (s *state) redirect(r *requisition) bool {
+	if !s.cfg.Redirects || r.concurrency < 2 || len(s.controllers) < 2 {
+		return false
+	}
+	for c := range r.action.busy.all() {
+		if c.lessee != r.caller.id && c.redirected < c.concurrency-1 {
+			c.redirected++
+			s.tell(r.caller, whisk.Redirect{Requisition: r.id, Controller: c.lessee})
+			s.settleSlots(r, 1)
+			return true
+		}
+	}
+	return false
+}
+
+// allot gives room to waiting actions: to each in turn, one container at a
+// time. A size that fits nowhere, also by eviction, keeps larger ones waiting
+// but not smaller ones; [state.insist] sees to it that those do not starve it.
+func (s *state) allot() {
+	s.roomier = false
+	blocked := whisk.Bytes(-1)
+	for {
+		a := s.nextInLine(blocked)
+		if a == nil {
+			return
+		}
+		r := a.waiting.first()
+		n := s.place(r)
+		if n == nil {
+			blocked = a.spec.Memory
+			continue
+		}
+		a.pool.coldStarts++
+		s.promise(n, r, false)
+		s.rotate(a)
+	}
+}
+
+// nextInLine returns the waiting action whose turn it is among those smaller
+// than blocked; -1 blocks none.
+func (s *state) nextInLine(blocked whisk.Bytes) *action {
+	var next *action
+	for _, size := range s.sizes {
+		if blocked >= 0 && size >= blocked {
+			break
+		}
+		if a := s.lines[size].waiting.first(); a != nil && (next == nil || a.turn < next.turn) {
+			next = a
+		}
+	}
+	return next
+}
+
+// place chooses the node for a new container: one with room, or else one where
+// eviction makes room. It returns nil if there is none.
+func (s *state) place(r *requisition) *node {
+	q := policy.Request{
+		Hash: r.action.hash, Memory: r.action.spec.Memory, Cap: s.cfg.CreationsPerNode,
+		Avoid: r.avoid, Crowded: s.crowded(),
+	}
+	i := s.cfg.Place(s.view, q)
+	if i == policy.None {
+		i = policy.EvictionNode(s.view, q)
+	}
+	if i == policy.None {
+		return nil
+	}
+	return s.order[i]
+}
+
+// crowded is a quarter above the mean load, but not below one half: in a
+// cluster with little to do, actions stay together.
+func (s *state) crowded() float64 {
+	if s.memory == 0 {
+		return 1
+	}
+	return max(0.5, 1.25*float64(s.used)/float64(s.memory))
+}
+
+// insistLooks bounds how many busy containers one insistence looks at. It comes
+// again, and the longest busy ones are first.
+const insistLooks = 64
+
+// insist is for a requisition that has waited for long. So that hot actions
+// cannot keep another out for ever, one busy container of the action with the
+// most memory at work is drained, unless that would only turn the tables.
+func (s *state) insist(r *requisition) {
+	if r.missing() <= 0 {
+		return // set again when it waits again
+	}
+	s.alarms.set(&r.patience, s.now.Add(s.cfg.FairAfter))
+	hot := s.holders.top(r.action)
+	if !s.settled || hot == nil || r.plans.count > 0 {
+		return
+	}
+	looks := insistLooks
+	for c := range hot.busy.all() {
+		if looks--; looks < 0 {
+			return
+		}
+		n := c.node
+		fair := r.action.held == 0 || hot.atWork-c.Spec.Memory >= r.action.held+r.action.spec.Memory
+		if fair && n.open() && n.memory >= r.action.spec.Memory && n.promised == 0 {
+			s.promise(n, r, true)
+			return
+		}
+	}
+}
+
+// drainFor has one more busy container of the plan's node drained: of the
+// action with the most memory at work. It reports whether there is one.
+func (s *state) drainFor(p *plan) bool {
+	var best *container
+	for c := range p.node.containers.all() {
+		a := c.action
+		if c.condition != busy || a == nil || a == p.purpose.action || c.byAction.in != &a.busy {
+			continue
+		}
+		if best == nil || a.atWork > best.action.atWork {
+			best = c
+		}
+	}
+	if best == nil {
+		return false
+	}
+	s.move(best, drain)
+	s.tell(s.controllers[best.lessee], whisk.Reclaim{Container: best.ID, Drain: true})
+	return true
+}
+
+// offer gives a container that came free to who waits for it.
+func (s *state) offer(c *container) {
+	if c.node.session == 0 {
+		return
+	}
+	switch c.condition {
+	case kept:
+		if r := s.wanting(c.action, ""); r != nil {
+			s.grant(c, r)
+		}
+	case free:
+		if c.action == nil || c.byAction.in == nil {
+			return
+		}
+		if r := s.wanting(c.action, c.lessee); r != nil {
+			s.recall(c, r)
+		}
+	case prewarmed:
+		if r := s.wantingFresh(c.pool); r != nil {
+			s.grant(c, r)
+		}
+	case creating:
+		if c.purpose != nil {
+			return
+		}
+		if a := c.pool.waiting.first(); a != nil {
+			s.bind(c, a.waiting.first())
+			s.rotate(a)
+		}
+	}
+}
+
+// wanting returns the requisition of an action that waits longest, and nil if
+// none does; not one of a certain controller. One whose creation is planned but
+// not begun waits too: its plan is taken back.
+func (s *state) wanting(a *action, not whisk.ControllerID) *requisition {
+	for r := range a.waiting.all() {
+		if r.caller.id != not {
+			return r
+		}
+	}
+	for p := range a.plans.all() {
+		if p.purpose.caller.id != not {
+			s.cancel(p)
+			return p.purpose
+		}
+	}
+	return nil
+}
+
+// wantingFresh is wanting for a container without code, among all actions that
+// can use it, in turn.
+func (s *state) wantingFresh(pool *pool) *requisition {
+	if a := pool.waiting.first(); a != nil {
+		r := a.waiting.first()
+		s.rotate(a)
+		return r
+	}
+	if p := pool.plans.first(); p != nil {
+		s.cancel(p)
+		return p.purpose
+	}
+	return nil
+}

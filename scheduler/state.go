@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scheduler
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/whirl-faas/whirl/scheduler/policy"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// state is all that the scheduler knows, and every decision it takes. It starts
+// no goroutine, blocks on nothing and reads no clock: [state.handle] takes one
+// event and the time, and returns what is to be sent.
+//
+// Whatever a decision needs is found by an index, never by a search through all
+// containers: per action, per spec, per node and its idle ones by last use, per
+// controller. [state.move] is the only place that changes a container's
+// condition, and so the only one that keeps the indexes.
+type state struct {
+	cfg     Config
+	log     *slog.Logger
+	now     time.Time
+	settled bool // own removals are allowed
+
+	nodes       map[whisk.NodeID]*node
+	order       []*node       // by id; a node's place here is its place in view
+	view        []policy.Node // what placement sees, kept up to date by [node.show]
+	memory      whisk.Bytes   // of all nodes
+	used        whisk.Bytes   // on all nodes
+	largest     whisk.Bytes   // memory of the largest node
+	agents      map[sessionID]*node
+	controllers map[whisk.ControllerID]*controller
+	callers     map[sessionID]*controller
+	containers  map[whisk.ContainerID]*container
+	claims      map[whisk.ContainerID]claim
+	actions     map[work]*action
+	pools       map[whisk.ContainerSpec]*pool
+	stemCells   []*pool // sorted by spec
+
+	lines        map[whisk.Bytes]*line // actions that wait for room, by what they need
+	sizes        []whisk.Bytes         // of the lines that are not empty, ascending
+	holders      holders               // actions by memory at work
+	requisitions int                   // that stand
+	turns        uint64                // last turn given to a waiting action
+	arrivals     uint64                // last number given to a requisition
+	plans        int                   // that wait on any node
+
+	// What the present event changed, for the passes at its end.
+	touched []*node // whose containers changed
+	roomier bool    // there may be room where there was none
+	restock bool    // stem cells may be lacking
+
+	alarms      alarms
+	settleAlarm alarm
+	adjustAlarm alarm
+	ids         identities
+	deposed     uint64 // the epoch of a newer leader, 0 while we know of none
+	out         []effect
+}
+
+// sessionID numbers the sessions of one scheduler, from 1.
+type sessionID uint64
+
+// effect is something to be done for a session: a message to send, or its end.
+type effect struct {
+	session sessionID
+	command whisk.AgentCommand // to an agent
+	event   whisk.FactoryEvent // to a controller
+	end     error              // closes the session
+}
+
+// The events that the state handles, beside the passing of time.
+type (
+	event interface{}
+
+	agentSaid struct {
+		session sessionID
+		report  whisk.AgentReport
+	}
+	controllerSaid struct {
+		session sessionID
+		request whisk.FactoryRequest
+	}
+	sessionEnded struct{ session sessionID }
+	timePassed   struct{}
+)
+
+func newState(cfg Config, ids identities, log *slog.Logger, now time.Time) *state {
+	s := &state{
+		cfg: cfg, log: log, now: now, ids: ids,
+		nodes:       make(map[whisk.NodeID]*node),
+		agents:      make(map[sessionID]*node),
+		controllers: make(map[whisk.ControllerID]*controller),
+		callers:     make(map[sessionID]*controller),
+		containers:  make(map[whisk.ContainerID]*container),
+		claims:      make(map[whisk.ContainerID]claim),
+		actions:     make(map[work]*action),
+		pools:       make(map[whisk.ContainerSpec]*pool),
+		lines:       make(map[whisk.Bytes]*line),
+	}
+	s.settleAlarm.ring = s.settle
+	s.adjustAlarm.ring = s.adjust
+	s.alarms.set(&s.settleAlarm, now.Add(cfg.Settle))
+	s.alarms.set(&s.adjustAlarm, now.Add(cfg.AdjustEvery))
+	s.stock(cfg.Manifest)
+	return s
+}
+
+// handle takes one event and returns what is to be sent because of it, in
+// order. The result is valid until the next call.
+func (s *state) handle(now time.Time, e event) []effect {
+	s.now = now
+	s.out = s.out[:0]
+	switch e := e.(type) {
+	case agentSaid:
+		s.agentSaid(e.session, e.report)
+	case controllerSaid:
+		s.controllerSaid(e.session, e.request)
+	case sessionEnded:
+		s.sessionEnded(e.session)
+	case timePassed:
+	}
+	for a := s.alarms.due(now); a != nil; a = s.alarms.due(now) {
+		a.ring()
+	}
+	s.carryOn()
+	return s.out
+}
+
+// carryOn does what the present event made possible: plans first, then waiting
+// requisitions, then stem cells. Each may give the others more to do; it ends
+// because each round gives memory away or takes a plan back for a reason that
+// does not come again within one event.
+func (s *state) carryOn() {
+	for len(s.touched) > 0 || s.roomier {
+		for len(s.touched) > 0 {
+			n := s.touched[len(s.touched)-1]
+			s.touched = s.touched[:len(s.touched)-1]
+			n.touched = false
+			s.pump(n)
+		}
+		s.allot()
+	}
+	s.refill()
+	for len(s.touched) > 0 { // by new stem cells, for which no plan waits
+		s.touched[len(s.touched)-1].touched = false
+		s.touched = s.touched[:len(s.touched)-1]
+	}
+	s.roomier = false
+}
+
+// touch notes that a node's containers changed, and so what it has room for.
+func (s *state) touch(n *node) {
+	s.roomier = true
+	if !n.touched {
+		n.touched = true
+		s.touched = append(s.touched, n)
+	}
+}
+
+// settle ends the time in which we only listen: agents and controllers that
+// were there before us have reported by now.
+func (s *state) settle() {
+	s.settled = true
+	s.roomier = true
+	for _, n := range s.order {
+		n.show(s)
+		for c := range n.containers.all() {
+			if c.condition == stray && n.session != 0 {
+				s.remove(c)
+			}
+		}
+	}
+	clear(s.claims)
+	s.rejectMisfits()
+}
+
+func (s *state) sessionEnded(id sessionID) {
+	if n := s.agents[id]; n != nil {
+		s.agentSilent(n)
+	}
+	if ctl := s.callers[id]; ctl != nil {
+		s.controllerSilent(ctl)
+	}
+}
+
+// command sends to an agent. A silent one gets nothing: what it missed is made
+// good when it registers again.
+func (s *state) command(n *node, m whisk.AgentCommand) {
+	if n.session != 0 {
+		s.out = append(s.out, effect{session: n.session, command: m})
+	}
+}
+
+// tell sends to a controller, if it has a session.
+func (s *state) tell(ctl *controller, m whisk.FactoryEvent) {
+	if ctl != nil && ctl.session != 0 {
+		s.out = append(s.out, effect{session: ctl.session, event: m})
+	}
+}
+
+// hangUp ends a session for its peer's fault.
+func (s *state) hangUp(id sessionID, err error) {
+	s.out = append(s.out, effect{session: id, end: err})
+}
+
+// lead notes the epoch that a peer has seen.
+func (s *state) lead(epoch uint64) {
+	if epoch > s.cfg.Epoch {
+		s.deposed = max(s.deposed, epoch)
+	}
+}
+
+// lineFor returns the waiting line of a size, made if need be.
+func (s *state) lineFor(memory whisk.Bytes) *line {
+	l := s.lines[memory]
+	if l == nil {
+		l = &line{memory: memory}
+		s.lines[memory] = l
+		at, _ := slices.BinarySearch(s.sizes, memory)
+		s.sizes = slices.Insert(s.sizes, at, memory)
+	}
+	return l
+}
+
+// dropLine forgets a line that became empty.
+func (s *state) dropLine(l *line) {
+	if l.waiting.count > 0 {
+		return
+	}
+	delete(s.lines, l.memory)
+	if at, found := slices.BinarySearch(s.sizes, l.memory); found {
+		s.sizes = slices.Delete(s.sizes, at, at+1)
+	}
+}
