@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package process
+
+import (
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// Config says what a driver offers and where it keeps things.
+type Config struct {
+	// Runtimes are the recipes, one per kind.
+	Runtimes []Runtime
+	// Instance names this agent on its machine: letters, digits, "_", "." and
+	// "-". One process at a time can hold an instance.
+	Instance string
+	// StateDir is a directory for sockets and locks. "" stands for a place of the
+	// instance under /run/whirl, or under the user's runtime directory. Its
+	// path must be short: a socket's path has at most 107 bytes.
+	StateDir string
+	// Network is what sandboxes can reach.
+	Network Network
+	// API is the URL of the platform as the host sees it. Sandboxes find it by
+	// __OW_API_HOST. "" gives them none.
+	API string
+	// PIDs bounds the processes and threads of one sandbox.
+	PIDs int
+	// OpenFiles bounds the open files of one process.
+	OpenFiles int
+	// Flows bounds the connections that one sandbox has to the outside.
+	Flows int
+	// FirstUID begins the range of user ids, one for each sandbox, that a root
+	// agent gives out; 0 stands for a range that depends on the instance, far
+	// above those of people and services.
+	FirstUID int
+	// StartTimeout bounds the making of one sandbox, until its runtime starts.
+	StartTimeout time.Duration
+	// Logger takes what an operator should know. nil discards it.
+	Logger *slog.Logger
+}
+
+// Runtime is the recipe of one kind.
+type Runtime struct {
+	Kind   string            // such as "nodejs:20"
+	Argv   []string          // the command, as the sandbox sees it; the first is an absolute path
+	Files  fs.FS             // shown read-only at /whirl; nil for none
+	Mounts []string          // host paths shown read-only at the same place, beside /usr and the like
+	Env    map[string]string // added to the environment
+}
+
+// Network is what sandboxes can reach.
+type Network string
+
+// The networks. A sandbox always has a loopback device.
+const (
+	Outbound Network = "outbound" // the world and the platform's API, but nothing else of this machine
+	None     Network = "none"     // nothing
+	Host     Network = "host"     // all that the host reaches, its own services included
+)
+
+// Default returns a configuration for everything but the runtimes and the API.
+func Default() Config {
+	return Config{
+		Instance:     "default",
+		Network:      Outbound,
+		PIDs:         1024,
+		OpenFiles:    4096,
+		Flows:        512,
+		StartTimeout: 30 * time.Second,
+	}
+}
+
+var instanceName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$`)
+
+// Validate reports the first value that is not allowed.
+func (c Config) Validate() error {
+	switch {
+	case !instanceName.MatchString(c.Instance):
+		return whisk.Errorf(whisk.Invalid, "instance %q must be 1 to 64 letters, digits, _, . or -", c.Instance)
+	case c.Network != Outbound && c.Network != None && c.Network != Host:
+		return whisk.Errorf(whisk.Invalid, "network %q must be outbound, none or host", string(c.Network))
+	case c.StateDir != "" && !filepath.IsAbs(c.StateDir):
+		return whisk.Errorf(whisk.Invalid, "state directory %q must be an absolute path", c.StateDir)
+	case c.PIDs < 16:
+		return whisk.Errorf(whisk.Invalid, "%d processes per sandbox are too few, at least 16", c.PIDs)
+	case c.OpenFiles < 64:
+		return whisk.Errorf(whisk.Invalid, "%d open files per process are too few, at least 64", c.OpenFiles)
+	case c.Flows < 1:
+		return whisk.Errorf(whisk.Invalid, "%d connections per sandbox are too few, at least 1", c.Flows)
+	case c.FirstUID < 0 || c.FirstUID > 0 && c.FirstUID < 1000 || c.FirstUID > 1<<31-uidCount:
+		return whisk.Errorf(whisk.Invalid, "first user id %d must be between 1000 and %d", c.FirstUID, 1<<31-uidCount)
+	case c.StartTimeout <= 0:
+		return whisk.Errorf(whisk.Invalid, "start timeout %s must be positive", c.StartTimeout)
+	}
+	if c.API != "" {
+		if _, _, err := apiAddress(c.API); err != nil {
+			return err
+		}
+	}
+	return c.validateRuntimes()
+}
+
+func (c Config) validateRuntimes() error {
+	seen := map[string]bool{}
+	for _, runtime := range c.Runtimes {
+		switch {
+		case runtime.Kind == "" || seen[runtime.Kind]:
+			return whisk.Errorf(whisk.Invalid, "runtime %q must have a kind of its own", runtime.Kind)
+		case len(runtime.Argv) == 0 || !filepath.IsAbs(runtime.Argv[0]):
+			return whisk.Errorf(whisk.Invalid, "runtime %s: the command %q must begin with an absolute path", runtime.Kind, runtime.Argv)
+		}
+		for _, path := range runtime.Mounts {
+			if !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" {
+				return whisk.Errorf(whisk.Invalid, "runtime %s: mount %q must be a clean absolute path below /", runtime.Kind, path)
+			}
+		}
+		seen[runtime.Kind] = true
+	}
+	return nil
+}
+
+// stateDir returns where the instance's directory is, and the directory in which
+// its neighbours are; "" if the place was chosen by the user.
+func (c Config) stateDir() (dir, parent string) {
+	if c.StateDir != "" {
+		return filepath.Clean(c.StateDir), ""
+	}
+	parent = "/run/whirl"
+	if uid := os.Geteuid(); uid != 0 {
+		parent = fmt.Sprintf("/tmp/whirl-%d", uid)
+		if runtimeDir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(runtimeDir) {
+			if info, err := os.Stat(runtimeDir); err == nil && info.IsDir() {
+				parent = filepath.Join(runtimeDir, "whirl")
+			}
+		}
+	}
+	return filepath.Join(parent, c.Instance), parent
+}
+
+// apiAddress returns host:port of the API's URL, and the port.
+func apiAddress(api string) (address string, port uint16, err error) {
+	location, err := url.Parse(api)
+	if err != nil || location.Host == "" || location.Scheme != "http" && location.Scheme != "https" {
+		return "", 0, whisk.Errorf(whisk.Invalid, "API %q must be a URL such as http://127.0.0.1:3233", api)
+	}
+	text := location.Port()
+	if text == "" {
+		text = map[string]string{"http": "80", "https": "443"}[location.Scheme]
+	}
+	number, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return "", 0, whisk.Errorf(whisk.Invalid, "API %q has the bad port %q", api, text)
+	}
+	return location.Hostname() + ":" + text, uint16(number), nil
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package process makes sandboxes out of ordinary processes with the kernel's
+// own means: namespaces, cgroups, a read-only root and a system call filter. It
+// needs no container engine and no images; the runtimes are programs of the
+// machine.
+//
+// A program that uses the driver calls [InitStage] first thing in main: the
+// first process of each sandbox is the program itself, which builds the sandbox
+// around itself and then becomes the runtime.
+//
+// # Inside of a sandbox
+//
+// The runtime is process 1 of its pid namespace, runs as an unprivileged user
+// with the clean environment of its recipe, sees the host's /usr read-only and
+// can write to /tmp and /dev/shm only. It finds a listening Unix socket as
+// descriptor 3, also named by WHIRL_LISTEN_FD, on which it serves /init and
+// /run. The driver makes the socket and keeps its path to itself, so a sandbox
+// takes connections before its runtime is up, and cannot put another socket in
+// its place. The program itself is at /whirl-self, the recipe's files at /whirl.
+//
+// # Promises
+//
+// A sandbox dies with the process that made it, however that ends. What a dead
+// process leaves besides (cgroups, sockets, directories) the next [Driver.Recover] of
+// the same instance or of a neighbour removes. Only one process at a time holds
+// an instance; a file lock sees to that. Methods may be called concurrently;
+// calls that change one sandbox's state take turns.
+//
+// # Seams
+//
+// Per sandbox are the namespaces, the tun device, the cgroups, the mounts, two
+// pipes and a socket; per instance the cgroup tree, the files of the runtimes
+// and the thread that clones. A pool of prepared network namespaces with their
+// devices would sit in launch.network, one of cgroups in launch.place. What is
+// dear is the start of this whole program as the stage (see [InitStage]): a tiny
+// static program that reads the same plan (internal/stage.Plan) can replace it
+// in launch.spawn, and a zygote, a process that loaded a runtime and forks, would
+// take the place of clone there. The root could be built once per runtime and
+// cloned by open_tree(2) instead of being built by each stage (internal/stage,
+// type root).
+//
+// docs/architecture.md tells where drivers stand in the whole.
+package process

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Group holds the processes of one sandbox.
+type Group struct {
+	unified string            // "" if the tree has no version 2 part
+	hosts   map[string]bool   // controllers of the unified directory
+	legacy  map[string]string // controller to directory
+}
+
+// Limits bound a group. All are enforced as far as the tree supports them.
+type Limits struct {
+	Memory int64 // bytes, swap included
+	PIDs   int   // processes and threads
+	Share  int   // of the CPU, in thousandths of what a 256 MB sandbox gets
+}
+
+// Usage is what a group uses.
+type Usage struct {
+	Memory int64         // bytes, without file pages that the kernel can drop at once
+	CPU    time.Duration // since the group was made
+}
+
+// Create makes a group. On an error nothing of it is left.
+func (t *Tree) Create(name string, limits Limits) (*Group, error) {
+	g := t.group(name)
+	for _, dir := range g.dirs() {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return nil, errors.Join(fmt.Errorf("create cgroup: %w", err), g.rmdirs())
+		}
+	}
+	if err := g.limit(limits); err != nil {
+		return nil, errors.Join(fmt.Errorf("limit cgroup: %w", err), g.rmdirs())
+	}
+	return g, nil
+}
+
+// group names a group without touching it.
+func (t *Tree) group(name string) *Group {
+	g := &Group{hosts: t.hosts, legacy: make(map[string]string, len(t.legacy))}
+	if t.unified != "" {
+		g.unified = filepath.Join(t.unified, name)
+	}
+	for controller, dir := range t.legacy {
+		g.legacy[controller] = filepath.Join(dir, name)
+	}
+	return g
+}
+
+func (g *Group) limit(limits Limits) error {
+	memory, pids := strconv.FormatInt(limits.Memory, 10), strconv.Itoa(limits.PIDs)
+	var errs []error
+	if g.hosts["memory"] {
+		errs = append(errs, write(g.unified, "memory.max", memory),
+			ignoreMissing(write(g.unified, "memory.swap.max", "0")), // missing without swap accounting
+			ignoreMissing(write(g.unified, "memory.oom.group", "1")))
+	} else if dir := g.legacy["memory"]; dir != "" {
+		errs = append(errs, write(dir, "memory.limit_in_bytes", memory),
+			ignoreMissing(write(dir, "memory.memsw.limit_in_bytes", memory)))
+	}
+	if g.hosts["pids"] {
+		errs = append(errs, write(g.unified, "pids.max", pids))
+	} else if dir := g.legacy["pids"]; dir != "" {
+		errs = append(errs, write(dir, "pids.max", pids))
+	}
+	if g.hosts["cpu"] {
+		errs = append(errs, write(g.unified, "cpu.weight", strconv.Itoa(min(max(limits.Share/10, 1), 10_000))))
+	} else if dir := g.legacy["cpu"]; dir != "" {
+		errs = append(errs, write(dir, "cpu.shares", strconv.Itoa(max(limits.Share*1024/1000, 2))))
+	}
+	return errors.Join(errs...)
+}
+
+// OpenUnified opens the group's version 2 directory, so that a process can be
+// cloned into it. The caller closes it. It is nil if there is none.
+func (g *Group) OpenUnified() (*os.File, error) {
+	if g.unified == "" {
+		return nil, nil
+	}
+	return os.OpenFile(g.unified, unix.O_PATH|unix.O_DIRECTORY, 0)
+}
+
+// Admit moves a process into the group's version 1 directories, where cloning
+// into a group is not possible.
+func (g *Group) Admit(pid int) error {
+	for _, dir := range g.dirs() {
+		if dir == g.unified {
+			continue
+		}
+		if err := write(dir, "cgroup.procs", strconv.Itoa(pid)); err != nil {
+			return fmt.Errorf("enter cgroup: %w", err)
+		}
+	}
+	return nil
+}
+
+// Usage reads what the group uses.
+func (g *Group) Usage() Usage {
+	var usage Usage
+	if g.hosts["memory"] {
+		usage.Memory = number(read(g.unified, "memory.current")) - field(g.unified, "memory.stat", "inactive_file")
+	} else if dir := g.legacy["memory"]; dir != "" {
+		usage.Memory = number(read(dir, "memory.usage_in_bytes")) - field(dir, "memory.stat", "total_inactive_file")
+	}
+	if dir := g.legacy["cpuacct"]; dir != "" {
+		usage.CPU = time.Duration(number(read(dir, "cpuacct.usage")))
+	} else if g.unified != "" {
+		usage.CPU = time.Duration(field(g.unified, "cpu.stat", "usage_usec")) * time.Microsecond
+	}
+	usage.Memory = max(usage.Memory, 0)
+	return usage
+}
+
+// Kill kills all processes of the group, frozen or not, and waits until none is
+// left. A group that does not exist has none.
+func (g *Group) Kill(ctx context.Context) error {
+	if g.unified != "" && write(g.unified, "cgroup.kill", "1") == nil && len(g.legacy) == 0 {
+		return waitFor(ctx, func() bool { return len(g.pids()) == 0 })
+	}
+	return waitFor(ctx, func() bool {
+		pids := g.pids()
+		for _, pid := range pids {
+			// One that has ended meanwhile is what we want.
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		if len(pids) > 0 {
+			g.Thaw()
+		}
+		return len(pids) == 0
+	})
+}
+
+// pids lists the processes that any of the group's directories holds.
+func (g *Group) pids() []int {
+	var pids []int
+	for _, dir := range g.dirs() {
+		for line := range strings.Lines(read(dir, "cgroup.procs")) {
+			// 0 stands for a process of another pid namespace, and -1 would be everybody.
+			if pid := int(number(line)); pid > 1 {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// Remove removes the group once its processes are gone. Calling it again is no error.
+func (g *Group) Remove(ctx context.Context) error {
+	var last error
+	err := waitFor(ctx, func() bool {
+		last = g.rmdirs()
+		return !errors.Is(last, unix.EBUSY)
+	})
+	if err != nil {
+		return fmt.Errorf("remove cgroup: %w", errors.Join(err, last))
+	}
+	return last
+}
+
+func (g *Group) rmdirs() error {
+	var errs []error
+	for _, dir := range g.dirs() {
+		errs = append(errs, ignoreMissing(rmdir(dir)))
+	}
+	return errors.Join(errs...)
+}
+
+func (g *Group) dirs() []string {
+	return (&Tree{unified: g.unified, legacy: g.legacy}).dirs()
+}
+
+// waitFor calls done until it is true, at once and then less and less often. The
+// kernel offers no event for most of what a cgroup does, and it does it in
+// microseconds.
+func waitFor(ctx context.Context, done func() bool) error {
+	for pause := 20 * time.Microsecond; !done(); pause = min(2*pause, 10*time.Millisecond) {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+	return nil
+}

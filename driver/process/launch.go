@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/whirl-faas/whirl/driver/process/internal/cgroup"
+	"github.com/whirl-faas/whirl/driver/process/internal/stage"
+	"github.com/whirl-faas/whirl/driver/process/internal/usernet"
+	"github.com/whirl-faas/whirl/whisk"
+	"golang.org/x/sys/unix"
+)
+
+// launch is the making of one sandbox. What it opens for the child only is
+// closed at its end; all else belongs to the sandbox, whose Destroy undoes a
+// launch that failed half way.
+type launch struct {
+	*sandbox
+	recipe   recipe
+	env      map[string]string // of the request
+	network  Network           // of the driver, or less in a trial
+	probe    bool
+	children []*os.File // the child's descriptors from 0 on
+	control  *net.UnixConn
+}
+
+func (l *launch) run(ctx context.Context) error {
+	defer l.closeChildren()
+	steps := []struct {
+		name string
+		do   func() error
+	}{
+		{"open pipes", l.pipes},
+		{"listen", l.listen},
+		{"open control stream", l.openControl},
+		{"make cgroup", l.place},
+		{"clone", l.spawn},
+		{"enter cgroup", l.admit},
+		{"build", func() error { return l.build(ctx) }},
+	}
+	for _, step := range steps {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		if err := step.do(); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
+	return nil
+}
+
+// pipes opens what the child has as standard input, output and error.
+func (l *launch) pipes() error {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return err
+	}
+	l.children = append(l.children, null)
+	for _, end := range []**os.File{&l.stdout, &l.stderr} {
+		if *end, err = l.pipe(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pipe opens a pipe whose reading end is on the poller and whose writing end
+// blocks, as programs expect. The sandbox's user owns it, so that it can open
+// /dev/stdout.
+func (l *launch) pipe() (*os.File, error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, err
+	}
+	l.children = append(l.children, os.NewFile(uintptr(fds[1]), "output"))
+	err := unix.SetNonblock(fds[0], true)
+	reader := os.NewFile(uintptr(fds[0]), "output")
+	if err == nil && !l.driver.rootless {
+		err = unix.Fchown(fds[1], l.uid, l.uid)
+	}
+	if err != nil {
+		reader.Close()
+		return nil, err
+	}
+	return reader, nil
+}
+
+// listen makes the socket on which the runtime will accept. Connections wait in
+// its queue until the runtime is up.
+func (l *launch) listen() error {
+	path := l.driver.state.socketPath(l.id)
+	if len(path) > maxSocketPath {
+		return whisk.Errorf(whisk.Invalid, "socket path %s has %d bytes, %d are possible: choose a shorter state directory", path, len(path), maxSocketPath)
+	}
+	socket, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	l.children = append(l.children, os.NewFile(uintptr(socket), "listener"))
+	if err := unix.Bind(socket, &unix.SockaddrUnix{Name: path}); err != nil {
+		return fmt.Errorf("bind %s: %w", path, err)
+	}
+	l.socket = path
+	return unix.Listen(socket, backlog)
+}
+
+// backlog is how many connections may wait for the runtime to accept them. The
+// kernel lowers it to net.core.somaxconn.
+const backlog = 4096
+
+func (l *launch) openControl() error {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	l.children = append(l.children, os.NewFile(uintptr(fds[1]), "control"))
+	ours := os.NewFile(uintptr(fds[0]), "control")
+	defer ours.Close()
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		return err
+	}
+	l.control = conn.(*net.UnixConn)
+	return nil
+}
+
+func (l *launch) place() error {
+	if l.driver.support == (cgroup.Support{}) {
+		return nil
+	}
+	group, err := l.driver.tree.Create(string(l.id), cgroup.Limits{
+		Memory: int64(l.spec.Memory),
+		PIDs:   l.driver.config.PIDs,
+		Share:  int(l.spec.Memory * 1000 / (256 * whisk.MB)),
+	})
+	if err != nil {
+		return err
+	}
+	l.group = group
+	l.memoryEvent, err = group.WatchMemory()
+	return err
+}
+
+// spawn clones the stage. It is a member of the unified cgroup from its first
+// instruction.
+func (l *launch) spawn() error {
+	attributes := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS}
+	if l.network != Host {
+		attributes.Cloneflags |= unix.CLONE_NEWNET
+	}
+	if l.driver.rootless {
+		attributes.Cloneflags |= unix.CLONE_NEWUSER
+		attributes.UidMappings = []syscall.SysProcIDMap{{ContainerID: sandboxUID, HostID: os.Geteuid(), Size: 1}}
+		attributes.GidMappings = []syscall.SysProcIDMap{{ContainerID: sandboxUID, HostID: os.Getegid(), Size: 1}}
+		// Only root of the namespace would keep its privileges through exec, and
+		// the stage is to be nobody's root.
+		for capability := range uintptr(unix.CAP_LAST_CAP + 1) {
+			if held, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, capability, 0, 0, 0); err == nil && held == 1 {
+				attributes.AmbientCaps = append(attributes.AmbientCaps, capability)
+			}
+		}
+	}
+	if l.group != nil {
+		dir, err := l.group.OpenUnified()
+		if err != nil {
+			return err
+		}
+		if dir != nil {
+			defer dir.Close()
+			attributes.UseCgroupFD, attributes.CgroupFD = true, int(dir.Fd())
+		}
+	}
+	first, err := l.driver.spawner.spawn(l.children, attributes)
+	if err != nil {
+		return err
+	}
+	l.first = first
+	l.namespace = pidNamespace(first.pid)
+	l.loops.Go(l.waitLoop)
+	if l.memoryEvent != nil {
+		l.loops.Go(l.memoryLoop)
+	}
+	return nil
+}
+
+func (l *launch) admit() error {
+	if l.group == nil {
+		return nil
+	}
+	return l.group.Admit(l.first.pid)
+}
+
+// build hands the plan to the stage and waits until it became the runtime.
+func (l *launch) build(ctx context.Context) error {
+	defer l.control.Close()
+	// Otherwise a stage that dies would leave its end open here.
+	l.closeChildren()
+	ctx, cancel := context.WithTimeoutCause(ctx, l.driver.config.StartTimeout,
+		whisk.Errorf(whisk.Timeout, "the sandbox was not built within %s", l.driver.config.StartTimeout))
+	defer cancel()
+	device, err := stage.Build(ctx, l.control, l.plan())
+	if err != nil {
+		return err
+	}
+	if device == nil {
+		return nil
+	}
+	stack := usernet.New(device, l.driver.uplink)
+	l.loops.Go(func() {
+		if err := stack.Run(l.life); err != nil {
+			l.driver.log.Warn("sandbox network ended", "container", l.id, "err", err)
+		}
+	})
+	return nil
+}
+
+// plan describes the inside of the sandbox.
+func (l *launch) plan() stage.Plan {
+	d := l.driver
+	plan := stage.Plan{
+		Base:      d.state.rootBase(),
+		Hostname:  string(l.id[:min(len(l.id), 63)]),
+		Argv:      l.recipe.Argv,
+		Env:       l.environment(),
+		Files:     l.recipe.files,
+		Mounts:    l.recipe.Mounts,
+		UID:       l.uid,
+		Mapped:    d.rootless,
+		Tmp:       int64(l.spec.Memory / 2), // so that a full /tmp is an error of a write, not the end
+		Shm:       int64(min(l.spec.Memory/4, 64*whisk.MB)),
+		OpenFiles: uint64(d.config.OpenFiles),
+		Probe:     l.probe,
+	}
+	if !d.support.PIDs {
+		plan.Processes = uint64(d.config.PIDs)
+	}
+	plan.Network.Own = l.network != Host
+	switch l.network {
+	case Outbound:
+		plan.Network.Device, plan.Network.MTU = "tun0", usernet.MTU
+		plan.Network.Address, plan.Network.Mask = usernet.Guest()
+		plan.Resolv = usernet.ResolvConf()
+	case Host:
+		if data, err := os.ReadFile("/etc/resolv.conf"); err == nil {
+			plan.Resolv = string(data)
+		}
+	}
+	return plan
+}
+
+// environment is all that the runtime gets to see, sorted.
+func (l *launch) environment() []string {
+	env := map[string]string{
+		"PATH":            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME":            "/tmp",
+		"TMPDIR":          "/tmp",
+		"LANG":            "C.UTF-8",
+		"WHIRL_LISTEN_FD": fmt.Sprint(stage.ListenFD),
+	}
+	if l.driver.apiHost != "" {
+		env["__OW_API_HOST"] = l.driver.apiHost
+	}
+	maps.Copy(env, l.recipe.Env)
+	maps.Copy(env, l.env)
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		list = append(list, name+"="+env[name])
+	}
+	return list
+}
+
+func (l *launch) closeChildren() {
+	for _, file := range l.children {
+		file.Close()
+	}
+	l.children = nil
+}
+
+// undo removes what a failed launch left. It does not give up when the caller
+// did, but it does not wait for ever either.
+func (l *launch) undo(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	var errs []error
+	for _, pipe := range []*os.File{l.stdout, l.stderr} {
+		if pipe != nil {
+			errs = append(errs, pipe.Close())
+		}
+	}
+	if l.control != nil {
+		l.control.Close() // closed already if build was reached
+	}
+	if l.first == nil && l.memoryEvent != nil {
+		errs = append(errs, l.memoryEvent.Close())
+	}
+	return errors.Join(append(errs, l.Destroy(ctx))...)
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/whirl-faas/whirl/driver/process/internal/cgroup"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// errEnded is what calls get that come after a sandbox's end.
+var errEnded = errors.New("the sandbox has ended")
+
+// sandbox is one running sandbox, or one that is being made: fields that launch
+// has not filled yet are nil, and Destroy copes with that.
+type sandbox struct {
+	driver *Driver
+	id     whisk.ContainerID
+	spec   whisk.ContainerSpec
+	uid    int // its user on the host
+
+	socket         string // path of the socket file, "" before there is one
+	stdout, stderr *os.File
+	group          *cgroup.Group // nil where the machine has no cgroups for us
+	memoryEvent    *os.File      // see cgroup.WatchMemory; nil where that is
+	first          *firstProcess // nil before the clone
+	namespace      string        // of the pids, as /proc names it; it outlives the pid of first
+
+	life        context.Context // ends with the sandbox, or when Destroy begins
+	end         context.CancelCauseFunc
+	loops       sync.WaitGroup // the goroutines of this sandbox
+	turn        chan struct{}  // holds one token: who changes the state takes it
+	suspended   bool           // owned by who has the turn
+	removed     bool           // owned by who has the turn
+	outOfMemory atomic.Bool
+
+	done chan struct{} // closed when the first process was reaped
+	exit whisk.Exit    // set before done is closed
+	cpu  time.Duration // likewise; used until the end
+}
+
+func newSandbox(driver *Driver, req whisk.CreateSandbox, uid int) *sandbox {
+	s := &sandbox{
+		driver: driver,
+		id:     req.ID,
+		spec:   req.Spec,
+		uid:    uid,
+		turn:   make(chan struct{}, 1),
+		done:   make(chan struct{}),
+	}
+	s.life, s.end = context.WithCancelCause(context.Background())
+	s.turn <- struct{}{}
+	return s
+}
+
+func (s *sandbox) ID() whisk.ContainerID     { return s.id }
+func (s *sandbox) Spec() whisk.ContainerSpec { return s.spec }
+func (s *sandbox) Done() <-chan struct{}     { return s.done }
+func (s *sandbox) Exit() whisk.Exit          { return s.exit }
+
+func (s *sandbox) Address() whisk.Address {
+	return whisk.Address{Network: "unix", Address: s.socket}
+}
+
+func (s *sandbox) Output() (stdout, stderr io.ReadCloser) { return s.stdout, s.stderr }
+
+// Suspend implements [whisk.Sandbox].
+func (s *sandbox) Suspend(ctx context.Context) error {
+	return s.change(ctx, "suspend", func(ctx context.Context) error {
+		if s.suspended {
+			return nil
+		}
+		if s.driver.support.Freeze {
+			if err := s.group.Freeze(ctx); err != nil {
+				return err
+			}
+		} else if err := stopAll(ctx, s.namespace); err != nil {
+			return err
+		}
+		s.suspended = true
+		return nil
+	})
+}
+
+// Resume implements [whisk.Sandbox].
+func (s *sandbox) Resume(ctx context.Context) error {
+	return s.change(ctx, "resume", func(context.Context) error {
+		if !s.suspended {
+			return nil
+		}
+		if err := s.thaw(); err != nil {
+			return err
+		}
+		s.suspended = false
+		return nil
+	})
+}
+
+func (s *sandbox) thaw() error {
+	if s.driver.support.Freeze {
+		return s.group.Thaw()
+	}
+	return continueAll(s.namespace)
+}
+
+// change does something to the living sandbox when it is its turn. The context
+// that it gets ends with the sandbox as well.
+func (s *sandbox) change(ctx context.Context, what string, do func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.life, func() { cancel(errEnded) })()
+	select {
+	case <-s.turn:
+		defer func() { s.turn <- struct{}{} }()
+	case <-ctx.Done():
+	}
+	err := context.Cause(ctx)
+	if s.life.Err() != nil {
+		err = errEnded
+	}
+	if err == nil {
+		err = do(ctx)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case s.life.Err() != nil:
+		return whisk.Errorf(whisk.NotFound, "%s sandbox %s: %w", what, s.id, errEnded)
+	}
+	return fmt.Errorf("%s sandbox %s: %w", what, s.id, err)
+}
+
+// Stats implements [whisk.Sandbox]. After the end it returns the CPU time that
+// the sandbox used in all.
+func (s *sandbox) Stats(context.Context) (whisk.SandboxStats, error) {
+	select {
+	case <-s.done:
+		return whisk.SandboxStats{CPU: s.cpu}, nil
+	default:
+	}
+	if s.driver.support.Memory {
+		usage := s.group.Usage()
+		return whisk.SandboxStats{Memory: whisk.Bytes(usage.Memory), CPU: usage.CPU}, nil
+	}
+	usage := usageOf(processesOf(s.namespace))
+	return whisk.SandboxStats{Memory: usage.exact(), CPU: usage.cpu}, nil
+}
+
+// Destroy implements [whisk.Sandbox].
+func (s *sandbox) Destroy(ctx context.Context) error {
+	s.end(errEnded)
+	if s.first != nil {
+		if err := s.first.kill(); err != nil {
+			return fmt.Errorf("kill sandbox %s: %w", s.id, err)
+		}
+	}
+	select {
+	case <-s.turn:
+		defer func() { s.turn <- struct{}{} }()
+	case <-ctx.Done():
+		return fmt.Errorf("destroy sandbox %s: %w", s.id, context.Cause(ctx))
+	}
+	if s.removed {
+		return nil
+	}
+	if err := s.remove(ctx); err != nil {
+		return fmt.Errorf("destroy sandbox %s: %w", s.id, err)
+	}
+	s.removed = true
+	s.driver.forget(s)
+	return nil
+}
+
+// remove waits for the end of the killed sandbox and frees what it had. It may
+// be repeated if it fails.
+func (s *sandbox) remove(ctx context.Context) error {
+	if s.first != nil {
+		// The version 1 freezer holds even a killed process.
+		if err := s.thaw(); err != nil {
+			return err
+		}
+		select {
+		case <-s.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if s.group != nil {
+		if err := s.group.Remove(ctx); err != nil {
+			return err
+		}
+	}
+	s.loops.Wait()
+	if s.first != nil {
+		s.first.file.Close()
+	}
+	if s.socket != "" {
+		if err := os.Remove(s.socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// waitLoop waits for the end of the first process, with which all others end.
+func (s *sandbox) waitLoop() {
+	status, usage := s.first.wait()
+	s.cpu = time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	if s.group != nil {
+		s.cpu = max(s.cpu, s.group.Usage().CPU)
+		if s.group.OutOfMemory() {
+			s.outOfMemory.Store(true)
+		}
+	}
+	s.exit = whisk.Exit{Code: exitCode(status), OutOfMemory: s.outOfMemory.Load()}
+	close(s.done)
+	s.end(errEnded)
+	if s.memoryEvent != nil {
+		s.memoryEvent.Close()
+	}
+}
+
+func exitCode(status syscall.WaitStatus) int {
+	if status.Signaled() {
+		return -int(status.Signal())
+	}
+	return status.ExitStatus()
+}
+
+// memoryLoop ends the sandbox when the kernel is about to kill one of its
+// processes for want of memory: what is left of it could not be trusted. The
+// kernel does so by itself with version 2 cgroups.
+func (s *sandbox) memoryLoop() {
+	if _, err := s.memoryEvent.Read(make([]byte, 8)); err == nil {
+		s.killOutOfMemory()
+	}
+}
+
+func (s *sandbox) killOutOfMemory() {
+	if s.life.Err() != nil {
+		return // the end has other reasons
+	}
+	s.outOfMemory.Store(true)
+	if err := s.first.kill(); err != nil {
+		s.driver.log.Warn("sandbox out of memory not killed", "container", s.id, "err", err)
+	}
+	if err := s.thaw(); err != nil {
+		s.driver.log.Warn("sandbox out of memory not thawed", "container", s.id, "err", err)
+	}
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package process
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+	"golang.org/x/sys/unix"
+)
+
+// stateDir is the directory of a live instance: it holds the lock, the empty
+// directory that roots are built on, the sockets and the runtimes' files. Nobody
+// but the agent's user can enter it.
+type stateDir struct {
+	path string
+	lock *os.File // held as long as the instance lives; it contains the name of the cgroup tree
+}
+
+// treeName is the cgroup tree of the instance that lives in dir. Two instances of
+// one name in different directories are different instances.
+func treeName(instance, dir string) string {
+	hash := fnv.New32a()
+	hash.Write([]byte(dir))
+	return fmt.Sprintf("%s-%08x", instance, hash.Sum32())
+}
+
+// openStateDir makes the directory, takes its lock and clears what a former
+// holder left.
+func openStateDir(dir, tree string) (*stateDir, error) {
+	if len(dir) > maxStateDir {
+		return nil, whisk.Errorf(whisk.Invalid, "state directory %s is too long: sockets in it need its path to have at most %d bytes", dir, maxStateDir)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make state directory: %w", err)
+	}
+	if err := checkOwner(dir); err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(dir, time.Second)
+	if err != nil {
+		return nil, err
+	}
+	state := &stateDir{path: dir, lock: lock}
+	if err := state.prepare(tree); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return state, nil
+}
+
+func (s *stateDir) prepare(tree string) error {
+	if err := errors.Join(s.lock.Truncate(0), writeAt(s.lock, tree)); err != nil {
+		return fmt.Errorf("write lock: %w", err)
+	}
+	for _, name := range []string{"root", "s", "files"} {
+		if err := errors.Join(os.RemoveAll(filepath.Join(s.path, name)), os.Mkdir(filepath.Join(s.path, name), 0o700)); err != nil {
+			return fmt.Errorf("prepare state directory: %w", err)
+		}
+	}
+	return nil
+}
+
+func writeAt(file *os.File, text string) error {
+	_, err := file.WriteAt([]byte(text), 0)
+	return err
+}
+
+// checkOwner refuses a directory that another user may have put there, as anybody
+// can in /tmp.
+func checkOwner(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.IsDir() || int(stat.Uid) != os.Geteuid() {
+		return whisk.Errorf(whisk.Denied, "state directory %s is not a directory of this user; remove it or choose another", dir)
+	}
+	return os.Chmod(dir, 0o700)
+}
+
+// lockDir takes the lock of a state directory. It tries for a moment, because a
+// neighbour may just be looking whether the instance is dead.
+func lockDir(dir string, patience time.Duration) (*os.File, error) {
+	path := filepath.Join(dir, "lock")
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("lock state directory: %w", err)
+		}
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil && sameFile(lock, path) {
+			return lock, nil
+		}
+		lock.Close()
+		if err != nil && time.Now().After(deadline) {
+			return nil, whisk.Errorf(whisk.Conflict, "another process uses %s; stop it or choose another instance: %w", dir, err)
+		}
+	}
+}
+
+// sameFile reports whether path still names the locked file: a neighbour may
+// have removed it between open and lock.
+func sameFile(lock *os.File, path string) bool {
+	held, errHeld := lock.Stat()
+	named, errNamed := os.Stat(path)
+	return errHeld == nil && errNamed == nil && os.SameFile(held, named)
+}
+
+// socketPath is where the controller finds the sandbox.
+func (s *stateDir) socketPath(id whisk.ContainerID) string {
+	return filepath.Join(s.path, "s", string(id))
+}
+
+// The longest path of a socket, and of the state directory if ids have 32 bytes.
+const (
+	maxSocketPath = 107
+	maxStateDir   = maxSocketPath - len("/s/") - 32
+)
+
+// rootBase is the empty directory that the stages build their roots on, each in
+// its own mount namespace.
+func (s *stateDir) rootBase() string { return filepath.Join(s.path, "root") }
+
+// unpack writes a runtime's files where sandboxes can be shown them.
+func (s *stateDir) unpack(name string, files fs.FS) (string, error) {
+	dir := filepath.Join(s.path, "files", name)
+	err := fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(dir, path)
+		if entry.IsDir() {
+			return os.Mkdir(target, 0o755)
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		data, err := fs.ReadFile(files, path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(target, data, info.Mode().Perm()|0o444)
+	})
+	if err != nil {
+		return "", fmt.Errorf("unpack runtime files: %w", err)
+	}
+	return dir, nil
+}
+
+// close removes the directory and then frees the lock.
+func (s *stateDir) close() error {
+	return errors.Join(os.RemoveAll(s.path), s.lock.Close())
+}
+
+// deadNeighbours yields the state directories of instances that live no more,
+// each with its lock held until the callback returns, and removes them if the
+// callback succeeds.
+func deadNeighbours(parent, self string, clean func(tree string) error) error {
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return fmt.Errorf("look for dead instances: %w", err)
+	}
+	var errs []error
+	for _, entry := range entries {
+		dir := filepath.Join(parent, entry.Name())
+		if !entry.IsDir() || dir == self || checkOwner(dir) != nil {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(dir, "lock")); err != nil {
+			continue // not of ours
+		}
+		lock, err := lockDir(dir, 0)
+		if err != nil {
+			continue // it lives
+		}
+		tree, err := os.ReadFile(filepath.Join(dir, "lock"))
+		if err == nil && instanceName.Match(tree[:max(0, len(tree)-9)]) && !strings.Contains(string(tree), "/") {
+			err = clean(string(tree))
+		}
+		if err == nil {
+			err = os.RemoveAll(dir)
+		}
+		errs = append(errs, err, lock.Close())
+	}
+	return errors.Join(errs...)
+}
