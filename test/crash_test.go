@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package test
+
+import (
+	"context"
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/whirl-faas/whirl/client"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// TestKilledInTheMiddleOfLoad kills the platform while it accepts and runs
+// non-blocking activations, and starts it again on the same data.
+func TestKilledInTheMiddleOfLoad(t *testing.T) {
+	need(t, "node")
+	b := startBeacon(t)
+	data := t.TempDir()
+	p := startOn(t, data, "--sandbox-network", "host")
+	spec := client.ActionSpec{Exec: &client.Exec{Kind: "nodejs:default", Code: b.action()}, Limits: &client.LimitsSpec{Memory: 128}}
+	action, err := p.CreateAction(t.Context(), "survivor", spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := p.Invoke(t.Context(), "survivor", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	oldLogs := p.logsOf(t, old.ID, 1)
+	p.recordOf(t, old.ID, recordTime)
+
+	load := startLoad(t, p, "survivor", 4)
+	for range 40 {
+		b.wait(t)
+	}
+	before := p.kill(t)
+	accepted := load.stop()
+	t.Logf("%d activations were accepted", len(accepted))
+
+	p = startOn(t, data, "--sandbox-network", "host")
+	before.checkGone(t, 10*time.Second)
+	if got, err := p.Action(t.Context(), "survivor"); err != nil || !reflect.DeepEqual(got, action) {
+		t.Errorf("the action is %+v, was %+v, %v", got, action, err)
+	}
+	if got := p.logsOf(t, old.ID, 1); !reflect.DeepEqual(got, oldLogs) {
+		t.Errorf("old logs are %q, were %q", got, oldLogs)
+	}
+	checkEachEnded(t, p, b, accepted)
+	checkNoDoubleRecords(t, p, "survivor", accepted)
+	p.remove(t, "survivor")
+}
+
+// load sends non-blocking invokes until the platform is gone.
+type load struct {
+	cancel  context.CancelFunc
+	senders sync.WaitGroup
+
+	mu       sync.Mutex
+	accepted []whisk.ActivationID
+}
+
+func startLoad(t *testing.T, p *platform, action string, senders int) *load {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	l := &load{cancel: cancel}
+	for range senders {
+		l.senders.Go(func() {
+			for ctx.Err() == nil {
+				id, err := p.Start(ctx, action, map[string]int{"ms": 20})
+				if err != nil {
+					return // the platform was killed
+				}
+				l.mu.Lock()
+				l.accepted = append(l.accepted, id)
+				l.mu.Unlock()
+			}
+		})
+	}
+	return l
+}
+
+// stop ends the load and returns the activations that got their 202.
+func (l *load) stop() []whisk.ActivationID {
+	l.cancel()
+	l.senders.Wait()
+	return l.accepted
+}
+
+// checkEachEnded wants a record of each activation, whose code ran at most once,
+// and exactly once if the record tells of a success.
+func checkEachEnded(t *testing.T, p *platform, b *beacon, accepted []whisk.ActivationID) {
+	t.Helper()
+	outcomes := map[string]int{}
+	for _, id := range accepted {
+		record := p.recordOf(t, id, time.Minute)
+		outcomes[record.Response.Status]++
+		runs := b.runsOf(id)
+		if runs > 1 || record.Response.Success && runs != 1 {
+			t.Errorf("activation %s ran %d times and its record says %q", id, runs, record.Response.Status)
+		}
+	}
+	t.Logf("outcomes: %v", outcomes)
+	if outcomes["success"] == 0 {
+		t.Error("not one activation succeeded")
+	}
+	if n := outcomes["application error"] + outcomes["action developer error"]; n != 0 {
+		t.Errorf("%d activations blame the action for the crash", n)
+	}
+}
+
+// checkNoDoubleRecords lists all records of the action.
+func checkNoDoubleRecords(t *testing.T, p *platform, name string, accepted []whisk.ActivationID) {
+	t.Helper()
+	const page = 200
+	seen := map[whisk.ActivationID]int{}
+	for skip := 0; ; skip += page {
+		records := listActivations(t, p, client.ActivationQuery{Name: name, Page: client.Page{Limit: page, Skip: skip}})
+		for _, record := range records {
+			seen[record.ID]++
+		}
+		if len(records) < page {
+			break
+		}
+	}
+	for id, n := range seen {
+		if n != 1 {
+			t.Errorf("activation %s is listed %d times", id, n)
+		}
+	}
+	for _, id := range accepted {
+		if seen[id] == 0 {
+			t.Errorf("activation %s is not listed", id)
+		}
+	}
+}
