@@ -3,6 +3,7 @@
 package whisk
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"time"
@@ -49,11 +50,14 @@ type Response struct {
 
 // ErrorResponse is a response {"error": text} of the given status.
 func ErrorResponse(status Status, text string) Response {
-	result, err := json.Marshal(map[string]string{"error": text})
-	if err != nil {
+	var result bytes.Buffer
+	encoder := json.NewEncoder(&result)
+	encoder.SetEscapeHTML(false) // users read it: "111 > 50 bytes"
+	if err := encoder.Encode(map[string]string{"error": text}); err != nil {
 		panic(err) // a map of strings always encodes
 	}
-	return Response{Status: status, Result: result, Size: len(result)}
+	result.Truncate(result.Len() - 1) // the line feed
+	return Response{Status: status, Result: result.Bytes(), Size: result.Len()}
 }
 
 // Activation is the record of one activation.
