@@ -89,8 +89,9 @@ func (b *Balancer) Retire(name whisk.FullName, keep whisk.Revision) {
 	}
 }
 
-// now is the time on the balancer's clock: monotonic nanoseconds since New.
-func (b *Balancer) now() int64 { return int64(time.Since(b.started)) }
+// now is the time on the balancer's clock: monotonic nanoseconds since New, and
+// never 0, which stands for no time.
+func (b *Balancer) now() int64 { return int64(time.Since(b.started)) + 1 }
 
 func (b *Balancer) at(clock int64) time.Time { return b.started.Add(time.Duration(clock)) }
 
