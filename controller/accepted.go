@@ -63,6 +63,12 @@ func (c *Controller) Submit(ctx context.Context, call Call) (whisk.ActivationID,
 	if err != nil {
 		return "", err
 	}
+	// The place comes before the promise: what was accepted is not turned away.
+	if act.admission, err = c.deps.Balancer.Admit(&act.invocation); err != nil {
+		act.admission = nil
+		c.abandon(act)
+		return "", err
+	}
 	if err := c.accept(act, call); err != nil {
 		c.abandon(act)
 		return "", err

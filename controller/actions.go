@@ -95,7 +95,7 @@ func (c *Controller) DeleteAction(ctx context.Context, caller *Caller, name whis
 		return whisk.Action{}, nil, fmt.Errorf("delete %s: %w", name, err)
 	}
 	c.actions.invalidate(name, name.Path())
-	c.deps.Balancer.Retire(name, revision+1)
+	c.deps.Balancer.Retire(name, 0)
 	return action, code, nil
 }
 

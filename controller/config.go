@@ -14,12 +14,13 @@ type Config struct {
 	ID     whisk.ControllerID // unique to this process
 	Limits whisk.Limits
 
-	StartWithin  time.Duration // an activation without a container fails after this
-	AdmitWait    time.Duration // how long a call waits for room for its record before it is refused
-	AcceptWait   time.Duration // how long a non-blocking call waits for the durable queue
-	LogWait      time.Duration // how long a reader waits for an ended activation's logs
-	DrainTimeout time.Duration // how long running activations may go on after Run's context ended
-	Recovery     int           // accepted activations of former processes that run at once
+	StartWithin   time.Duration // an activation without a container fails after this
+	AdmitWait     time.Duration // how long a call waits for room for its record before it is refused
+	AcceptWait    time.Duration // how long a non-blocking call waits for the durable queue
+	LogCollection time.Duration // how long a record waits for the activation's logs
+	LogWait       time.Duration // how long a reader waits for an ended activation's logs
+	DrainTimeout  time.Duration // how long running activations may go on after Run's context ended
+	Recovery      int           // accepted activations of former processes that run at once
 
 	CachedActions    int
 	CachedIdentities int
@@ -40,6 +41,7 @@ func Default() Config {
 		StartWithin:       5 * time.Minute,
 		AdmitWait:         2 * time.Second,
 		AcceptWait:        10 * time.Second,
+		LogCollection:     time.Minute,
 		LogWait:           2 * time.Second,
 		DrainTimeout:      30 * time.Second,
 		Recovery:          64,
@@ -59,8 +61,8 @@ func (c Config) Validate() error {
 	switch {
 	case c.ID == "":
 		return whisk.Errorf(whisk.Invalid, "the controller needs an id")
-	case c.StartWithin <= 0 || c.AdmitWait <= 0 || c.AcceptWait <= 0:
-		return whisk.Errorf(whisk.Invalid, "the times an activation may wait must be positive: start within %v, admit %v, accept %v", c.StartWithin, c.AdmitWait, c.AcceptWait)
+	case c.StartWithin <= 0 || c.AdmitWait <= 0 || c.AcceptWait <= 0 || c.LogCollection <= 0:
+		return whisk.Errorf(whisk.Invalid, "the times an activation may wait must be positive: start within %v, admit %v, accept %v, log collection %v", c.StartWithin, c.AdmitWait, c.AcceptWait, c.LogCollection)
 	case c.LogWait < 0 || c.DrainTimeout < 0 || c.Retention < 0 || c.BlobGrace < 0:
 		return whisk.Errorf(whisk.Invalid, "no time may be negative: log wait %v, drain %v, retention %v, blob grace %v", c.LogWait, c.DrainTimeout, c.Retention, c.BlobGrace)
 	case c.Recovery < 1 || c.CachedActions < 1 || c.CachedIdentities < 1:

@@ -15,16 +15,25 @@ import (
 
 // Balancer runs invocations on containers.
 type Balancer interface {
-	// Admit takes a place in the balancer's bounded queues for an invocation
-	// and returns how to give it back unused. Throttled or Unavailable, with a
-	// text that says which limit was hit, if there is none. It does not block.
-	Admit(inv *whisk.Invocation) (release func(), err error)
-	// Invoke runs an admitted invocation, uses its place up, and returns when
-	// its outcome is known. When ctx ends it fails what has not started.
-	Invoke(ctx context.Context, inv *whisk.Invocation) whisk.Outcome
+	// Invoke runs an invocation and returns when its outcome is known. An error
+	// (Throttled or Unavailable, with a text that says which limit was hit) means that
+	// it was never accepted. When ctx ends, what waits for a container fails.
+	Invoke(ctx context.Context, inv *whisk.Invocation) (whisk.Outcome, error)
+	// Admit takes a place for an invocation that will be made durable before it
+	// runs. It does not block; the errors are those of Invoke.
+	Admit(inv *whisk.Invocation) (Admission, error)
 	// Retire gives back the containers of an action's revisions before keep,
-	// the busy ones when they are done.
+	// the busy ones when they are done. keep 0 says that the action is gone.
 	Retire(name whisk.FullName, keep whisk.Revision)
+	// Drain refuses new invocations and waits for running ones. When ctx ends it
+	// cuts them short. All calls of Invoke return.
+	Drain(ctx context.Context) error
+}
+
+// Admission is a place in the balancer. It is used once, by either method.
+type Admission interface {
+	Invoke(ctx context.Context) whisk.Outcome
+	Cancel() // the invocation will not run
 }
 
 // Deps are what a controller works with. All but Hint, NewID and Logger must be given.
@@ -130,7 +139,12 @@ func (c *Controller) drain() {
 	case <-deadline.Done():
 		c.deps.Logger.Warn("activations outlast the drain timeout and are cut short", "after", c.config.DrainTimeout)
 	}
+	// What waits for a container ends with the context, what is in one is cut by
+	// the balancer. Both end in records.
 	c.stop(errStopping)
+	if err := c.deps.Balancer.Drain(deadline); err != nil && deadline.Err() == nil {
+		c.deps.Logger.Warn("balancer not drained", "err", err)
+	}
 	<-idle
 }
 

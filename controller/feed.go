@@ -70,14 +70,15 @@ func (c *Controller) apply(ctx context.Context, change whisk.Change) {
 		c.identities.invalidateIf(func(_ string, caller *Caller) bool { return caller.Subject == change.Subject })
 		return
 	}
-	former, used := c.actions.invalidate(change.Entity, change.Entity.Path())
-	if !used {
+	if !c.actions.invalidate(change.Entity, change.Entity.Path()) {
 		return
 	}
 	// It is in use here: containers of former revisions should go at once.
-	keep := former.revision + 1
-	if action, err := c.resolve(ctx, change.Entity); err == nil {
-		keep = action.revision
+	action, err := c.resolve(ctx, change.Entity)
+	switch {
+	case err == nil:
+		c.deps.Balancer.Retire(change.Entity, action.revision)
+	case whisk.KindOf(err) == whisk.NotFound:
+		c.deps.Balancer.Retire(change.Entity, 0)
 	}
-	c.deps.Balancer.Retire(change.Entity, keep)
 }

@@ -36,18 +36,28 @@ func (c *Controller) Invoke(ctx context.Context, call Call, wait time.Duration) 
 	if err != nil {
 		return Answer{}, err
 	}
-	done := make(chan *whisk.Activation, 1)
+	done := make(chan ending, 1)
 	c.start(act, done, nil)
 
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
-	case record := <-done:
-		return Answer{act.id, record}, nil
+	case end := <-done:
+		if end.err != nil {
+			return Answer{}, end.err
+		}
+		return Answer{act.id, end.record}, nil
 	case <-timer.C:
 	case <-ctx.Done():
 	}
 	return Answer{Activation: act.id}, nil
+}
+
+// ending is what an activation tells the call that waits for it: its record,
+// or why it was not accepted after all.
+type ending struct {
+	record *whisk.Activation
+	err    error
 }
 
 // activation is one run of an action, owned by one goroutine after begin.
@@ -63,15 +73,15 @@ type activation struct {
 
 	slot       *recorder.Slot
 	invocation whisk.Invocation
-	unadmit    func() // gives its place in the balancer back unused
+	admission  Admission // nil unless it was taken before Accept
 
 	accepted bool // it is in the durable queue
 	claimed  bool // it was told to a container, or is about to be
 	ceded    bool // another controller has it
 }
 
-// begin checks a call and takes all the room that its activation will need:
-// what it returns will run and be recorded, and has entered c.running.
+// begin checks a call and makes an activation of it, which has entered c.running
+// and has room for its record.
 func (c *Controller) begin(ctx context.Context, call Call) (*activation, error) {
 	if err := c.admit(call); err != nil {
 		return nil, err
@@ -140,7 +150,7 @@ func runOverhead(act *activation) int {
 	return 128 + deadlineSpace + len(act.action.identity) + len(act.transaction) + len(act.key) + int(act.action.Parameters.Size()) + 8*len(act.action.Parameters)
 }
 
-// enter takes a place in the controller, for the record, and in the balancer.
+// enter takes a place in the controller and one for the record.
 func (c *Controller) enter(ctx context.Context, act *activation) error {
 	if err := c.running.enter(); err != nil {
 		return err
@@ -152,26 +162,22 @@ func (c *Controller) enter(ctx context.Context, act *activation) error {
 		c.running.leave()
 		return err
 	}
-	unadmit, err := c.deps.Balancer.Admit(&act.invocation)
-	if err != nil {
-		slot.Release()
-		c.running.leave()
-		return err
-	}
-	act.slot, act.unadmit = slot, unadmit
+	act.slot = slot
 	return nil
 }
 
-// abandon undoes begin for an activation that will not run.
+// abandon undoes enter for an activation that will not run.
 func (c *Controller) abandon(act *activation) {
-	act.unadmit()
+	if act.admission != nil {
+		act.admission.Cancel()
+	}
 	act.slot.Release()
 	c.running.leave()
 }
 
 // start runs an activation that has entered on a goroutine of its own, for
 // which c.running answers. Both done and after may be nil.
-func (c *Controller) start(act *activation, done chan<- *whisk.Activation, after func()) {
+func (c *Controller) start(act *activation, done chan<- ending, after func()) {
 	go func() {
 		defer c.running.leave()
 		if after != nil {
@@ -181,10 +187,15 @@ func (c *Controller) start(act *activation, done chan<- *whisk.Activation, after
 	}()
 }
 
-// run brings an activation from begin to its record. The answer goes out
-// before the logs are collected; the record is stored after.
-func (c *Controller) run(act *activation, done chan<- *whisk.Activation) {
-	outcome := c.deps.Balancer.Invoke(c.activations, &act.invocation)
+// run brings an activation to its record. The answer goes out before the logs
+// are collected; the record is stored after.
+func (c *Controller) run(act *activation, done chan<- ending) {
+	outcome, err := c.invoke(act)
+	if err != nil {
+		act.slot.Release()
+		done <- ending{err: err}
+		return
+	}
 	if act.accepted && (act.ceded || !act.claimed && c.activations.Err() != nil) {
 		act.slot.Release() // the queue still has it, for another controller or the next start
 		return
@@ -192,14 +203,30 @@ func (c *Controller) run(act *activation, done chan<- *whisk.Activation) {
 	record := recordOf(act, outcome)
 	act.slot.Announce(record, act.accepted)
 	if done != nil {
-		done <- record
+		done <- ending{record: record}
 	}
-	if outcome.Logs != nil {
-		if _, err := outcome.Logs(c.activations); err != nil {
-			c.deps.Logger.Warn("logs not collected", "activation", act.id, "action", act.action.Name.Path(), "err", err)
-		}
-	}
+	c.awaitLogs(act, outcome)
 	act.slot.Write()
+}
+
+// awaitLogs waits until the activation's output is in the log store: who finds
+// the record finds the logs.
+func (c *Controller) awaitLogs(act *activation, outcome whisk.Outcome) {
+	if outcome.Logs == nil {
+		return
+	}
+	patience, cancel := context.WithTimeout(c.activations, c.config.LogCollection)
+	defer cancel()
+	if _, err := outcome.Logs(patience); err != nil {
+		c.deps.Logger.Warn("logs not collected", "activation", act.id, "action", act.action.Name.Path(), "err", err)
+	}
+}
+
+func (c *Controller) invoke(act *activation) (whisk.Outcome, error) {
+	if act.admission != nil {
+		return act.admission.Invoke(c.activations), nil
+	}
+	return c.deps.Balancer.Invoke(c.activations, &act.invocation)
 }
 
 // claim is called when a container is at hand, and before it learns of the

@@ -155,9 +155,12 @@ func (c *Controller) resumedAction(ctx context.Context, entry whisk.Accepted, bo
 // enterPatiently waits for as long as it takes to have room; false if the controller stops.
 func (c *Controller) enterPatiently(ctx context.Context, act *activation) bool {
 	for {
-		err := c.enter(ctx, act)
-		if err == nil {
-			return true
+		if err := c.enter(ctx, act); err == nil {
+			if act.admission, err = c.deps.Balancer.Admit(&act.invocation); err == nil {
+				return true
+			}
+			act.admission = nil
+			c.abandon(act)
 		}
 		if !pause(ctx, recoveryBackoff) {
 			return false

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package controllertest has what tests of the controller stand on: a store in
+// memory that fails, hangs or dies on demand, and a balancer that answers as
+// the test wants.
+//
+// Nothing here starts goroutines or touches the disk, so both may live in a
+// testing/synctest bubble. They may be used concurrently.
+package controllertest
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// Store implements all the contracts of whisk's databases.
+type Store struct {
+	mu          sync.Mutex
+	fault       func(op string, done bool) error
+	calls       map[string]int
+	documents   map[whisk.FullName]whisk.Document
+	changes     []whisk.Change
+	subjects    map[string]whisk.Subject
+	blobs       map[whisk.Digest]blob
+	activations map[whisk.ActivationID]whisk.Activation
+	logs        map[whisk.ActivationID]whisk.LogEntry
+	queue       []whisk.Accepted
+}
+
+type blob struct {
+	content []byte
+	put     time.Time
+}
+
+// NewStore returns an empty store.
+func NewStore() *Store {
+	return &Store{
+		calls:       map[string]int{},
+		documents:   map[whisk.FullName]whisk.Document{},
+		subjects:    map[string]whisk.Subject{},
+		blobs:       map[whisk.Digest]blob{},
+		activations: map[whisk.ActivationID]whisk.Activation{},
+		logs:        map[whisk.ActivationID]whisk.LogEntry{},
+	}
+}
+
+// SetFault makes every operation ask fault, by its method's name, before it
+// takes effect (done is false) and after (done is true). An error is the
+// operation's; after the effect it stands for an answer that was lost.
+func (s *Store) SetFault(fault func(op string, done bool) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = fault
+}
+
+// Calls returns how often an operation was asked for.
+func (s *Store) Calls(op string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls[op]
+}
+
+// Records returns all activation records, by id.
+func (s *Store) Records() map[whisk.ActivationID]whisk.Activation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.activations)
+}
+
+// Queued returns the entries of the queue, oldest first.
+func (s *Store) Queued() []whisk.Accepted {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.queue)
+}
+
+// do runs an operation between its two faults.
+func (s *Store) do(op string, effect func() error) error {
+	s.mu.Lock()
+	s.calls[op]++
+	fault := s.fault
+	s.mu.Unlock()
+	if fault != nil {
+		if err := fault(op, false); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	err := effect()
+	s.mu.Unlock()
+	if err == nil && fault != nil {
+		err = fault(op, true)
+	}
+	return err
+}
+
+func (s *Store) changed(change whisk.Change) whisk.Revision {
+	change.Position = int64(len(s.changes) + 1)
+	s.changes = append(s.changes, change)
+	return whisk.Revision(change.Position)
+}
+
+// Get implements [whisk.EntityStore].
+func (s *Store) Get(_ context.Context, name whisk.FullName) (doc whisk.Document, err error) {
+	err = s.do("Get", func() error {
+		found, ok := s.documents[name]
+		if !ok {
+			return whisk.Errorf(whisk.NotFound, "no document %s", name)
+		}
+		doc = found
+		return nil
+	})
+	return doc, err
+}
+
+// Put implements [whisk.EntityStore].
+func (s *Store) Put(_ context.Context, doc whisk.Document) (revision whisk.Revision, err error) {
+	err = s.do("Put", func() error {
+		former := s.documents[doc.Name]
+		if former.Revision != doc.Revision || former.Revision != 0 && former.Collection != doc.Collection {
+			return whisk.Errorf(whisk.Conflict, "revision is %d", former.Revision)
+		}
+		revision = s.changed(whisk.Change{Entity: doc.Name})
+		doc.Revision = revision
+		s.documents[doc.Name] = doc
+		return nil
+	})
+	return revision, err
+}
+
+// Delete implements [whisk.EntityStore].
+func (s *Store) Delete(_ context.Context, name whisk.FullName, revision whisk.Revision) error {
+	return s.do("Delete", func() error {
+		former, found := s.documents[name]
+		switch {
+		case !found:
+			return whisk.Errorf(whisk.NotFound, "no document %s", name)
+		case former.Revision != revision:
+			return whisk.Errorf(whisk.Conflict, "revision is %d", former.Revision)
+		}
+		delete(s.documents, name)
+		s.changed(whisk.Change{Entity: name})
+		return nil
+	})
+}
+
+// List implements [whisk.EntityStore].
+func (s *Store) List(_ context.Context, query whisk.EntityQuery) (found []whisk.Document, err error) {
+	err = s.do("List", func() error {
+		found = cut(s.matching(query), query.Skip, query.Limit)
+		return nil
+	})
+	return found, err
+}
+
+// Count implements [whisk.EntityStore].
+func (s *Store) Count(_ context.Context, query whisk.EntityQuery) (n int, err error) {
+	err = s.do("Count", func() error {
+		n = len(s.matching(query))
+		return nil
+	})
+	return n, err
+}
+
+func (s *Store) matching(query whisk.EntityQuery) []whisk.Document {
+	var found []whisk.Document
+	for name, doc := range s.documents {
+		if doc.Collection == query.Collection && name.Namespace == query.Namespace && (query.Package == nil || *query.Package == name.Package) {
+			found = append(found, doc)
+		}
+	}
+	slices.SortFunc(found, func(a, b whisk.Document) int {
+		return cmp.Or(b.Updated.Compare(a.Updated), cmp.Compare(a.Name.Path(), b.Name.Path()))
+	})
+	return found
+}
+
+func cut[E any](list []E, skip, limit int) []E {
+	list = list[min(skip, len(list)):]
+	return list[:min(limit, len(list))]
+}
+
+// Changes implements [whisk.EntityStore].
+func (s *Store) Changes(_ context.Context, since int64, limit int) (found []whisk.Change, err error) {
+	err = s.do("Changes", func() error {
+		found = slices.Clone(cut(s.changes, int(since), limit))
+		return nil
+	})
+	return found, err
+}
+
+// LastChange implements [whisk.EntityStore].
+func (s *Store) LastChange(context.Context) (position int64, err error) {
+	err = s.do("LastChange", func() error {
+		position = int64(len(s.changes))
+		return nil
+	})
+	return position, err
+}
+
+// Digests implements [whisk.EntityStore].
+func (s *Store) Digests(context.Context) iter.Seq2[whisk.Digest, error] {
+	return func(yield func(whisk.Digest, error) bool) {
+		var digests []whisk.Digest
+		err := s.do("Digests", func() error {
+			for _, doc := range s.documents {
+				digests = append(digests, doc.Code)
+			}
+			return nil
+		})
+		if err != nil {
+			yield("", err)
+			return
+		}
+		for _, digest := range digests {
+			if digest != "" && !yield(digest, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Subject implements [whisk.SubjectStore].
+func (s *Store) Subject(_ context.Context, name string) (subject whisk.Subject, err error) {
+	err = s.do("Subject", func() error {
+		found, ok := s.subjects[name]
+		if !ok {
+			return whisk.Errorf(whisk.NotFound, "no subject %s", name)
+		}
+		subject = found
+		return nil
+	})
+	return subject, err
+}
+
+// PutSubject implements [whisk.SubjectStore].
+func (s *Store) PutSubject(_ context.Context, subject whisk.Subject) error {
+	return s.do("PutSubject", func() error {
+		for _, other := range s.subjects {
+			for _, namespace := range other.Namespaces {
+				if other.Name != subject.Name && slices.ContainsFunc(subject.Namespaces, func(n whisk.SubjectNamespace) bool {
+					return n.Name == namespace.Name || n.UUID == namespace.UUID
+				}) {
+					return whisk.Errorf(whisk.Conflict, "namespace %s belongs to %s", namespace.Name, other.Name)
+				}
+			}
+		}
+		s.subjects[subject.Name] = subject
+		s.changed(whisk.Change{Subject: subject.Name})
+		return nil
+	})
+}
+
+// DeleteSubject implements [whisk.SubjectStore].
+func (s *Store) DeleteSubject(_ context.Context, name string) error {
+	return s.do("DeleteSubject", func() error {
+		if _, found := s.subjects[name]; !found {
+			return whisk.Errorf(whisk.NotFound, "no subject %s", name)
+		}
+		delete(s.subjects, name)
+		s.changed(whisk.Change{Subject: name})
+		return nil
+	})
+}
+
+// Subjects implements [whisk.SubjectStore].
+func (s *Store) Subjects(context.Context) (all []whisk.Subject, err error) {
+	err = s.do("Subjects", func() error {
+		for _, name := range slices.Sorted(maps.Keys(s.subjects)) {
+			all = append(all, s.subjects[name])
+		}
+		return nil
+	})
+	return all, err
+}
+
+// Lookup implements [whisk.SubjectStore].
+func (s *Store) Lookup(_ context.Context, uuid string) (found whisk.Subject, err error) {
+	err = s.do("Lookup", func() error {
+		for _, subject := range s.subjects {
+			if slices.ContainsFunc(subject.Namespaces, func(n whisk.SubjectNamespace) bool { return n.UUID == uuid }) {
+				found = subject
+				return nil
+			}
+		}
+		return whisk.Errorf(whisk.NotFound, "nobody has %s", uuid)
+	})
+	return found, err
+}
+
+// Blobs returns the store's blobs; their methods' names clash with those of entities.
+func (s *Store) Blobs() whisk.Blobs { return blobs{s} }
+
+type blobs struct{ s *Store }
+
+func (b blobs) Put(_ context.Context, content io.Reader) (digest whisk.Digest, err error) {
+	data, err := io.ReadAll(content)
+	if err != nil {
+		return "", fmt.Errorf("read the content: %w", err)
+	}
+	sum := sha256.Sum256(data)
+	digest = whisk.Digest("sha256-" + hex.EncodeToString(sum[:]))
+	return digest, b.s.do("PutBlob", func() error {
+		b.s.blobs[digest] = blob{data, time.Now()}
+		return nil
+	})
+}
+
+func (b blobs) Get(_ context.Context, digest whisk.Digest) (content []byte, err error) {
+	err = b.s.do("GetBlob", func() error {
+		found, ok := b.s.blobs[digest]
+		if !ok {
+			return whisk.Errorf(whisk.NotFound, "no blob %s", digest)
+		}
+		content = slices.Clone(found.content)
+		return nil
+	})
+	return content, err
+}
+
+func (b blobs) Sweep(_ context.Context, keep func(whisk.Digest) bool, olderThan time.Time) (n int, err error) {
+	err = b.s.do("Sweep", func() error {
+		before := len(b.s.blobs)
+		maps.DeleteFunc(b.s.blobs, func(digest whisk.Digest, found blob) bool {
+			return !keep(digest) && found.put.Before(olderThan)
+		})
+		n = before - len(b.s.blobs)
+		return nil
+	})
+	return n, err
+}

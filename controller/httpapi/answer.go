@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"github.com/whirl-faas/whirl/controller"
+	"github.com/whirl-faas/whirl/controller/apijson"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// buffers keeps answers' memory for other requests. Long ones are let go.
+type buffers struct{ pool sync.Pool }
+
+const longestPooled = 64 << 10
+
+func (b *buffers) get() *[]byte {
+	if buffer, ok := b.pool.Get().(*[]byte); ok {
+		return buffer
+	}
+	buffer := make([]byte, 0, 2048)
+	return &buffer
+}
+
+func (b *buffers) put(buffer *[]byte) {
+	if cap(*buffer) <= longestPooled {
+		*buffer = (*buffer)[:0]
+		b.pool.Put(buffer)
+	}
+}
+
+// Header values that are the same in each answer; nobody may modify them.
+var (
+	typeJSON     = []string{"application/json"}
+	typeText     = []string{"text/plain; charset=UTF-8"}
+	corsOrigin   = []string{"*"}
+	corsAccepted = []string{"Authorization, Origin, X-Requested-With, Content-Type, Accept, User-Agent"}
+)
+
+// answer sends JSON.
+func (x *exchange) answer(status int, body []byte) {
+	x.send(status, typeJSON, body)
+}
+
+// answerBuilt sends the JSON that build appends.
+func (x *exchange) answerBuilt(status int, build func(dst []byte) []byte) {
+	buffer := x.buffers.get()
+	*buffer = build(*buffer)
+	x.answer(status, *buffer)
+	x.buffers.put(buffer)
+}
+
+func (x *exchange) answerText(status int, text string) {
+	x.send(status, typeText, []byte(text))
+}
+
+func (x *exchange) send(status int, contentType []string, body []byte) {
+	header := x.w.Header()
+	header["Content-Type"] = contentType
+	header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	x.answered = true
+	x.w.WriteHeader(status)
+	if _, err := x.w.Write(body); err != nil {
+		x.logger.Debug("answer not delivered", "transaction", x.transaction, "err", err)
+	}
+}
+
+func (x *exchange) corsHeaders(methods string) {
+	header := x.w.Header()
+	header["Access-Control-Allow-Origin"] = corsOrigin
+	header["Access-Control-Allow-Headers"] = corsAccepted
+	header["Access-Control-Allow-Methods"] = []string{methods}
+}
+
+// fail sends an error body.
+func (x *exchange) fail(status int, text string) {
+	x.answerBuilt(status, func(dst []byte) []byte {
+		dst = apijson.AppendString(append(dst, `{"error":`...), text)
+		dst = apijson.AppendString(append(dst, `,"code":`...), x.transaction)
+		return append(dst, '}')
+	})
+}
+
+// refuse answers with an error of a use case. Its text is shown if it was
+// written for the user; else it goes to the log, and the user gets the text of
+// the status.
+func (x *exchange) refuse(err error) {
+	status := statusOf(err)
+	text := err.Error()
+	if _, forUser := err.(*whisk.Error); !forUser && status != http.StatusUnauthorized {
+		x.logger.Error("request not served", "transaction", x.transaction, "method", x.r.Method, "path", x.r.URL.Path, "status", status, "err", err)
+		text = defaultText(status)
+	}
+	if status == http.StatusUnauthorized {
+		x.w.Header()["Www-Authenticate"] = []string{`Basic realm="OpenWhisk secure realm",charset=UTF-8`}
+	}
+	x.fail(status, text)
+}
+
+// statusOf is the one place where kinds of errors become HTTP statuses.
+func statusOf(err error) int {
+	switch {
+	case errors.Is(err, controller.ErrNoCredentials), errors.Is(err, controller.ErrCredentials):
+		return http.StatusUnauthorized
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return http.StatusServiceUnavailable
+	}
+	switch whisk.KindOf(err) {
+	case whisk.NotFound:
+		return http.StatusNotFound
+	case whisk.Conflict:
+		return http.StatusConflict
+	case whisk.Invalid:
+		return http.StatusBadRequest
+	case whisk.TooLarge:
+		return http.StatusRequestEntityTooLarge
+	case whisk.Denied:
+		return http.StatusForbidden
+	case whisk.Throttled:
+		return http.StatusTooManyRequests
+	case whisk.Timeout, whisk.Unavailable:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}
+
+// defaultText is what OpenWhisk says where there is nothing more to say.
+func defaultText(status int) string {
+	switch status {
+	case http.StatusBadRequest:
+		return "The request contains bad syntax or cannot be fulfilled."
+	case http.StatusUnauthorized:
+		return "Authentication is possible but has failed or not yet been provided."
+	case http.StatusForbidden:
+		return "The supplied authentication is not authorized to access this resource."
+	case http.StatusNotFound:
+		return "The requested resource does not exist."
+	case http.StatusConflict:
+		return "The request could not be processed because of conflict in the request, such as an edit conflict."
+	case http.StatusRequestEntityTooLarge:
+		return "The request content is larger than the server is willing or able to process."
+	case http.StatusTooManyRequests:
+		return "The user has sent too many requests in a given amount of time."
+	case http.StatusServiceUnavailable:
+		return "The server is currently unavailable (because it is overloaded or down for maintenance)."
+	}
+	return "There was an internal server error."
+}

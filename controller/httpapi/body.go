@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// maxBody is the longest body that is read at all: the longest code, in JSON.
+const maxBody = 50 * whisk.MB
+
+// readBody reads a request's JSON into buffer. It returns false after it
+// answered that the body is of another type or longer than limit.
+//
+// A body that is too long is read to its end and thrown away if it is not
+// absurdly long: a client that is cut off in the middle of sending never sees the answer.
+func (x *exchange) readBody(buffer *[]byte, limit whisk.Bytes) bool {
+	surplus, err := x.fill(buffer, limit)
+	switch {
+	case err != nil && isTooLong(err):
+		x.fail(http.StatusRequestEntityTooLarge, defaultText(http.StatusRequestEntityTooLarge))
+	case err != nil:
+		x.refuse(whisk.Errorf(whisk.Invalid, "The request content was malformed:\nthe body ended early"))
+	case surplus > 0:
+		x.refuse(whisk.Errorf(whisk.TooLarge, "Request larger than allowed: %d > %d bytes.", int64(limit+surplus), int64(limit)))
+	case len(*buffer) > 0 && !x.isJSON():
+		x.unsupportedMediaType()
+	default:
+		return true
+	}
+	return false
+}
+
+// fill reads the body up to limit into buffer, and counts what is beyond.
+func (x *exchange) fill(buffer *[]byte, limit whisk.Bytes) (surplus whisk.Bytes, err error) {
+	if length := x.r.ContentLength; length >= 0 && length <= int64(limit) {
+		*buffer = slices.Grow((*buffer)[:0], int(length))[:length]
+		_, err := io.ReadFull(x.r.Body, *buffer)
+		return 0, err
+	}
+	body := http.MaxBytesReader(x.w, x.r.Body, int64(maxBody))
+	filled := bytes.NewBuffer((*buffer)[:0])
+	read, err := filled.ReadFrom(io.LimitReader(body, int64(limit)))
+	*buffer = filled.Bytes()
+	if err != nil || read < int64(limit) {
+		return 0, err
+	}
+	beyond, err := io.Copy(io.Discard, body)
+	return whisk.Bytes(beyond), err
+}
+
+func isTooLong(err error) bool {
+	_, tooLong := errors.AsType[*http.MaxBytesError](err)
+	return tooLong
+}
+
+// isJSON reports whether the request says that its body is JSON.
+func (x *exchange) isJSON() bool {
+	given := x.r.Header.Get("Content-Type")
+	if given == "application/json" {
+		return true
+	}
+	mediaType, _, err := mime.ParseMediaType(given)
+	return err == nil && mediaType == "application/json"
+}
+
+func (x *exchange) unsupportedMediaType() {
+	given := x.r.Header.Get("Content-Type")
+	if given != "" {
+		given = " [" + given + "]"
+	}
+	x.fail(http.StatusUnsupportedMediaType, "The request's Content-Type"+given+" is not supported. Expected:\napplication/json")
+}

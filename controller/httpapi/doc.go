@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package httpapi serves OpenWhisk's REST API over the use cases of package
+// controller: routes, headers, status codes and texts, as existing clients
+// expect them.
+//
+// Requests are routed by hand, not by http.ServeMux: OpenWhisk's rules for
+// trailing slashes, escaped names, 404 against 405 and the bodies of both differ
+// from ServeMux's, and the hand's way allocates nothing.
+//
+// Every answer carries the transaction id. Every error is {"error","code"} with
+// the transaction id as its code; the kind of the error decides the status in
+// one place, statusOf. A panic answers 500 in the same shape.
+//
+// A [Handler] is safe for concurrent use and keeps no state between requests.
+package httpapi

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/whirl-faas/whirl/controller"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// API is what the routes need of a [controller.Controller].
+type API interface {
+	Limits() whisk.Limits
+	Runtimes() whisk.Manifest
+	Authenticate(ctx context.Context, header string) (*controller.Caller, error)
+
+	Action(ctx context.Context, caller *controller.Caller, name whisk.FullName, withCode bool) (whisk.Action, []byte, error)
+	Actions(ctx context.Context, caller *controller.Caller, namespace, pkg string, page controller.Page) ([]json.RawMessage, error)
+	CountActions(ctx context.Context, caller *controller.Caller, namespace, pkg string, skip int) (int, error)
+	PutAction(ctx context.Context, caller *controller.Caller, name whisk.FullName, write controller.ActionWrite, overwrite bool) (whisk.Action, []byte, error)
+	DeleteAction(ctx context.Context, caller *controller.Caller, name whisk.FullName) (whisk.Action, []byte, error)
+	Invoke(ctx context.Context, call controller.Call, wait time.Duration) (controller.Answer, error)
+	Submit(ctx context.Context, call controller.Call) (whisk.ActivationID, error)
+
+	Activation(ctx context.Context, caller *controller.Caller, namespace string, id whisk.ActivationID) (whisk.Activation, error)
+	ActivationWithLogs(ctx context.Context, caller *controller.Caller, namespace string, id whisk.ActivationID) (whisk.Activation, error)
+	Activations(ctx context.Context, caller *controller.Caller, namespace string, filter controller.ActivationFilter, page controller.Page, full bool) ([]whisk.Activation, error)
+	CountActivations(ctx context.Context, caller *controller.Caller, namespace string, filter controller.ActivationFilter, skip int) (int, error)
+}
+
+// Config holds what the API shows of itself and how it names transactions.
+type Config struct {
+	Build          string        // date of the build, for GET /api/v1
+	BuildNumber    string        // for GET /api/v1
+	NewTransaction func() string // nil for 32 random letters and digits
+	Logger         *slog.Logger  // nil discards
+}
+
+// Handler serves the API.
+type Handler struct {
+	api            API
+	logger         *slog.Logger
+	newTransaction func() string
+	info           []byte // of GET /
+	version        []byte // of GET /api/v1
+	buffers        buffers
+}
+
+// New returns a handler of the use cases of api.
+func New(config Config, api API) *Handler {
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	if config.NewTransaction == nil {
+		config.NewTransaction = newTransaction
+	}
+	return &Handler{
+		api:            api,
+		logger:         config.Logger.With("component", "httpapi"),
+		newTransaction: config.NewTransaction,
+		info:           infoDocument(api.Limits(), api.Runtimes()),
+		version:        versionDocument(config.Build, config.BuildNumber),
+	}
+}
+
+// exchange is one request and the means to answer it.
+type exchange struct {
+	*Handler
+	w           http.ResponseWriter
+	r           *http.Request
+	transaction string
+	caller      *controller.Caller // nil on routes that need no credentials
+	answered    bool               // the status line is out
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{Handler: h, w: w, r: r, transaction: h.transactionOf(r)}
+	w.Header()[headerTransaction] = []string{x.transaction}
+	defer x.recoverPanic()
+	x.route()
+}
+
+// recoverPanic answers a request whose handling broke down.
+func (x *exchange) recoverPanic() {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	if cause == http.ErrAbortHandler {
+		panic(cause)
+	}
+	x.logger.Error("request panicked", "transaction", x.transaction, "method", x.r.Method, "path", x.r.URL.Path, "panic", cause, "stack", string(debug.Stack()))
+	if x.answered {
+		panic(http.ErrAbortHandler) // the client must not take half an answer for a whole one
+	}
+	x.fail(http.StatusInternalServerError, defaultText(http.StatusInternalServerError))
+}
+
+// Server returns an HTTP server with limits that keep slow or endless clients
+// from holding connections. Address, listener and TLS are the caller's.
+func Server(handler http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       2 * time.Minute, // a body of 50 MB over a slow line
+		IdleTimeout:       5 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/whirl-faas/whirl/controller"
+	"github.com/whirl-faas/whirl/controller/controllertest"
+	"github.com/whirl-faas/whirl/controller/httpapi"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+const (
+	guestUUID = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502"
+	root      = "/api/v1"
+	guest     = root + "/namespaces/_"
+)
+
+var guestKey = strings.Repeat("k", whisk.KeyLength)
+
+// platform is the API over a store in memory and a scripted balancer.
+type platform struct {
+	t        testing.TB
+	store    *controllertest.Store
+	balancer *controllertest.Balancer
+	control  *controller.Controller
+	handler  http.Handler
+}
+
+var manifest = whisk.Manifest{Families: []whisk.RuntimeFamily{
+	{Name: "nodejs", Runtimes: []whisk.Runtime{
+		{Kind: "nodejs:18", Image: "whirl/nodejs:18", Deprecated: true, Attached: true, Sentinels: true},
+		{Kind: "nodejs:20", Image: "whirl/nodejs:20", Default: true, Attached: true, Sentinels: true},
+	}},
+	{Name: "java", Runtimes: []whisk.Runtime{{Kind: "java:8", Image: "whirl/java:8", Default: true, RequireMain: true}}},
+}}
+
+func newPlatform(t testing.TB, configure ...func(*controller.Config)) *platform {
+	t.Helper()
+	p := &platform{t: t, store: controllertest.NewStore(), balancer: &controllertest.Balancer{}}
+	for name, uuid := range map[string]string{"guest": guestUUID, "other": "other-uuid"} {
+		err := p.store.PutSubject(context.Background(), whisk.Subject{Name: name + "-user", Namespaces: []whisk.SubjectNamespace{
+			{Name: name, UUID: uuid, Key: whisk.HashKey(guestKey)},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	config := controller.Default()
+	config.ID = "test"
+	for _, set := range configure {
+		set(&config)
+	}
+	var err error
+	p.control, err = controller.New(config, controller.Deps{
+		Entities: p.store, Subjects: p.store, Blobs: p.store.Blobs(), Activations: p.store, Logs: p.store, Queue: p.store,
+		Balancer: p.balancer, Manifest: manifest,
+		Hint: func(kind string) string {
+			if strings.HasPrefix(kind, "python") {
+				return "To get it: apt-get install python3."
+			}
+			return ""
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.handler = httpapi.New(httpapi.Config{Build: "today", BuildNumber: "7"}, p.control)
+	return p
+}
+
+// run keeps the controller going until the test ends.
+func (p *platform) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.control.Run(ctx) }()
+	p.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			p.t.Error(err)
+		}
+	})
+}
+
+func basic(uuid, key string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(uuid+":"+key))
+}
+
+type reply struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// do sends a request as the guest; header lines "Name: value" change that.
+func (p *platform) do(method, path, body string, headers ...string) reply {
+	p.t.Helper()
+	var content io.Reader
+	if body != "" {
+		content = strings.NewReader(body)
+	}
+	r := httptest.NewRequest(method, path, content)
+	r.Header.Set("Authorization", basic(guestUUID, guestKey))
+	r.Header.Set("X-Request-ID", "tid")
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for _, header := range headers {
+		name, value, _ := strings.Cut(header, ":")
+		r.Header.Set(name, strings.TrimSpace(value))
+		if strings.TrimSpace(value) == "" {
+			r.Header.Del(name)
+		}
+	}
+	w := httptest.NewRecorder()
+	p.handler.ServeHTTP(w, r)
+	return reply{w.Code, w.Header(), w.Body.String()}
+}
+
+// must is do for a request that has to be answered with that status.
+func (p *platform) must(status int, method, path, body string, headers ...string) reply {
+	p.t.Helper()
+	got := p.do(method, path, body, headers...)
+	if got.status != status {
+		p.t.Fatalf("%s %s = %d %s, want %d", method, path, got.status, got.body, status)
+	}
+	return got
+}
+
+func (r reply) decode(t testing.TB) map[string]any {
+	t.Helper()
+	var document map[string]any
+	if err := json.Unmarshal([]byte(r.body), &document); err != nil {
+		t.Fatalf("%v in %s", err, r.body)
+	}
+	return document
+}
+
+func (r reply) list(t testing.TB) []map[string]any {
+	t.Helper()
+	var list []map[string]any
+	if err := json.Unmarshal([]byte(r.body), &list); err != nil {
+		t.Fatalf("%v in %s", err, r.body)
+	}
+	return list
+}
+
+// sameJSON compares documents without regard to the order of keys; a string
+// "<any>" in want stands for whatever is there.
+func sameJSON(t testing.TB, got, want string) {
+	t.Helper()
+	var g, w any
+	if err := json.Unmarshal([]byte(got), &g); err != nil {
+		t.Fatalf("got no JSON: %v in %s", err, got)
+	}
+	if err := json.Unmarshal([]byte(want), &w); err != nil {
+		t.Fatalf("want no JSON: %v in %s", err, want)
+	}
+	if !matches(g, w) {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func matches(got, want any) bool {
+	switch want := want.(type) {
+	case map[string]any:
+		object, ok := got.(map[string]any)
+		if !ok || len(object) != len(want) {
+			return false
+		}
+		for key, value := range want {
+			if inner, there := object[key]; !there || !matches(inner, value) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		array, ok := got.([]any)
+		if !ok || len(array) != len(want) {
+			return false
+		}
+		for i := range want {
+			if !matches(array[i], want[i]) {
+				return false
+			}
+		}
+		return true
+	case string:
+		return want == "<any>" || got == want
+	}
+	return got == want
+}
+
+const hello = `{"exec":{"kind":"nodejs:default","code":"function main(p){return p}"}}`
+
+// eventually waits in real time for what another goroutine brings about.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(5 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("waited too long for: %s", what)
+		}
+	}
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"net/http"
+
+	"github.com/whirl-faas/whirl/controller"
+	"github.com/whirl-faas/whirl/controller/apijson"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// invokeAction runs an action. The checks come in OpenWhisk's order: who may,
+// how large, and only then whether the action is there.
+func (x *exchange) invokeAction(name whisk.FullName) {
+	q := x.query()
+	blocking := q.boolean("blocking", false)
+	resultOnly := q.boolean("result", false)
+	limits := x.api.Limits()
+	wait := q.timeout(limits.BlockingWait)
+	if q.err != nil {
+		x.refuse(q.err)
+		return
+	}
+	if err := x.caller.Owns(name); err != nil {
+		x.refuse(err)
+		return
+	}
+	buffer := x.buffers.get()
+	defer x.buffers.put(buffer)
+	if !x.readBody(buffer, limits.Payload) {
+		return
+	}
+	call := controller.Call{Caller: x.caller, Action: name, Payload: *buffer, Transaction: x.transaction}
+	if !blocking {
+		id, err := x.api.Submit(x.r.Context(), call)
+		x.answerAccepted(id, err)
+		return
+	}
+	answer, err := x.api.Invoke(x.r.Context(), call, wait)
+	if err != nil || answer.Record == nil {
+		x.answerAccepted(answer.Activation, err)
+		return
+	}
+	x.answerOutcome(answer.Record, resultOnly)
+}
+
+// answerAccepted answers a call whose activation has not ended yet.
+func (x *exchange) answerAccepted(id whisk.ActivationID, err error) {
+	if err != nil {
+		x.refuse(err)
+		return
+	}
+	x.w.Header()[headerActivation] = []string{string(id)}
+	x.answerBuilt(http.StatusAccepted, func(dst []byte) []byte {
+		dst = append(append(dst, `{"activationId":"`...), id...)
+		return append(dst, `"}`...)
+	})
+}
+
+// answerOutcome answers a blocking call whose activation has ended. An array
+// is answered bare, also where a record was asked for, as OpenWhisk does.
+func (x *exchange) answerOutcome(record *whisk.Activation, resultOnly bool) {
+	x.w.Header()[headerActivation] = []string{string(record.ID)}
+	status := outcomeStatus(record.Response.Status)
+	result := record.Response.Result
+	switch {
+	case result != nil && (resultOnly || apijson.IsArray(result)):
+		x.answer(status, result)
+	case resultOnly:
+		x.answer(status, []byte("{}"))
+	default:
+		x.answerBuilt(status, func(dst []byte) []byte { return apijson.AppendActivation(dst, record) })
+	}
+}
+
+// outcomeStatus is the HTTP status of an activation that ended like that.
+func outcomeStatus(status whisk.Status) int {
+	switch status {
+	case whisk.Success:
+		return http.StatusOK
+	case whisk.WhiskError:
+		return http.StatusInternalServerError
+	}
+	return http.StatusBadGateway
+}

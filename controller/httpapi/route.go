@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+const (
+	apiRoot    = "/api/v1"
+	maxURI     = 8192
+	textNoPath = "The requested resource could not be found."
+)
+
+// route finds out what a request is about. Paths are split while they are still
+// escaped: a %2F belongs to a name, and is then refused by its grammar.
+func (x *exchange) route() {
+	if len(x.r.RequestURI) > maxURI {
+		x.fail(http.StatusRequestURITooLong, "URI length exceeds the configured limit of 8192 characters")
+		return
+	}
+	path := x.r.URL.EscapedPath()
+	rest, isAPI := strings.CutPrefix(path, apiRoot)
+	if isAPI && (rest == "" || rest[0] == '/') {
+		x.routeAPI(rest)
+		return
+	}
+	switch {
+	case path == "" || path == "/":
+		x.get(func() { x.answer(http.StatusOK, x.info) })
+	case path == "/ping":
+		x.get(func() { x.answerText(http.StatusOK, "pong") })
+	case x.r.Method == http.MethodOptions:
+		x.corsHeaders("OPTIONS, GET, POST")
+		x.answerText(http.StatusOK, "")
+	default:
+		x.fail(http.StatusNotFound, textNoPath)
+	}
+}
+
+// routeAPI serves what is below /api/v1.
+func (x *exchange) routeAPI(rest string) {
+	x.corsHeaders("GET, DELETE, POST, PUT, HEAD")
+	if x.r.Method == http.MethodOptions {
+		x.answerText(http.StatusOK, "")
+		return
+	}
+	switch {
+	case rest == "" || rest == "/":
+		x.get(func() { x.answer(http.StatusOK, x.version) })
+		return
+	case rest == "/web" || strings.HasPrefix(rest, "/web/"):
+		x.fail(http.StatusNotFound, textNoPath) // web actions need no credentials, so neither does their absence
+		return
+	}
+	if !x.authenticate() {
+		return
+	}
+	segments, ok := strings.CutPrefix(rest, "/namespaces")
+	switch {
+	case ok && (segments == "" || segments == "/"):
+		x.get(x.listNamespaces)
+	case ok && segments[0] == '/':
+		x.routeNamespace(segments[1:])
+	default:
+		x.fail(http.StatusNotFound, textNoPath)
+	}
+}
+
+// routeNamespace serves {ns}/{collection}….
+func (x *exchange) routeNamespace(path string) {
+	raw, path, _ := strings.Cut(path, "/")
+	collection, path, slash := strings.Cut(path, "/")
+	namespace, err := unescape(raw)
+	if err == nil && namespace == "_" {
+		namespace = x.caller.Namespace
+	}
+	switch collection {
+	case "actions", "activations", "limits":
+	default:
+		x.fail(http.StatusNotFound, textNoPath)
+		return
+	}
+	if err == nil {
+		err = whisk.CheckNamespace(namespace)
+	}
+	if err != nil {
+		x.refuse(err)
+		return
+	}
+	switch collection {
+	case "actions":
+		x.routeActions(namespace, path)
+	case "activations":
+		x.routeActivations(namespace, path)
+	case "limits":
+		x.routeLimits(namespace, path, slash)
+	}
+}
+
+// routeActions serves what follows actions/: nothing, {name}, {pkg}/ or {pkg}/{name}.
+func (x *exchange) routeActions(namespace, path string) {
+	if path == "" {
+		x.get(func() { x.listActions(namespace, "") })
+		return
+	}
+	first, second, packaged := strings.Cut(path, "/")
+	if strings.Contains(second, "/") || first == "" {
+		x.fail(http.StatusNotFound, textNoPath)
+		return
+	}
+	name, err := unescapeName(first)
+	if err != nil {
+		x.refuse(err)
+		return
+	}
+	if packaged && second == "" {
+		x.get(func() { x.listActions(namespace, name) })
+		return
+	}
+	full := whisk.FullName{Namespace: namespace, Name: name}
+	if packaged {
+		full.Package = name
+		if full.Name, err = unescapeName(second); err != nil {
+			x.refuse(err)
+			return
+		}
+	}
+	x.serveAction(full)
+}
+
+func (x *exchange) serveAction(name whisk.FullName) {
+	switch x.r.Method {
+	case http.MethodGet:
+		x.getAction(name)
+	case http.MethodPut:
+		x.putAction(name)
+	case http.MethodPost:
+		x.invokeAction(name)
+	case http.MethodDelete:
+		x.deleteAction(name)
+	default:
+		x.methodNotAllowed("PUT, GET, POST, DELETE")
+	}
+}
+
+// routeActivations serves what follows activations/: nothing, {id}, {id}/result or {id}/logs.
+func (x *exchange) routeActivations(namespace, path string) {
+	if path == "" {
+		x.get(func() { x.listActivations(namespace) })
+		return
+	}
+	raw, part, hasPart := strings.Cut(path, "/")
+	if hasPart && part != "result" && part != "logs" {
+		x.fail(http.StatusNotFound, textNoPath)
+		return
+	}
+	id, err := unescape(raw)
+	if err == nil {
+		err = whisk.CheckActivationID(id)
+	}
+	if err != nil {
+		x.refuse(err)
+		return
+	}
+	x.get(func() { x.getActivation(namespace, whisk.ActivationID(id), part) })
+}
+
+func (x *exchange) routeLimits(namespace, path string, slash bool) {
+	switch {
+	case !slash || path == "":
+		x.get(func() { x.getLimits(namespace) })
+	case x.r.Method == http.MethodGet:
+		x.fail(http.StatusBadRequest, "Inner entity level routes for limits are not yet implemented.")
+	default:
+		x.methodNotAllowed("GET")
+	}
+}
+
+// get serves a route that has only GET.
+func (x *exchange) get(serve func()) {
+	if x.r.Method != http.MethodGet {
+		x.methodNotAllowed("GET")
+		return
+	}
+	serve()
+}
+
+func (x *exchange) methodNotAllowed(methods string) {
+	x.w.Header().Set("Allow", methods)
+	x.fail(http.StatusMethodNotAllowed, "HTTP method not allowed, supported methods: "+methods)
+}
+
+// unescape decodes one segment of a path.
+func unescape(segment string) (string, error) {
+	if strings.IndexByte(segment, '%') < 0 {
+		return segment, nil
+	}
+	text, err := url.PathUnescape(segment)
+	if err != nil {
+		return "", whisk.Errorf(whisk.Invalid, "The name of the entity contains illegal characters.")
+	}
+	return text, nil
+}
+
+func unescapeName(segment string) (string, error) {
+	name, err := unescape(segment)
+	if err != nil {
+		return "", err
+	}
+	return name, whisk.CheckName(name)
+}
