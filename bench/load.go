@@ -151,14 +151,9 @@ func (l *load) worker(client *fasthttp.HostClient, end time.Time) *tally {
 	defer fasthttp.ReleaseResponse(res)
 	l.target.fill(req)
 	for start := time.Now(); start.Before(end) && l.ctx.Err() == nil; start = time.Now() {
-		err := client.Do(req, res)
-		took := time.Since(start)
+		took, said := l.once(client, req, res, start)
 		if l.ctx.Err() != nil {
 			break // what was under way says nothing about the server
-		}
-		said := verdict{fault: cause(err)}
-		if err == nil {
-			said = l.target.judge(res.StatusCode(), res.Body())
 		}
 		if said.fault != "" {
 			sum.errors[said.fault]++
@@ -172,6 +167,16 @@ func (l *load) worker(client *fasthttp.HostClient, end time.Time) *tally {
 		sum.times.record(took)
 	}
 	return sum
+}
+
+// once sends one request and judges the answer.
+func (l *load) once(client *fasthttp.HostClient, req *fasthttp.Request, res *fasthttp.Response, start time.Time) (time.Duration, verdict) {
+	err := client.Do(req, res)
+	took := time.Since(start)
+	if err != nil {
+		return took, verdict{fault: cause(err)}
+	}
+	return took, l.target.judge(res.StatusCode(), res.Body())
 }
 
 // pause keeps a worker from spinning while the server refuses everything.
