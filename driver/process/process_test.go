@@ -20,6 +20,19 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
+// TestMain gives the test binary its other lives: the first process of a
+// sandbox, the runtime in it, and programs that tests start beside themselves.
+func TestMain(m *testing.M) {
+	process.InitStage()
+	if len(os.Args) > 1 {
+		if life, ok := lives[os.Args[1]]; ok {
+			life(os.Args[2:])
+			return
+		}
+	}
+	os.Exit(m.Run())
+}
+
 const kind = "test:1"
 
 var testSpec = whisk.ContainerSpec{Kind: kind, Memory: 128 * whisk.MB}

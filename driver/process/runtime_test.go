@@ -17,27 +17,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
-	"github.com/whirl-faas/whirl/driver/process"
 	"github.com/whirl-faas/whirl/whisk"
 	"golang.org/x/sys/unix"
 )
 
-// TestMain gives the test binary its other lives: the first process of a
-// sandbox, the runtime in it, and programs that tests start beside themselves.
-func TestMain(m *testing.M) {
-	process.InitStage()
-	if len(os.Args) > 1 {
-		if life, ok := lives[os.Args[1]]; ok {
-			life(os.Args[2:])
-			return
-		}
-	}
-	os.Exit(m.Run())
-}
-
+// lives are what the test binary is beside a test: see TestMain.
 var lives = map[string]func(args []string){
 	"whirl-test-runtime": func([]string) { serveRuntime() },
 	"whirl-test-child":   func(args []string) { mustRun(args[0], json.RawMessage(args[1])) },

@@ -108,10 +108,10 @@ func (p *firstProcess) kill() error {
 	}
 	var failure error
 	err = conn.Control(func(fd uintptr) { failure = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) })
-	if errors.Is(failure, unix.ESRCH) || errors.Is(err, os.ErrClosed) {
-		return nil
+	if err != nil || errors.Is(failure, unix.ESRCH) {
+		return nil // the descriptor is closed once the process was reaped
 	}
-	return errors.Join(err, failure)
+	return failure
 }
 
 // wait waits for the process's end and reaps it. It is called once.

@@ -71,7 +71,7 @@ func hear(conn *net.UnixConn) (words []byte, device *os.File, err error) {
 	data, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
 	for len(words) < 1<<16 {
 		n, oobn, _, _, err := conn.ReadMsgUnix(data, oob)
-		words = append(words, data[:n]...)
+		words = append(words, data[:max(n, 0)]...)
 		if oobn > 0 {
 			if fd, fdErr := receivedFD(oob[:oobn]); fdErr == nil {
 				device = os.NewFile(uintptr(fd), "tun")
