@@ -287,7 +287,9 @@ func TestRefusals(t *testing.T) {
 			}
 			for call, do := range calls {
 				got, ok := errors.AsType[*client.Error](do())
-				if !ok || *got != row.want || got.Kind() != row.kind {
+				if !ok {
+					t.Errorf("%s: no refusal", call)
+				} else if *got != row.want || got.Kind() != row.kind {
 					t.Errorf("%s: got %#v of kind %v, want %#v of kind %v", call, got, got.Kind(), row.want, row.kind)
 				}
 			}
