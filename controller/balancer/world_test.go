@@ -125,6 +125,7 @@ func (w *world) start(adjust ...func(*balancer.Config)) *balancer.Balancer {
 		cancel()
 		<-done
 		w.closeAll()
+		time.Sleep(time.Minute) // let the scripts end what they do slowly
 	})
 	synctest.Wait()
 	return b

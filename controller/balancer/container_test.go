@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package balancer_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/whirl-faas/whirl/controller/balancer"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// The container does not listen at once: /init is tried every 50 ms.
+func TestInitWaitsForTheSocket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.prepare = func(x *box) {
+			x.refusing = true
+			time.AfterFunc(420*time.Millisecond, func() {
+				x.mu.Lock()
+				defer x.mu.Unlock()
+				x.refusing = false
+			})
+		}
+		w.start()
+		outcome := w.invoke()
+		w.expect(outcome, whisk.Success, `{"done":true}`)
+		if outcome.Init != 450*time.Millisecond {
+			t.Errorf("init took %v", outcome.Init)
+		}
+	})
+}
+
+func TestInitNeverListens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.prepare = func(x *box) { x.refusing = true }
+		w.start()
+		outcome := w.invoke(func(inv *whisk.Invocation) { inv.Limits.Timeout = 10 * time.Second })
+		w.expect(outcome, whisk.DeveloperError, `{"error":"The action exceeded its time limits of 10000 milliseconds during initialization."}`)
+		if !outcome.TimedOut || outcome.Init != 10*time.Second {
+			t.Errorf("%+v", outcome)
+		}
+		w.expectReleases(whisk.ReleaseFailed)
+	})
+}
+
+// Init and run each have the whole time limit.
+func TestTimeoutsAreSeparate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.handle = func(*box, string, []byte) answer { return answer{raw: ok("{}").raw, after: 50 * time.Second} }
+		w.start()
+		var deadlines []time.Time
+		begin := time.Now()
+		outcome := w.invoke(func(inv *whisk.Invocation) {
+			inv.InitBody = func(_ context.Context, deadline time.Time) ([]byte, error) {
+				deadlines = append(deadlines, deadline)
+				return nil, nil
+			}
+			inv.RunBody = func(deadline time.Time) []byte {
+				deadlines = append(deadlines, deadline)
+				return nil
+			}
+		})
+		w.expect(outcome, whisk.Success, `{}`)
+		want := []time.Time{begin.Add(60 * time.Second), begin.Add(110 * time.Second)}
+		if !slices.EqualFunc(deadlines, want, time.Time.Equal) {
+			t.Errorf("deadlines %v, want %v", deadlines, want)
+		}
+	})
+}
+
+// 503 says that the container is shutting down: the activation goes elsewhere,
+// a bounded number of times.
+func TestServiceUnavailableReschedules(t *testing.T) {
+	for _, path := range []string{"/init", "/run"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.handle = func(x *box, p string, _ []byte) answer {
+				if p == path && x.ID == "box1" {
+					return status(503, "")
+				}
+				return ok(`{}`)
+			}
+			w.start()
+			outcome := w.invoke()
+			w.expect(outcome, whisk.Success, `{}`)
+			if outcome.Container != "box2" {
+				t.Errorf("%+v", outcome)
+			}
+			w.expectReleases(whisk.ReleaseFailed)
+		})
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.handle = func(_ *box, p string, _ []byte) answer {
+				if p == path {
+					return status(503, "")
+				}
+				return ok(`{}`)
+			}
+			w.start()
+			w.expect(w.invoke(), whisk.WhiskError, `{"error":"Failed to provision resources to run the action."}`)
+			w.expectReleases(whisk.ReleaseFailed, whisk.ReleaseFailed, whisk.ReleaseFailed)
+		})
+	}
+}
+
+func TestWarmContainerRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		w.invoke()
+		w.box("box1").kill()
+		claims := 0
+		outcome := w.invoke(func(inv *whisk.Invocation) {
+			inv.Claim = func(context.Context) error { claims++; return nil }
+		})
+		w.expect(outcome, whisk.Success, `{"done":true}`)
+		if outcome.Container != "box2" || !outcome.Cold || claims != 1 {
+			t.Errorf("%+v, %d claims", outcome, claims)
+		}
+	})
+}
+
+// The runtime closed the kept connection and still listens: a new connection
+// serves, and nothing is sent twice.
+func TestKeptConnectionWasClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		w.invoke()
+		x := w.box("box1")
+		x.mu.Lock()
+		x.conns[0].Close()
+		x.mu.Unlock()
+		outcome := w.invoke()
+		w.expect(outcome, whisk.Success, `{"done":true}`)
+		if outcome.Container != "box1" || x.runs != 2 || len(x.conns) != 2 {
+			t.Errorf("%+v, %d runs, %d connections", outcome, x.runs, len(x.conns))
+		}
+	})
+}
+
+// An idle TCP connection is dropped before the runtime may do it; a Unix one is kept.
+func TestIdleConnections(t *testing.T) {
+	for _, test := range []struct {
+		network string
+		conns   int
+	}{{"tcp", 2}, {"unix", 1}} {
+		t.Run(test.network, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.prepare = func(x *box) { x.Address.Network = test.network }
+				w.start()
+				w.invoke()
+				time.Sleep(2900 * time.Millisecond)
+				w.invoke()
+				time.Sleep(3100 * time.Millisecond)
+				w.invoke()
+				if n := len(w.box("box1").conns); n != test.conns {
+					t.Errorf("%d connections, want %d", n, test.conns)
+				}
+			})
+		})
+	}
+}
+
+func TestPauseAndResume(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		g := w.agent("n1")
+		w.invoke()
+		time.Sleep(9900 * time.Millisecond)
+		if got := g.ops("box1"); !slices.Equal(got, []whisk.SandboxOp{whisk.CollectLogs}) {
+			t.Errorf("before the grace: %v", got)
+		}
+		time.Sleep(300 * time.Millisecond)
+		if s := w.b.Snapshot().Actions[0]; s.Paused != 1 {
+			t.Errorf("not paused: %+v", s)
+		}
+		outcome := w.invoke()
+		w.expect(outcome, whisk.Success, `{"done":true}`)
+		want := []whisk.SandboxOp{whisk.CollectLogs, whisk.Suspend, whisk.Resume, whisk.CollectLogs}
+		synctest.Wait()
+		if got := g.ops("box1"); !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		// Resume and /run go out together: what the agent needs for it is no part of the wait.
+		time.Sleep(11 * time.Second)
+		g.mu.Lock()
+		g.slow = 700 * time.Millisecond
+		g.mu.Unlock()
+		outcome = w.invoke()
+		if outcome.Wait != 0 || outcome.Run != 700*time.Millisecond || outcome.Container != "box1" {
+			t.Errorf("%+v", outcome)
+		}
+	})
+}
+
+// A frozen process cannot have started what was sent to it: if the resume
+// fails, another container gets the activation.
+func TestResumeFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		w.invoke()
+		time.Sleep(11 * time.Second)
+		x := w.box("box1")
+		x.mu.Lock()
+		x.resumeErr = errors.New("freezer")
+		x.mu.Unlock()
+		outcome := w.invoke()
+		w.expect(outcome, whisk.Success, `{"done":true}`)
+		if outcome.Container != "box2" || x.runs != 1 {
+			t.Errorf("%+v, %d runs in box1", outcome, x.runs)
+		}
+		w.expectReleases(whisk.ReleaseFailed)
+	})
+}
+
+// A container whose suspend is under way is waited for rather than replaced.
+func TestInvokeWhilePausing(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		suspend error
+		ops     []whisk.SandboxOp
+	}{
+		{"suspend succeeds", nil, []whisk.SandboxOp{whisk.CollectLogs, whisk.Suspend, whisk.Resume, whisk.CollectLogs}},
+		{"suspend fails", errors.New("freezer"), []whisk.SandboxOp{whisk.CollectLogs, whisk.Suspend, whisk.Resume, whisk.CollectLogs}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.start()
+				g := w.agent("n1")
+				w.invoke()
+				time.Sleep(9 * time.Second)
+				g.mu.Lock()
+				g.slow = 500 * time.Millisecond
+				g.mu.Unlock()
+				x := w.box("box1")
+				x.mu.Lock()
+				x.suspendErr = test.suspend
+				x.mu.Unlock()
+				time.Sleep(1200 * time.Millisecond) // the suspend was asked for and is not answered
+				outcome := w.invoke()
+				w.expect(outcome, whisk.Success, `{"done":true}`)
+				if outcome.Container != "box1" || len(sent[whisk.Requisition](w)) != 1 {
+					t.Errorf("%+v", outcome)
+				}
+				outcome.Logs(t.Context())
+				if got := g.ops("box1"); !slices.Equal(got, test.ops) {
+					t.Errorf("got %v, want %v", got, test.ops)
+				}
+			})
+		})
+	}
+}
+
+func TestIdleTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		w.invoke()
+		time.Sleep(9*time.Minute + 59*time.Second)
+		w.expectReleases()
+		time.Sleep(2 * time.Second)
+		w.expectReleases(whisk.ReleaseIdle)
+		time.Sleep(2 * time.Minute)
+		if s := w.b.Snapshot(); len(s.Actions) != 0 || s.Containers != 0 {
+			t.Errorf("not forgotten: %+v", s)
+		}
+	})
+}
+
+func TestPausingOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start(func(c *balancer.Config) { c.PauseGrace = 0 })
+		w.invoke()
+		time.Sleep(5 * time.Minute)
+		if got := w.agent("n1").ops("box1"); len(got) != 1 {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
+// The most recently used container is taken, so that the others go idle.
+func TestMostRecentlyUsedFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.handle = func(x *box, path string, body []byte) answer {
+			a := ok(`{}`)
+			if path == "/run" {
+				a.after, _ = time.ParseDuration(string(body))
+			}
+			return a
+		}
+		w.start()
+		var results []<-chan whisk.Outcome
+		for _, d := range []string{"3s", "5s", "4s"} {
+			results = append(results, w.background(named(d)))
+		}
+		var last whisk.ContainerID
+		for i, r := range results {
+			if outcome := <-r; i == 1 {
+				last = outcome.Container
+			}
+		}
+		for range 10 {
+			if outcome := w.invoke(named("1s")); outcome.Container != last {
+				t.Errorf("went to %s, want %s", outcome.Container, last)
+			}
+		}
+		time.Sleep(5 * time.Second)
+		if s := w.b.Snapshot().Actions[0]; s.Paused != 2 || s.Free != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestConcurrency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.handle = func(*box, string, []byte) answer { return answer{raw: ok(`{}`).raw, after: time.Second} }
+		w.start()
+		four := func(inv *whisk.Invocation) { inv.Limits.Concurrency = 4 }
+		var results []<-chan whisk.Outcome
+		for range 8 {
+			results = append(results, w.background(four))
+		}
+		for _, r := range results {
+			w.expect(<-r, whisk.Success, `{}`)
+		}
+		if w.made != 2 {
+			t.Errorf("%d containers for 8 activations of concurrency 4", w.made)
+		}
+		for _, x := range w.containers {
+			if x.most != 4 || x.inits != 1 {
+				t.Errorf("%s: %d at once, %d inits", x.ID, x.most, x.inits)
+			}
+		}
+	})
+}
+
+// A failure in a shared container lets the others finish and then ends it.
+func TestFailureInSharedContainer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.handle = func(_ *box, path string, body []byte) answer {
+			switch {
+			case path == "/init":
+				return ok("")
+			case string(body) == "bad":
+				return status(500, "{}")
+			}
+			return answer{raw: ok(`{}`).raw, after: 3 * time.Second}
+		}
+		w.start()
+		four := func(inv *whisk.Invocation) { inv.Limits.Concurrency = 4 }
+		good := w.background(four, named("good"))
+		bad := w.background(four, named("bad"))
+		if outcome := <-bad; outcome.Response.Status != whisk.DeveloperError {
+			t.Errorf("%+v", outcome)
+		}
+		w.expectReleases()
+		if outcome := w.invoke(four, named("next")); outcome.Container != "box2" {
+			t.Errorf("%+v", outcome)
+		}
+		w.expect(<-good, whisk.Success, `{}`)
+		w.expectReleases(whisk.ReleaseFailed)
+	})
+}
+
+// A container goes back only when the agent has its logs.
+func TestReleaseWaitsForLogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.handle = func(_ *box, path string, _ []byte) answer { return status(500, "") }
+		w.start()
+		g := w.agent("n1")
+		g.slowLogs = 5 * time.Second
+		outcome := w.invoke()
+		time.Sleep(4900 * time.Millisecond)
+		w.expectReleases()
+		if _, err := outcome.Logs(t.Context()); err != nil {
+			t.Error(err)
+		}
+		w.expectReleases(whisk.ReleaseFailed)
+		// But not for ever.
+		g.mu.Lock()
+		g.slowLogs = time.Hour
+		g.mu.Unlock()
+		w.invoke()
+		time.Sleep(31 * time.Second)
+		w.expectReleases(whisk.ReleaseFailed, whisk.ReleaseFailed)
+	})
+}
