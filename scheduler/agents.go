@@ -217,16 +217,22 @@ func (s *state) believe(c *container, lessee whisk.ControllerID, used bool) {
 	}
 }
 
-// lease notes that c.lessee holds the container, as it may have told us already.
+// lease notes that c.lessee holds the container. If that controller has a
+// session and never told us so, it does not know of the container, or was told
+// that it is lost: then nobody would ever give it back.
 func (s *state) lease(c *container) {
-	ctl := s.controllerFor(c.lessee)
 	if c.condition.leased() {
 		return
 	}
+	ctl := s.controllerFor(c.lessee)
 	s.move(c, leased)
-	if told, ok := s.claims[c.ID]; ok && told.by == ctl {
+	told, ok := s.claims[c.ID]
+	switch {
+	case ok && told.by == ctl:
 		delete(s.claims, c.ID)
 		s.held(ctl, c, told.HeldContainer)
+	case ctl.session != 0:
+		s.remove(c)
 	}
 }
 
@@ -306,6 +312,11 @@ func (s *state) reconcile(n *node, listed []whisk.HostedContainer, first bool) {
 		switch {
 		case c == nil:
 			c = s.adopt(n, h.Container)
+			if h.Making { // ordered by a former leader; it will be welcome
+				c.lessee = h.Lessee
+				s.move(c, ordered)
+				continue
+			}
 			s.believe(c, h.Lessee, h.Used)
 		case c.node != n:
 			s.log.Error("two nodes report one container", "container", c.ID, "node", n.id, "other", c.node.id)
@@ -336,6 +347,9 @@ func (s *state) recover(c *container, h whisk.HostedContainer) {
 	c.Address = h.Container.Address
 	switch c.condition {
 	case creating:
+		if h.Making {
+			return
+		}
 		c.lessee = h.Lessee
 		s.created(c, h.Container.Address)
 	case granting:

@@ -67,6 +67,8 @@ func (s *state) controllerSaid(id sessionID, m whisk.FactoryRequest) {
 	case whisk.Release:
 		if c := s.containers[m.Container]; c != nil && c.lessee == ctl.id && c.condition.leased() {
 			s.released(c, m.Reason)
+		} else if s.claims[m.Container].by == ctl {
+			delete(s.claims, m.Container)
 		}
 	case whisk.KeepAlive:
 		s.lead(m.Epoch)

@@ -154,7 +154,7 @@ func (s *state) refill() {
 			if i == policy.None || s.view[i].Creating >= s.cfg.CreationsPerNode {
 				break // what frees memory or ends a creation sets restock
 			}
-			s.create(s.order[i], p.spec, nil, "prewarm_"+p.spec.Kind)
+			s.create(s.order[i], p.spec, nil, clean("prewarm_"+p.spec.Kind))
 		}
 	}
 }

@@ -174,7 +174,6 @@ func (s *state) settle() {
 			}
 		}
 	}
-	clear(s.claims)
 	s.rejectMisfits()
 }
 

@@ -34,6 +34,7 @@ type HostedContainer struct {
 	Container Container
 	Lessee    ControllerID // "" if nobody holds it
 	Used      bool         // it was ever leased, and so may hold code
+	Making    bool         // it is still being made: [ContainerCreated] or [CreationFailed] follows
 }
 
 // CreateContainer makes a container, and leases it at once unless Lessee is "".

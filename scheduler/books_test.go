@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scheduler
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// checkBooks recomputes from the containers alone what the state keeps in sums
+// and indexes, and returns the first difference.
+func (s *state) checkBooks() error {
+	var used, total whisk.Bytes
+	for _, n := range s.order {
+		if err := s.checkNode(n); err != nil {
+			return fmt.Errorf("node %s: %w", n.id, err)
+		}
+		used += n.used
+		total += n.memory
+	}
+	if used != s.used || total != s.memory {
+		return fmt.Errorf("cluster uses %s of %s, booked %s of %s", used, total, s.used, s.memory)
+	}
+	for _, c := range s.containers {
+		if err := s.checkContainer(c); err != nil {
+			return fmt.Errorf("container %s, %s: %w", c.ID, c.condition, err)
+		}
+	}
+	return s.checkDemand()
+}
+
+func (s *state) checkNode(n *node) error {
+	var used, leaving, promised, atRest whisk.Bytes
+	var tally [conditions]int
+	for c := range n.containers.all() {
+		tally[c.condition]++
+		used += c.Spec.Memory
+		if c.condition == removing || c.condition == evicting || c.condition == draining {
+			leaving += c.Spec.Memory
+		}
+		if c.byRest.in != nil {
+			atRest += c.Spec.Memory
+		}
+	}
+	for p := range n.plans.all() {
+		promised += p.purpose.action.spec.Memory
+	}
+	switch {
+	case used != n.used || leaving != n.leaving || promised != n.promised || atRest != n.spare+n.idle:
+		return fmt.Errorf("used %s leaving %s promised %s at rest %s, booked %s %s %s %s", used, leaving, promised, atRest, n.used, n.leaving, n.promised, n.spare+n.idle)
+	case used > n.memory:
+		return fmt.Errorf("oversold: %s of %s", used, n.memory)
+	case tally != n.tally || tally[creating] != n.creating || tally[draining] != n.draining:
+		return fmt.Errorf("tally %v, booked %v", tally, n.tally)
+	case n.creating > s.cfg.CreationsPerNode:
+		return fmt.Errorf("%d creations at once", n.creating)
+	case n.session == 0 && n.plans.count > 0:
+		return fmt.Errorf("plans while silent")
+	case n.short() > 0 && n.draining == 0:
+		return fmt.Errorf("promised %s too much", n.short())
+	}
+	for class := range n.resting {
+		var last *container
+		for c := range n.resting[class].all() {
+			if last != nil && c.since.Before(last.since) {
+				return fmt.Errorf("resting containers are out of order")
+			}
+			last = c
+		}
+	}
+	shown := s.view[n.place]
+	n.show(s)
+	if shown != s.view[n.place] {
+		return fmt.Errorf("shown %+v, is %+v", shown, s.view[n.place])
+	}
+	return nil
+}
+
+func (s *state) checkContainer(c *container) error {
+	reachable := c.node.session != 0
+	ctl := s.controllers[c.lessee]
+	asked := reachable && ctl != nil && ctl.session != 0
+	switch {
+	case s.nodes[c.node.id] != c.node:
+		return fmt.Errorf("its node is not in the books")
+	case c.condition.leased() != (c.byHolder.in != nil):
+		return fmt.Errorf("leased %t, in a holder's list %t", c.condition.leased(), c.byHolder.in != nil)
+	case c.condition.leased() && c.lessee == "":
+		return fmt.Errorf("leased to nobody")
+	case (c.purpose != nil) != (c.byPurpose.in != nil):
+		return fmt.Errorf("purpose and list differ")
+	case c.purpose != nil && (c.purpose.ended || !reachable):
+		return fmt.Errorf("bound to an ended requisition or on a silent node")
+	case c.purpose != nil && c.condition != creating && c.condition != granting && c.condition != recalled:
+		return fmt.Errorf("bound but not under way")
+	case (c.condition == kept && reachable) != (c.action != nil && c.byAction.in == &c.action.kept):
+		return fmt.Errorf("kept and list differ")
+	case (c.condition == prewarmed && reachable) != (c.byPool.in == &c.pool.ready):
+		return fmt.Errorf("ready and list differ")
+	case (c.condition == creating && reachable && c.purpose == nil) != (c.byPool.in == &c.pool.coming):
+		return fmt.Errorf("coming and list differ")
+	case c.action != nil && (c.condition == free && asked) != (c.byAction.in == &c.action.free):
+		return fmt.Errorf("free and list differ")
+	case c.action != nil && (c.condition == busy && asked) != (c.byAction.in == &c.action.busy):
+		return fmt.Errorf("busy and list differ")
+	case c.action != nil && s.actions[c.action.work] != c.action:
+		return fmt.Errorf("its action is not in the books")
+	case s.pools[c.Spec] != c.pool:
+		return fmt.Errorf("its pool is not in the books")
+	}
+	return nil
+}
+
+func (s *state) checkDemand() error {
+	standing, plans := 0, 0
+	for _, ctl := range s.controllers {
+		for _, r := range ctl.requisitions {
+			standing++
+			plans += r.plans.count
+			if r.pending != r.bound.count+r.plans.count {
+				return fmt.Errorf("requisition %d: pending %d, bound %d, planned %d", r.id, r.pending, r.bound.count, r.plans.count)
+			}
+			if (r.missing() > 0) != (r.inWaiting.in != nil) {
+				return fmt.Errorf("requisition %d: missing %d, waiting %t", r.id, r.missing(), r.inWaiting.in != nil)
+			}
+			if r.outstanding <= 0 || r.ended {
+				return fmt.Errorf("requisition %d: stands with nothing outstanding", r.id)
+			}
+			if s.actions[r.action.work] != r.action {
+				return fmt.Errorf("requisition %d: its action is not in the books", r.id)
+			}
+		}
+	}
+	if standing != s.requisitions || plans != s.plans {
+		return fmt.Errorf("%d requisitions and %d plans, booked %d and %d", standing, plans, s.requisitions, s.plans)
+	}
+	for _, a := range s.actions {
+		if waits := a.waiting.count > 0; waits != (a.inLine.in != nil) || waits != (a.inPool.in != nil) {
+			return fmt.Errorf("action %s: waiting %d, in line %t", a.key.Action, a.waiting.count, a.inLine.in != nil)
+		}
+		var atWork whisk.Bytes
+		for c := range a.busy.all() {
+			atWork += c.Spec.Memory
+		}
+		if atWork != a.atWork || (atWork > 0) != (a.rank > 0) {
+			return fmt.Errorf("action %s: at work %s, booked %s, rank %d", a.key.Action, atWork, a.atWork, a.rank)
+		}
+	}
+	if len(s.sizes) != len(s.lines) || !slices.IsSorted(s.sizes) {
+		return fmt.Errorf("sizes %v of %d lines", s.sizes, len(s.lines))
+	}
+	return nil
+}
+
+// checkRest returns an error if a requisition waits although something that
+// exists could serve it. It holds once all messages have been handled.
+func (s *state) checkRest() error {
+	for _, size := range s.sizes {
+		for a := range s.lines[size].waiting.all() {
+			r := a.waiting.first()
+			for c := range a.free.all() {
+				if c.lessee != r.caller.id {
+					return fmt.Errorf("%s waits while %s is free elsewhere", a.key.Action, c.ID)
+				}
+			}
+			if a.kept.count > 0 || a.pool.ready.count > 0 || a.pool.coming.count > 0 {
+				return fmt.Errorf("%s waits while %d are kept, %d ready, %d coming", a.key.Action, a.kept.count, a.pool.ready.count, a.pool.coming.count)
+			}
+			for _, n := range s.view {
+				if n.Open && n.Free+n.Spare+n.Idle >= size {
+					return fmt.Errorf("%s of %s waits while there is room on %+v", a.key.Action, size, n)
+				}
+			}
+		}
+	}
+	return nil
+}
