@@ -76,6 +76,11 @@ func (b *Blobs) Close() error { return b.root.Close() }
 // anew, which makes a damaged blob whole again.
 func (b *Blobs) Put(ctx context.Context, content io.Reader) (whisk.Digest, error) {
 	temporary := path.Join(incoming, rand.Text())
+	release, err := b.names.acquire(ctx, temporary) // so that Sweep lets it be
+	if err != nil {
+		return "", fmt.Errorf("put blob: %w", err)
+	}
+	defer release()
 	digest, err := b.receive(ctx, temporary, content)
 	if err == nil {
 		err = b.publish(ctx, temporary, digest)
@@ -135,12 +140,12 @@ func copyContent(ctx context.Context, file io.Writer, sum hash.Hash, content io.
 
 // publish gives a received file its name, durably.
 func (b *Blobs) publish(ctx context.Context, temporary string, digest whisk.Digest) error {
-	release, err := b.names.acquire(ctx, digest)
+	name := location(digest)
+	release, err := b.names.acquire(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer release()
-	name := location(digest)
 	dir := path.Dir(name)
 	if err := errors.Join(b.makeDir(path.Dir(dir)), b.makeDir(dir)); err != nil {
 		return classify(err)
@@ -204,13 +209,15 @@ func (b *Blobs) Sweep(ctx context.Context, keep func(whisk.Digest) bool, olderTh
 			return nil // renamed since its directory was read
 		case err != nil:
 			return err
+		case path.Dir(name) == incoming && b.names.isHeld(name):
+			return nil
 		case path.Dir(name) == incoming:
 			_, err := b.removeOlder(name, olderThan)
 			return err
 		case entry.IsDir() || !wellFormed(digest) || name != location(digest) || keep(digest):
 			return nil
 		}
-		removed, err := b.sweepOnce(ctx, digest, olderThan)
+		removed, err := b.sweepOnce(ctx, name, olderThan)
 		swept += removed
 		return err
 	})
@@ -221,13 +228,13 @@ func (b *Blobs) Sweep(ctx context.Context, keep func(whisk.Digest) bool, olderTh
 }
 
 // sweepOnce removes one blob unless a Put came first.
-func (b *Blobs) sweepOnce(ctx context.Context, digest whisk.Digest, olderThan time.Time) (int, error) {
-	release, err := b.names.acquire(ctx, digest)
+func (b *Blobs) sweepOnce(ctx context.Context, name string, olderThan time.Time) (int, error) {
+	release, err := b.names.acquire(ctx, name)
 	if err != nil {
 		return 0, err
 	}
 	defer release()
-	return b.removeOlder(location(digest), olderThan)
+	return b.removeOlder(name, olderThan)
 }
 
 func (b *Blobs) removeOlder(name string, olderThan time.Time) (int, error) {

@@ -5,31 +5,37 @@ package files
 import (
 	"context"
 	"sync"
-
-	"github.com/whirl-faas/whirl/whisk"
 )
 
-// names lets one call at a time give or take a blob's name. Without it, Sweep
+// names lets one call at a time give or take a file's name. Without it, Sweep
 // could find a blob old, and remove it just after a Put made it new. The zero
 // value is ready for use.
 type names struct {
 	mu   sync.Mutex
-	held map[whisk.Digest]chan struct{} // closed by the holder when it lets go
+	held map[string]chan struct{} // closed by the holder when it lets go
+}
+
+// isHeld reports whether somebody holds the name right now.
+func (n *names) isHeld(name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, held := n.held[name]
+	return held
 }
 
 // acquire waits until nobody else holds the name, or ctx ends.
-func (n *names) acquire(ctx context.Context, digest whisk.Digest) (release func(), err error) {
+func (n *names) acquire(ctx context.Context, name string) (release func(), err error) {
 	for {
 		n.mu.Lock()
-		held, taken := n.held[digest]
+		held, taken := n.held[name]
 		if !taken {
 			if n.held == nil {
-				n.held = make(map[whisk.Digest]chan struct{})
+				n.held = make(map[string]chan struct{})
 			}
 			free := make(chan struct{})
-			n.held[digest] = free
+			n.held[name] = free
 			n.mu.Unlock()
-			return func() { n.release(digest, free) }, nil
+			return func() { n.release(name, free) }, nil
 		}
 		n.mu.Unlock()
 		select {
@@ -40,9 +46,9 @@ func (n *names) acquire(ctx context.Context, digest whisk.Digest) (release func(
 	}
 }
 
-func (n *names) release(digest whisk.Digest, free chan struct{}) {
+func (n *names) release(name string, free chan struct{}) {
 	n.mu.Lock()
-	delete(n.held, digest)
+	delete(n.held, name)
 	n.mu.Unlock()
 	close(free)
 }

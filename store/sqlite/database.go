@@ -10,7 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
+
+	"github.com/ncruces/go-sqlite3"
 
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -129,7 +132,25 @@ func secure(path string) error {
 
 // write has apply run in a transaction; see [writer.do].
 func (db *database) write(ctx context.Context, size whisk.Bytes, apply func(*connection) error) error {
-	return db.writer.do(ctx, size, apply)
+	err := db.writer.do(ctx, size, apply)
+	if errors.Is(err, sqlite3.IOERR) || errors.Is(err, sqlite3.FULL) {
+		return db.explainFull(err)
+	}
+	return err
+}
+
+// explainFull says so if the disk is full. SQLite's error alone does not: by
+// the time it is made the system's reason is lost.
+func (db *database) explainFull(err error) error {
+	var disk syscall.Statfs_t
+	dir := filepath.Dir(db.path)
+	if statErr := syscall.Statfs(dir, &disk); statErr != nil {
+		return err
+	}
+	if free := whisk.Bytes(disk.Bavail) * whisk.Bytes(disk.Bsize); free < whisk.MB {
+		return whisk.Errorf(whisk.Unavailable, "the disk that holds %s is full: %w", dir, err)
+	}
+	return err
 }
 
 // read calls query with a connection for reading, and waits while all are in use.

@@ -17,9 +17,10 @@ import (
 
 // smallDisk is a directory on a disk that can be full.
 type smallDisk struct {
-	dir  string
-	fill func()
-	free func() // undoes fill
+	dir    string
+	fill   func()
+	free   func() // undoes fill
+	reason string // what the error must say
 }
 
 // newSmallDisk mounts a disk in memory. Where the test may not do that, a limit
@@ -44,7 +45,8 @@ func newSmallDisk(t *testing.T) smallDisk {
 				t.Fatal("the disk took more than it holds")
 			}
 		},
-		free: func() { must(t, os.Remove(ballast)) },
+		free:   func() { must(t, os.Remove(ballast)) },
+		reason: "the disk that holds " + dir + " is full",
 	}
 }
 
@@ -84,7 +86,9 @@ func TestFullDisk(t *testing.T) {
 			if err == nil || whisk.KindOf(err) != whisk.Unavailable {
 				t.Fatalf("write on a full disk: %v, want one of kind unavailable", err)
 			}
-			t.Logf("after %d writes: %v", written, err)
+			if !strings.Contains(err.Error(), disk.reason) {
+				t.Errorf("error %q does not say %q", err, disk.reason)
+			}
 			for n := range written {
 				must(t, check(n))
 			}
