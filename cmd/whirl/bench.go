@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/whirl-faas/whirl/bench"
+	"github.com/whirl-faas/whirl/driver/process"
+	"github.com/whirl-faas/whirl/runtimes"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+func (p program) benchCommand() *cobra.Command {
+	defaults := bench.Default()
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure a platform from outside",
+		Long: `Put load on an OpenWhisk-compatible platform and report what it did.
+
+It deploys no-op actions of its own, calls them over HTTP with 1, 10 and 64
+connections, each waiting for its answer before it asks again, and starts cold
+containers one after the other and 20 at once. It reports latency percentiles,
+throughput, errors by cause and the CPU time of the processes it is told of.
+
+With --direct it also starts sandboxes of its own, as the platform on this
+machine does, and calls their /run itself in turn with the platform: the report
+then has the platform's throughput as a share of that, and what it adds to the
+latency. docs/performance.md tells how to read it.`,
+		Example: `  whirl bench
+  whirl bench --kinds native --direct --process whirl
+  whirl bench --apihost https://openwhisk.example.org --auth UUID:KEY --json report.json`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := p.loadSettings(cmd); err != nil {
+				return err
+			}
+			return p.runBench(cmd)
+		},
+	}
+	addConfigFlag(cmd)
+	flags := cmd.Flags()
+	flags.String("apihost", "http://127.0.0.1:3233", "`URL` of the platform")
+	flags.String("auth", guestKey, "whose key to use, `UUID:KEY`")
+	flags.StringSlice("kinds", nil, "kinds to measure, of native, nodejs and python (default: all that the platform offers)")
+	flags.IntSlice("concurrency", defaults.Concurrency, "connections at once, each number a workload of its own")
+	flags.Int("rounds", defaults.Rounds, "rounds of each workload; figures are their medians")
+	flags.Duration("duration", defaults.Duration, "of one round")
+	flags.Int("cold", defaults.ColdSequential, "cold starts one after the other, per kind")
+	flags.Int("cold-burst", defaults.ColdBurst, "cold starts at once, per kind")
+	flags.StringSlice("process", nil, "report the CPU time of these processes, by name or number")
+	flags.Bool("direct", false, "compare with calling a sandbox of this machine directly")
+	flags.String("json", "", "also write the report as JSON to `FILE`; - writes only that, to stdout")
+	return cmd
+}
+
+func (p program) runBench(cmd *cobra.Command) error {
+	config := readBenchConfig(cmd)
+	if direct, _ := cmd.Flags().GetBool("direct"); direct {
+		maker, err := newSandboxMaker(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer maker.close()
+		config.Direct = maker.start
+	}
+	if err := config.Validate(); err != nil {
+		return asUsage(err)
+	}
+	report, err := bench.Run(cmd.Context(), config, p.stderr)
+	if err != nil {
+		return err
+	}
+	file, _ := cmd.Flags().GetString("json")
+	return p.writeReport(report, file)
+}
+
+func readBenchConfig(cmd *cobra.Command) bench.Config {
+	flags, config := cmd.Flags(), bench.Default()
+	config.APIHost, _ = flags.GetString("apihost")
+	config.Auth, _ = flags.GetString("auth")
+	config.Kinds, _ = flags.GetStringSlice("kinds")
+	config.Concurrency, _ = flags.GetIntSlice("concurrency")
+	config.Rounds, _ = flags.GetInt("rounds")
+	config.Duration, _ = flags.GetDuration("duration")
+	config.ColdSequential, _ = flags.GetInt("cold")
+	config.ColdBurst, _ = flags.GetInt("cold-burst")
+	processes, _ := flags.GetStringSlice("process")
+	for _, name := range processes {
+		pid, _ := strconv.Atoi(name) // a name that is no number is looked for
+		config.Processes = append(config.Processes, bench.Process{Name: name, PID: pid})
+	}
+	return config
+}
+
+func (p program) writeReport(report bench.Report, file string) error {
+	if file == "-" {
+		return report.WriteJSON(p.stdout)
+	}
+	if err := report.WriteText(p.stdout); err != nil || file == "" {
+		return err
+	}
+	out, err := os.Create(file)
+	if err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return errors.Join(report.WriteJSON(out), out.Close())
+}
+
+// sandboxMaker starts sandboxes outside the platform, as the platform does.
+type sandboxMaker struct {
+	driver *process.Driver
+	mu     sync.Mutex
+	made   int
+}
+
+func newSandboxMaker(ctx context.Context) (*sandboxMaker, error) {
+	locals, _, _ := runtimes.Detect(ctx, runtimes.Options{})
+	config := process.Default()
+	config.Instance = fmt.Sprintf("bench-%d", os.Getpid())
+	config.Runtimes = recipes(locals)
+	driver, err := process.Open(config)
+	if err != nil {
+		return nil, fmt.Errorf("make sandboxes to compare with: %w", err)
+	}
+	return &sandboxMaker{driver: driver}, nil
+}
+
+func (m *sandboxMaker) close() { m.driver.Close() }
+
+// start makes an empty sandbox of a kind; stop destroys it.
+func (m *sandboxMaker) start(ctx context.Context, kind string) (whisk.Address, func(), error) {
+	m.mu.Lock()
+	m.made++
+	id := whisk.ContainerID(fmt.Sprintf("bench_%d_%d", os.Getpid(), m.made))
+	m.mu.Unlock()
+	_, manifest, _ := runtimes.Detect(ctx, runtimes.Options{})
+	runtime, known := manifest.Resolve(kind)
+	if !known {
+		return whisk.Address{}, nil, whisk.Errorf(whisk.NotFound, "this machine has no runtime for kind %q", kind)
+	}
+	sandbox, err := m.driver.Create(ctx, whisk.CreateSandbox{
+		ID:   id,
+		Spec: whisk.ContainerSpec{Kind: runtime.Kind, Memory: bench.Default().Memory},
+	})
+	if err != nil {
+		return whisk.Address{}, nil, err
+	}
+	var reading sync.WaitGroup
+	stdout, stderr := sandbox.Output()
+	for _, output := range []io.ReadCloser{stdout, stderr} {
+		reading.Go(func() {
+			defer output.Close()
+			_, _ = io.Copy(io.Discard, output) // it ends with the sandbox
+		})
+	}
+	return sandbox.Address(), func() {
+		_ = sandbox.Destroy(context.WithoutCancel(ctx)) // without a deadline it does not give up
+		reading.Wait()
+	}, nil
+}
+
+// recipes turns the machine's runtimes into what the process driver takes.
+func recipes(locals []runtimes.Local) []process.Runtime {
+	var list []process.Runtime
+	for _, local := range locals {
+		list = append(list, process.Runtime{Kind: local.Kind, Argv: local.Argv, Files: local.Files, Mounts: local.Mounts, Env: local.Env})
+	}
+	return list
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// Exit statuses. Anything that fails while it runs is statusFailed.
+const (
+	statusOK     = 0
+	statusFailed = 1
+	statusUsage  = 2 // wrong flags or impossible values
+)
+
+// usageError marks an error as the caller's: the command line or the
+// configuration is wrong, and nothing was started.
+type usageError struct{ error }
+
+func usageErrorf(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+// Run executes the command line. It returns when the command is done, for a
+// role when ctx ended and the role has drained.
+func (p program) Run(ctx context.Context) error {
+	root := p.rootCommand()
+	root.SetArgs(p.args)
+	root.SetOut(p.stdout)
+	root.SetErr(p.stderr)
+	return root.ExecuteContext(ctx)
+}
+
+// exitStatus reports err to the user, if it is one, and says how to exit.
+func (p program) exitStatus(err error) int {
+	if err == nil {
+		return statusOK
+	}
+	fmt.Fprintf(p.stderr, "whirl: %v\n", err)
+	if _, wrong := errors.AsType[usageError](err); wrong {
+		fmt.Fprintln(p.stderr, "Run the command with --help for what is allowed.")
+		return statusUsage
+	}
+	return statusFailed
+}
+
+func (p program) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "whirl",
+		Short: "An OpenWhisk-compatible serverless platform",
+		Long: `Whirl runs OpenWhisk actions. It speaks OpenWhisk's HTTP API, so the clients
+you have (wsk, the openwhisk package of npm, curl) work with it unchanged.
+
+Start with:
+
+  whirl standalone
+
+which runs the whole platform in this process and prints how to connect.
+
+Every setting can be given as a flag, as an environment variable, or in a YAML
+file named by --config. A flag beats the environment, the environment beats the
+file, and the file beats the default. The variable of --sandbox-network is
+WHIRL_SANDBOX_NETWORK, its key in the file sandbox-network; the others likewise.`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Args:              cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageErrorf("there is no command %q; the commands are standalone, admin, bench, version and help", args[0])
+			}
+			return cmd.Help()
+		},
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageErrorf("%s: %w", cmd.CommandPath(), err)
+	})
+	root.AddCommand(p.standaloneCommand(), p.adminCommand(), p.benchCommand(), p.versionCommand())
+	return root
+}
+
+// noArguments refuses positional arguments in our words.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageErrorf("%s takes no arguments, but was given %q", cmd.CommandPath(), args)
+	}
+	return nil
+}
+
+// exactly wants the named positional arguments.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != len(names) {
+			return usageErrorf("%s takes %d arguments (%v), but was given %d", cmd.CommandPath(), len(names), names, len(args))
+		}
+		return nil
+	}
+}
+
+// asUsage turns an error that blames the input into a usage error.
+func asUsage(err error) error {
+	if err != nil && whisk.KindOf(err) == whisk.Invalid {
+		return usageError{err}
+	}
+	return err
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/whirl-faas/whirl/store/files"
+	"github.com/whirl-faas/whirl/store/sqlite"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// data is a data directory with its stores open. One platform at a time may
+// have it; administration opens the entities beside it.
+type data struct {
+	lock        *os.File
+	entities    *sqlite.Entities
+	activations *sqlite.Activations
+	logs        *sqlite.Logs
+	code        *files.Blobs
+}
+
+// openData makes the directory if need be, locks it and opens its stores.
+func openData(ctx context.Context, dir string) (*data, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	lock, err := lockDirectory(dir)
+	if err != nil {
+		return nil, err
+	}
+	d := &data{lock: lock}
+	if err := d.open(ctx, dir); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+func (d *data) open(ctx context.Context, dir string) (err error) {
+	if d.entities, err = openEntities(ctx, dir); err != nil {
+		return err
+	}
+	if d.activations, err = sqlite.OpenActivations(ctx, filepath.Join(dir, "activations.db")); err != nil {
+		return fmt.Errorf("open the activation records: %w", err)
+	}
+	if d.logs, err = sqlite.OpenLogs(ctx, filepath.Join(dir, "logs.db")); err != nil {
+		return fmt.Errorf("open the logs: %w", err)
+	}
+	if d.code, err = files.Open(filepath.Join(dir, "code")); err != nil {
+		return fmt.Errorf("open the code: %w", err)
+	}
+	return nil
+}
+
+func openEntities(ctx context.Context, dir string) (*sqlite.Entities, error) {
+	entities, err := sqlite.OpenEntities(ctx, filepath.Join(dir, "entities.db"))
+	if err != nil {
+		return nil, fmt.Errorf("open the entities: %w", err)
+	}
+	return entities, nil
+}
+
+// close flushes and closes what is open, and lets the directory go.
+func (d *data) close() error {
+	var errs []error
+	if d.code != nil {
+		errs = append(errs, d.code.Close())
+	}
+	if d.logs != nil {
+		errs = append(errs, d.logs.Close())
+	}
+	if d.activations != nil {
+		errs = append(errs, d.activations.Close())
+	}
+	if d.entities != nil {
+		errs = append(errs, d.entities.Close())
+	}
+	return errors.Join(append(errs, d.lock.Close())...)
+}
+
+// lockDirectory keeps a second platform off the directory. The lock ends with
+// the process, however it ends.
+func lockDirectory(dir string) (*os.File, error) {
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the data directory: %w", err)
+	}
+	err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return lock, nil
+	}
+	lock.Close()
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, whisk.Errorf(whisk.Conflict, "another platform is using the data directory %s; stop it, or give this one its own with --data", dir)
+	}
+	return nil, fmt.Errorf("lock the data directory: %w", err)
+}
