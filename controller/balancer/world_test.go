@@ -28,6 +28,8 @@ type world struct {
 	t *testing.T
 	b *balancer.Balancer
 
+	stop func() // ends Run and waits for it
+
 	mu         sync.Mutex
 	containers map[string]*box
 	made       int
@@ -74,6 +76,7 @@ type box struct {
 	suspendErr  error
 	resumeErr   error
 	released    bool
+	dead        bool
 }
 
 type scriptedAgent struct {
@@ -121,9 +124,12 @@ func (w *world) start(adjust ...func(*balancer.Config)) *balancer.Balancer {
 		defer close(done)
 		b.Run(ctx)
 	}()
-	w.t.Cleanup(func() {
+	w.stop = func() {
 		cancel()
 		<-done
+	}
+	w.t.Cleanup(func() {
+		w.stop()
 		w.closeAll()
 		time.Sleep(time.Minute) // let the scripts end what they do slowly
 	})
@@ -374,7 +380,9 @@ func (x *box) serve(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		x.awaitThaw()
+		if !x.awaitThaw() {
+			return
+		}
 		x.count(request.URL.Path, +1)
 		a := x.w.handle(x, request.URL.Path, body)
 		time.Sleep(a.after)
@@ -390,13 +398,17 @@ func (x *box) serve(conn net.Conn) {
 	}
 }
 
-func (x *box) awaitThaw() {
+// awaitThaw reports whether the process still lives.
+func (x *box) awaitThaw() bool {
 	x.mu.Lock()
 	frozen := x.frozen
 	x.mu.Unlock()
 	if frozen != nil {
 		<-frozen
 	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return !x.dead
 }
 
 func (x *box) count(path string, by int) {
@@ -429,7 +441,7 @@ func (x *box) thawLocked() {
 func (x *box) kill() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.refusing = true
+	x.refusing, x.dead = true, true
 	x.thawLocked()
 	for _, conn := range x.conns {
 		conn.Close()
