@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/whirl-faas/whirl/controller"
@@ -89,6 +90,21 @@ func (p *platform) run() {
 			p.t.Error(err)
 		}
 	})
+}
+
+// runInBubble is run for a synctest bubble, where the controller must have
+// ended before the bubble does: the caller defers what it returns.
+func runInBubble(t *testing.T, p *platform) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.control.Run(ctx) }()
+	synctest.Wait()
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func basic(uuid, key string) string {
