@@ -40,6 +40,7 @@ type world struct {
 
 	// The script; set before start, or under mu.
 	schedulerDown bool
+	silent        bool          // the scheduler says nothing by itself
 	manual        bool          // requisitions are answered by the test
 	createDelay   time.Duration // of an allocation
 	capacity      int           // containers at once; 0 for any number
@@ -168,11 +169,13 @@ func (w *world) serveController(stream whisk.SchedulerToController) {
 		}
 		w.mu.Lock()
 		w.requests = append(w.requests, message)
-		manual := w.manual
+		manual, silent := w.manual, w.silent
 		w.mu.Unlock()
 		switch m := message.(type) {
 		case whisk.KeepAlive:
-			stream.Send(ctx, whisk.KeepAlive{Epoch: 7})
+			if !silent {
+				stream.Send(ctx, whisk.KeepAlive{Epoch: 7})
+			}
 		case whisk.Release:
 			w.mu.Lock()
 			if x := w.containers[string(m.Container)]; x != nil {
