@@ -16,6 +16,7 @@ package output
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"sync"
 	"time"
@@ -68,6 +69,7 @@ type Recorder struct {
 	held    whisk.Bytes
 	waiting int           // collections that wait for pulse
 	pulse   chan struct{} // closed and replaced when something came and somebody waits
+	done    chan struct{} // closed by Run
 }
 
 // stream is one of the two pipes.
@@ -80,7 +82,7 @@ type stream struct {
 
 // NewRecorder returns a recorder of the two pipes, which it owns from now on.
 func NewRecorder(config Config, stdout, stderr io.ReadCloser) *Recorder {
-	r := &Recorder{config: config, runs: map[uint64]*run{}, pulse: make(chan struct{})}
+	r := &Recorder{config: config, runs: map[uint64]*run{}, pulse: make(chan struct{}), done: make(chan struct{})}
 	for i, pipe := range []io.ReadCloser{stdout, stderr} {
 		r.streams[i] = stream{pipe: pipe, split: splitter{max: config.Line}}
 	}
@@ -93,6 +95,21 @@ func (r *Recorder) Run() {
 	reads.Go(func() { r.readLoop(stdout) })
 	reads.Go(func() { r.readLoop(stderr) })
 	reads.Wait()
+	close(r.done)
+}
+
+// Wait waits for the end of Run, and returns false if ctx or the time ended
+// before.
+func (r *Recorder) Wait(ctx context.Context, patience time.Duration) bool {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-r.done:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // Abandon closes the pipes, so that Run returns even if something holds their

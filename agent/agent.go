@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package agent owns the sandboxes of one node: it makes, suspends, resumes and
+// removes them, grants them to controllers, and takes their output to the log
+// store. It never sees parameters, results or entities.
+//
+// The scheduler decides, the agent grants. Its promises:
+//
+//   - A container has at most one lessee. The lessee changes only by a command
+//     that names the one who gave the container up, or when that one's lease ran
+//     out. A lease runs for [whisk.LeaseTTL] from the controller's last request
+//     to this agent, or from its grant if that is later.
+//   - When a lease ran out, the container is destroyed, unless it is frozen and
+//     so idle: then it belongs to nobody.
+//   - A command of an older epoch than the highest seen changes nothing.
+//   - Suspends and resumes of one container are carried out one after the other
+//     in the order asked. Removal waits for nothing and always wins.
+//   - Reports leave in the order in which things happened. Every session with
+//     the scheduler begins with a full report; what an earlier one did not
+//     deliver is not repeated, the full report says it.
+//   - A container never waits for its output to be stored.
+//
+// One mutex guards containers and leases and is never held while a driver, a
+// store or a peer is at work. All that an agent starts ends with Run.
+//
+// docs/state-machines.md draws a container's states, docs/protocols.md the
+// sessions.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/whirl-faas/whirl/agent/output"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// Agent is the role. Its methods may be called concurrently, Run once.
+type Agent struct {
+	config  Config
+	driver  whisk.Driver
+	dial    func(context.Context) (whisk.AgentToScheduler, error)
+	logger  *slog.Logger
+	shipper *output.Shipper
+
+	turns chan struct{}   // a creation holds one
+	ops   context.Context // of the driver's calls; ends when a shutdown takes too long
+	tasks sync.WaitGroup  // what works for containers
+	ended chan struct{}   // closed when no request can be carried out any more
+
+	requests sync.WaitGroup // of controllers, under way; raised under mu unless phase is stopped
+
+	mu         sync.Mutex
+	phase      phase
+	containers map[whisk.ContainerID]*container // also those gone not long ago
+	memory     whisk.Bytes                      // of those not gone
+	existing   int                              // of those not gone
+	renewed    map[whisk.ControllerID]time.Time
+	epoch      uint64                     // the highest seen
+	reports    *outbox[whisk.AgentReport] // to the scheduler; nil without a session
+	health     health
+}
+
+// phase is where the agent is in its own life.
+type phase uint8
+
+const (
+	fresh    phase = iota // Run was not called
+	serving               // Run runs
+	stopping              // containers are being removed
+	stopped               // nothing is left
+)
+
+// New returns an agent. It does nothing until Run.
+func New(config Config, deps Deps) (*Agent, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	logger := deps.Logger.With("component", "agent", "node", string(config.Node))
+	return &Agent{
+		config:     config,
+		driver:     deps.Driver,
+		dial:       deps.DialScheduler,
+		logger:     logger,
+		shipper:    output.NewShipper(config.Logs, deps.Logs, logger),
+		turns:      make(chan struct{}, config.Creations),
+		ended:      make(chan struct{}),
+		containers: map[whisk.ContainerID]*container{},
+		renewed:    map[whisk.ControllerID]time.Time{},
+	}, nil
+}
+
+// errStopping is why an agent's work is broken off.
+var errStopping = whisk.Errorf(whisk.Unavailable, "the agent stops")
+
+// Run serves until ctx ends, and then removes all containers, stores their
+// output and closes the driver. It returns an error if it could not start, or if
+// something may be left behind.
+func (a *Agent) Run(ctx context.Context) error {
+	ops, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(errStopping)
+	if err := a.begin(ops); err != nil {
+		return err
+	}
+	if err := a.recover(ctx); err != nil {
+		a.stop()
+		return errors.Join(err, a.driver.Close())
+	}
+	var shipping, loops sync.WaitGroup
+	ship, stopShipping := context.WithCancelCause(ops)
+	defer stopShipping(errStopping)
+	shipping.Go(func() { a.shipper.Run(ship) })
+	loops.Go(func() { a.schedulerLoop(ctx) })
+	loops.Go(func() { a.clockLoop(ctx) })
+	loops.Wait()
+
+	err := a.removeAll(cancel)
+	a.stop()
+	stopShipping(errStopping)
+	shipping.Wait()
+	return errors.Join(err, a.driver.Close())
+}
+
+func (a *Agent) begin(ops context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.phase != fresh {
+		return whisk.Errorf(whisk.Internal, "an agent runs once")
+	}
+	a.phase, a.ops = serving, ops
+	return nil
+}
+
+// recover destroys what a former agent of this node left. Its leases died with
+// it: nobody can tell any more who may use such a container.
+func (a *Agent) recover(ctx context.Context) error {
+	left, err := a.driver.Recover(ctx)
+	if err != nil {
+		return fmt.Errorf("recover sandboxes: %w", err)
+	}
+	var destroying sync.WaitGroup
+	failures := make([]error, len(left))
+	for i, sandbox := range left {
+		destroying.Go(func() { failures[i] = a.discard(ctx, sandbox) })
+	}
+	destroying.Wait()
+	if len(left) > 0 {
+		a.logger.Info("leftovers destroyed", "sandboxes", len(left))
+	}
+	return errors.Join(failures...)
+}
+
+func (a *Agent) discard(ctx context.Context, sandbox whisk.Sandbox) error {
+	stdout, stderr := sandbox.Output()
+	_ = stdout.Close() // nobody knows whose output it is
+	_ = stderr.Close()
+	ctx, cancel := context.WithTimeout(ctx, a.config.DestroyTimeout)
+	defer cancel()
+	if err := sandbox.Destroy(ctx); err != nil {
+		return fmt.Errorf("destroy leftover %s: %w", sandbox.ID(), err)
+	}
+	return nil
+}
+
+// removeAll destroys all containers at once, and waits until their output was
+// read. It gives up after the shutdown time.
+func (a *Agent) removeAll(giveUp context.CancelCauseFunc) error {
+	a.mu.Lock()
+	a.phase = stopping
+	for _, c := range a.containers {
+		c.reason = "the agent stops"
+		a.applyLocked(c, remove)
+	}
+	a.mu.Unlock()
+
+	patience := time.AfterFunc(a.config.Shutdown, func() { giveUp(errStopping) })
+	defer patience.Stop()
+	a.tasks.Wait()
+
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var left []string
+	for id, c := range a.containers {
+		if c.state != gone {
+			left = append(left, string(id))
+		}
+	}
+	if left != nil {
+		slices.Sort(left)
+		return whisk.Errorf(whisk.Timeout, "not removed in time: %s", strings.Join(left, ", "))
+	}
+	return nil
+}
+
+// stop lets the requests under way finish, and then ends the sessions.
+func (a *Agent) stop() {
+	a.mu.Lock()
+	a.phase = stopped
+	a.mu.Unlock()
+	a.requests.Wait()
+	close(a.ended)
+}
+
+// background returns the context of what must not end with a session.
+func (a *Agent) background() context.Context {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ops
+}
+
+// Report returns what the agent would tell the scheduler now.
+func (a *Agent) Report() whisk.NodeReport {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.nodeReportLocked()
+}
+
+// nodeReportLocked lists what exists. A container that is still being made is
+// not on the list: its creation is answered when it ended.
+func (a *Agent) nodeReportLocked() whisk.NodeReport {
+	report := whisk.NodeReport{Node: a.config.Node, Memory: a.config.Memory, Problem: a.health.problem()}
+	for _, id := range slices.Sorted(maps.Keys(a.containers)) {
+		if c := a.containers[id]; c.exists() {
+			report.Containers = append(report.Containers, whisk.HostedContainer{Container: c.Container, Lessee: c.lessee, Used: c.used})
+		}
+	}
+	return report
+}
+
+func (a *Agent) reportLocked(report whisk.AgentReport) {
+	if a.reports != nil {
+		a.reports.put(report)
+	}
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/whirl-faas/whirl/agent/output"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// container is a sandbox with its lease. The agent's mutex guards it.
+type container struct {
+	whisk.Container // its Address is zero until it was created
+	label           string
+	state           state
+
+	lessee  whisk.ControllerID // "" for nobody
+	used    bool               // it was ever leased
+	granted time.Time          // when the present lease was
+	tenures []tenure           // the lessees it had, oldest first
+
+	sandbox  whisk.Sandbox    // nil until created
+	recorder *output.Recorder // likewise
+
+	queue   []*operation            // suspends and resumes that wait for their turn
+	current *operation              // that the driver carries out
+	cancel  context.CancelCauseFunc // ends the driver's current call; nil if there is none
+
+	began    time.Time
+	failure  *whisk.CreationFailed // why it could not be made
+	expected bool                  // its removal was commanded
+	reason   string                // of its end
+	over     time.Time             // when it was gone
+}
+
+// operation is a suspend or resume on its way.
+type operation struct {
+	on   event
+	done chan error // takes one
+}
+
+// finish answers the operation; nil has none.
+func (o *operation) finish(err error) {
+	if o != nil {
+		o.done <- err
+	}
+}
+
+// tenure is a period in which one controller held the container. Controllers
+// count the container's runs from the beginning of their tenure, the recorder
+// from the container's start.
+type tenure struct {
+	lessee whisk.ControllerID
+	base   uint64 // runs before it
+	runs   uint64 // the highest that its lessee spoke of
+}
+
+// maxTenures is how many are remembered, for requests that come late.
+const maxTenures = 4
+
+// lease gives the container to a controller, or to nobody.
+func (c *container) lease(to whisk.ControllerID, now time.Time) {
+	c.lessee, c.granted = to, now
+	if to == "" {
+		return
+	}
+	next := tenure{lessee: to}
+	if c.recorder != nil {
+		next.base = c.recorder.Ended()
+	}
+	if n := len(c.tenures); n > 0 {
+		next.base = max(next.base, c.tenures[n-1].base+c.tenures[n-1].runs)
+	}
+	c.used = true
+	c.tenures = append(c.tenures, next)
+	if len(c.tenures) > maxTenures {
+		c.tenures = c.tenures[1:]
+	}
+}
+
+// absolute turns a run as its lessee counts into one as the recorder counts. A
+// former lessee's late word of a run that we did not know of moves the runs of
+// those who came later.
+func (c *container) absolute(lessee whisk.ControllerID, run uint64) (uint64, bool) {
+	for i := len(c.tenures) - 1; i >= 0; i-- {
+		t := &c.tenures[i]
+		if t.lessee != lessee {
+			continue
+		}
+		t.runs = max(t.runs, run)
+		for later := i + 1; later < len(c.tenures); later++ {
+			before := c.tenures[later-1]
+			c.tenures[later].base = max(c.tenures[later].base, before.base+before.runs)
+		}
+		return t.base + run, true
+	}
+	return 0, false
+}
+
+// heldBy reports whether the controller holds the container, or was the last
+// who did.
+func (c *container) heldBy(controller whisk.ControllerID) bool {
+	if c.lessee != "" {
+		return c.lessee == controller
+	}
+	n := len(c.tenures)
+	return n > 0 && c.tenures[n-1].lessee == controller
+}
+
+// exists reports whether there is a sandbox.
+func (c *container) exists() bool { return c.sandbox != nil && c.state != gone }
+
+// describe says how it ended, for people.
+func describe(exit whisk.Exit) string {
+	switch {
+	case exit.OutOfMemory:
+		return "it used more memory than allowed and was killed"
+	case exit.Code < 0:
+		return fmt.Sprintf("it was killed by signal %d", -exit.Code)
+	}
+	return fmt.Sprintf("it exited with status %d", exit.Code)
+}

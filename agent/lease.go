@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// renewLocked counts a controller's leases from now.
+func (a *Agent) renewLocked(controller whisk.ControllerID) { a.renewed[controller] = time.Now() }
+
+// expiryLocked returns when the container's lease runs out. While it is made
+// its lessee does not know of it and cannot renew: the lease starts afterwards.
+func (a *Agent) expiryLocked(c *container) (at time.Time, leased bool) {
+	if c.lessee == "" || c.state == creating || c.state == removing || c.state == gone {
+		return time.Time{}, false
+	}
+	at = c.granted
+	if renewed := a.renewed[c.lessee]; renewed.After(at) {
+		at = renewed
+	}
+	return at.Add(whisk.LeaseTTL), true
+}
+
+// clockLoop does what time brings about: leases run out, a sick node may be
+// tried again, ended containers are forgotten. Nothing that begins while it
+// sleeps is due before it wakes, so nothing has to wake it.
+func (a *Agent) clockLoop(ctx context.Context) {
+	for sleep(ctx, time.Until(a.clockOnce())) {
+	}
+}
+
+// clockOnce returns when it has to be called again.
+func (a *Agent) clockOnce() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	next := now.Add(min(whisk.LeaseTTL, a.config.FaultRest))
+	freed := false
+	for id, c := range a.containers {
+		if c.state == gone && now.Sub(c.over) >= a.config.Linger {
+			delete(a.containers, id)
+			continue
+		}
+		at, leased := a.expiryLocked(c)
+		switch {
+		case !leased:
+		case at.After(now):
+			next = earlier(next, at)
+		default:
+			freed = a.expireLocked(c) || freed
+		}
+	}
+	maps.DeleteFunc(a.renewed, func(_ whisk.ControllerID, at time.Time) bool { return now.Sub(at) >= whisk.LeaseTTL })
+	a.changeHealthLocked(func() { a.health.rested(now) })
+	if a.health.fault != "" {
+		next = earlier(next, a.health.until)
+	}
+	if freed {
+		a.reportLocked(a.nodeReportLocked())
+	}
+	return next
+}
+
+// expireLocked ends a lease that ran out, and reports whether the container
+// stays. A running one may still execute an activation of its former lessee; a
+// frozen one executes nothing.
+func (a *Agent) expireLocked(c *container) (stays bool) {
+	a.logger.Warn("lease ran out", "container", string(c.ID), "controller", string(c.lessee), "state", c.state.String())
+	if c.state == suspended {
+		c.lessee = ""
+		return true
+	}
+	c.reason = "the lease of controller " + string(c.lessee) + " ran out"
+	a.applyLocked(c, remove)
+	return false
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}

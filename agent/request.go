@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/whirl-faas/whirl/agent/output"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// Suspend freezes a container for its lessee. It returns when the container is
+// frozen; it is no error if it was already.
+func (a *Agent) Suspend(ctx context.Context, controller whisk.ControllerID, id whisk.ContainerID) error {
+	return a.operate(ctx, controller, id, suspend)
+}
+
+// Resume thaws a container for its lessee; it is no error if it runs. A
+// container that cannot be resumed is removed.
+func (a *Agent) Resume(ctx context.Context, controller whisk.ControllerID, id whisk.ContainerID) error {
+	return a.operate(ctx, controller, id, resume)
+}
+
+func (a *Agent) operate(ctx context.Context, controller whisk.ControllerID, id whisk.ContainerID, on event) error {
+	done, err := a.queue(controller, id, on)
+	if err != nil {
+		return err
+	}
+	return await(ctx, done)
+}
+
+func await(ctx context.Context, done <-chan error) error {
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return whisk.Errorf(whisk.Unavailable, "wait for a container: %w", context.Cause(ctx))
+	}
+}
+
+// queue puts a suspend or resume behind those that the container was asked for
+// before. done takes the result.
+func (a *Agent) queue(controller whisk.ControllerID, id whisk.ContainerID, on event) (done <-chan error, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.renewLocked(controller)
+	c, err := a.findLocked(id)
+	switch {
+	case err != nil:
+		return nil, err
+	case c.lessee != controller:
+		return nil, whisk.Errorf(whisk.Denied, "container %s is not leased to %s", id, controller)
+	case c.state == creating, c.state == removing, c.state == gone:
+		return nil, whisk.Errorf(whisk.NotFound, "container %s is %v", id, c.state)
+	case len(c.queue) >= a.config.Operations:
+		return nil, whisk.Errorf(whisk.Throttled, "%d operations wait for container %s already", len(c.queue), id)
+	case on == suspend && !a.driver.Capabilities().Suspend:
+		return nil, whisk.Errorf(whisk.Unavailable, "the driver cannot suspend")
+	}
+	op := &operation{on: on, done: make(chan error, 1)}
+	c.queue = append(c.queue, op)
+	a.nextLocked(c)
+	return op.done, nil
+}
+
+// findLocked also finds containers that ended not long ago.
+func (a *Agent) findLocked(id whisk.ContainerID) (*container, error) {
+	if a.phase == stopped {
+		return nil, errStopping
+	}
+	c := a.containers[id]
+	if c == nil {
+		return nil, whisk.Errorf(whisk.NotFound, "there is no container %s", id)
+	}
+	return c, nil
+}
+
+func (a *Agent) renew(controller whisk.ControllerID) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.phase >= stopping {
+		return errStopping
+	}
+	a.renewLocked(controller)
+	return nil
+}
+
+// collection is a request for output, and where that is.
+type collection struct {
+	recorder *output.Recorder
+	request  whisk.LogRequest // its Run counts from the container's start
+}
+
+// collection finds the output of a run of the controller's tenure, which may be
+// over. The caller must call requests.Done when it has finished.
+func (a *Agent) collection(controller whisk.ControllerID, id whisk.ContainerID, request whisk.LogRequest) (collection, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.renewLocked(controller)
+	c, err := a.findLocked(id)
+	if err != nil {
+		return collection{}, err
+	}
+	if request.Run == 0 {
+		return collection{}, whisk.Errorf(whisk.Invalid, "runs count from 1")
+	}
+	run, ok := c.absolute(controller, request.Run)
+	if !ok || c.recorder == nil {
+		return collection{}, whisk.Errorf(whisk.Denied, "container %s was not leased to %s", id, controller)
+	}
+	request.Run = run
+	a.requests.Add(1)
+	return collection{c.recorder, request}, nil
+}
+
+// CollectLogs stores the output of one run of a container for the controller
+// that held it then. It returns when the output is stored, and an error if it is
+// not and will not be.
+func (a *Agent) CollectLogs(ctx context.Context, controller whisk.ControllerID, id whisk.ContainerID, request whisk.LogRequest) (whisk.LogSummary, error) {
+	c, err := a.collection(controller, id, request)
+	if err != nil {
+		return whisk.LogSummary{}, err
+	}
+	defer a.requests.Done()
+	return a.store(ctx, c.request, c.recorder.Collect(ctx, c.request))
+}
+
+func (a *Agent) store(ctx context.Context, request whisk.LogRequest, log output.Log) (whisk.LogSummary, error) {
+	if len(log.Lines) == 0 {
+		return log.Summary, nil
+	}
+	entry := whisk.LogEntry{Activation: request.Activation, Namespace: request.Namespace, Made: time.Now(), Lines: log.Lines}
+	if err := a.shipper.Ship(ctx, entry, log.Summary.Bytes); err != nil {
+		return whisk.LogSummary{}, err
+	}
+	return log.Summary, nil
+}
+
+// Inspect returns how a container ended that the controller holds or was the
+// last to hold, and nil if it still runs. A broken connection may tell of an end
+// before the driver does, so Inspect waits a moment for it.
+func (a *Agent) Inspect(ctx context.Context, controller whisk.ControllerID, id whisk.ContainerID) (*whisk.Exit, error) {
+	sandbox, err := a.inspected(controller, id)
+	if err != nil || sandbox == nil {
+		return nil, err
+	}
+	timer := time.NewTimer(a.config.InspectWait)
+	defer timer.Stop()
+	select {
+	case <-sandbox.Done():
+		return new(sandbox.Exit()), nil
+	case <-timer.C:
+		return nil, nil
+	case <-ctx.Done():
+		return nil, whisk.Errorf(whisk.Unavailable, "inspect %s: %w", id, context.Cause(ctx))
+	}
+}
+
+func (a *Agent) inspected(controller whisk.ControllerID, id whisk.ContainerID) (whisk.Sandbox, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.renewLocked(controller)
+	c, err := a.findLocked(id)
+	if err != nil {
+		return nil, err
+	}
+	if !c.heldBy(controller) {
+		return nil, whisk.Errorf(whisk.Denied, "container %s is not leased to %s", id, controller)
+	}
+	return c.sandbox, nil
+}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// errSilent ends a session with a scheduler that gives no sign of life.
+var errSilent = whisk.Errorf(whisk.Timeout, "the scheduler is silent")
+
+// schedulerLoop keeps a session with the scheduler. Containers and their
+// lessees are not affected by its absence.
+func (a *Agent) schedulerLoop(ctx context.Context) {
+	wait := a.config.RedialMin
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := a.schedulerSession(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > a.config.RedialMax {
+			wait = a.config.RedialMin
+		}
+		a.logger.Warn("no session with the scheduler", "err", err, "redial", wait)
+		sleep(ctx, wait)
+		wait = min(2*wait, a.config.RedialMax)
+	}
+}
+
+// schedulerSession serves one session until it breaks.
+func (a *Agent) schedulerSession(ctx context.Context) error {
+	stream, err := a.dial(ctx)
+	if err != nil {
+		return fmt.Errorf("dial the scheduler: %w", err)
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	reports := newOutbox[whisk.AgentReport](a.config.Outbox, stop)
+	var heard atomic.Int64 // Unix time in nanoseconds
+	heard.Store(time.Now().UnixNano())
+	var loops sync.WaitGroup
+	loops.Go(func() { reports.sendLoop(ctx, stream.Send) })
+	loops.Go(func() { a.keepAliveLoop(ctx, stop, reports, &heard) })
+	a.attach(reports)
+	defer func() {
+		a.attach(nil)
+		stop(errStopping)
+		_ = stream.Close() // it may be broken already
+		loops.Wait()
+	}()
+	for {
+		command, err := stream.Recv(ctx)
+		if err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				err = cause
+			}
+			return fmt.Errorf("session with the scheduler: %w", err)
+		}
+		heard.Store(time.Now().UnixNano())
+		a.obey(command)
+	}
+}
+
+// attach makes the session the one that hears what happens from now on,
+// beginning with all there is; nil is for none.
+func (a *Agent) attach(reports *outbox[whisk.AgentReport]) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.reports = reports; reports != nil {
+		reports.put(a.nodeReportLocked())
+	}
+}
+
+func (a *Agent) keepAliveLoop(ctx context.Context, stop context.CancelCauseFunc, reports *outbox[whisk.AgentReport], heard *atomic.Int64) {
+	for sleep(ctx, a.config.KeepAlive) {
+		if time.Since(time.Unix(0, heard.Load())) > a.config.Silence {
+			stop(errSilent)
+			return
+		}
+		a.mu.Lock()
+		epoch := a.epoch
+		a.mu.Unlock()
+		reports.put(whisk.KeepAlive{Epoch: epoch})
+	}
+}
+
+// obey carries out one command, or starts to.
+func (a *Agent) obey(command whisk.AgentCommand) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch m := command.(type) {
+	case whisk.KeepAlive:
+		a.epoch = max(a.epoch, m.Epoch)
+	case whisk.CreateContainer:
+		if a.followLocked(m.Epoch, m.Container) {
+			a.obeyCreateLocked(m)
+		}
+	case whisk.GrantLease:
+		if a.followLocked(m.Epoch, m.Container) {
+			a.obeyGrantLocked(m)
+		}
+	case whisk.RemoveContainer:
+		if a.followLocked(m.Epoch, m.Container) {
+			a.obeyRemoveLocked(m)
+		}
+	}
+}
+
+// followLocked refuses the commands of a leader that has a successor.
+func (a *Agent) followLocked(epoch uint64, id whisk.ContainerID) bool {
+	if epoch < a.epoch {
+		a.refuseLocked(id, fmt.Sprintf("epoch %d is over, the present one is %d", epoch, a.epoch))
+		return false
+	}
+	a.epoch = epoch
+	return true
+}
+
+func (a *Agent) refuseLocked(id whisk.ContainerID, reason string) {
+	var lessee whisk.ControllerID
+	if c := a.containers[id]; c != nil {
+		lessee = c.lessee
+	}
+	a.logger.Warn("command refused", "container", string(id), "reason", reason)
+	a.reportLocked(whisk.LeaseRefused{Container: id, Lessee: lessee, Reason: reason})
+}
+
+func (a *Agent) obeyCreateLocked(m whisk.CreateContainer) {
+	fail := func(reason string) {
+		a.logger.Error("creation refused", "container", string(m.Container), "reason", reason)
+		a.reportLocked(whisk.CreationFailed{Container: m.Container, Fault: whisk.NodeFault, Message: reason})
+	}
+	known := a.containers[m.Container]
+	switch {
+	case known != nil && known.state == creating && known.lessee == m.Lessee:
+		return // the answer is on its way
+	case known != nil && known.exists() && known.state != removing && known.lessee == m.Lessee:
+		a.reportLocked(whisk.ContainerCreated{Container: known.Container})
+		return
+	case known != nil:
+		fail("the container's id was used before")
+		return
+	case a.existing >= a.config.Containers:
+		fail(fmt.Sprintf("the node has %d containers already", a.existing))
+		return
+	case a.memory+m.Spec.Memory > a.config.Memory:
+		fail(fmt.Sprintf("%v of the node's %v are taken", a.memory, a.config.Memory))
+		return
+	}
+	now := time.Now()
+	c := &container{
+		Container: whisk.Container{ID: m.Container, Node: a.config.Node, Spec: m.Spec},
+		label:     m.Label,
+		began:     now,
+	}
+	c.lease(m.Lessee, now)
+	a.containers[c.ID] = c
+	a.memory += c.Spec.Memory
+	a.existing++
+	a.createLocked(c)
+}
+
+// obeyGrantLocked moves a lease. The next lessee does not know that the former
+// one left the container frozen, so it is thawed first; the lease is granted
+// even before, so that nobody else gets it meanwhile.
+func (a *Agent) obeyGrantLocked(m whisk.GrantLease) {
+	c := a.containers[m.Container]
+	switch {
+	case c == nil || c.state == gone || c.state == removing:
+		a.refuseLocked(m.Container, "there is no such container")
+		return
+	case c.lessee != m.From:
+		a.refuseLocked(m.Container, fmt.Sprintf("%q does not hold it", m.From))
+		return
+	}
+	c.lease(m.To, time.Now())
+	if m.To == "" || c.state == creating || c.state == running && len(c.queue) == 0 {
+		a.reportLocked(whisk.LeaseGranted{Container: c.ID, Lessee: m.To})
+		return
+	}
+	thaw := &operation{on: resume, done: make(chan error, 1)}
+	c.queue = append(c.queue, thaw)
+	a.nextLocked(c)
+	a.tasks.Go(func() {
+		err := <-thaw.done
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if err != nil {
+			a.refuseLocked(c.ID, err.Error())
+			return
+		}
+		c.granted = time.Now()
+		a.reportLocked(whisk.LeaseGranted{Container: c.ID, Lessee: m.To})
+	})
+}
+
+func (a *Agent) obeyRemoveLocked(m whisk.RemoveContainer) {
+	c := a.containers[m.Container]
+	if c == nil || c.state == gone {
+		a.reportLocked(whisk.ContainerGone{Container: m.Container, Expected: true, Reason: "there is no such container"})
+		return
+	}
+	if c.lessee != m.Lessee {
+		a.refuseLocked(m.Container, fmt.Sprintf("%q does not hold it", m.Lessee))
+		return
+	}
+	if c.state != removing {
+		c.expected, c.reason = true, "the scheduler removed it"
+	}
+	a.applyLocked(c, remove)
+}
