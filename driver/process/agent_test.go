@@ -2,5 +2,304 @@
 
 package process_test
 
-func testAgent(args []string) {}
-func testHost(args []string)  {}
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/whirl-faas/whirl/driver/process"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// agentReport is what a test agent says of a sandbox that it made.
+type agentReport struct {
+	Address whisk.Address
+	Tree    string // part of the paths of its cgroups
+}
+
+// testAgent makes sandboxes, freezes one of them, tells about them and then
+// waits to be killed.
+func testAgent(args []string) {
+	config := process.Default()
+	if err := json.Unmarshal([]byte(args[0]), &config); err != nil {
+		panic(err)
+	}
+	driver, err := process.Open(config)
+	if err != nil {
+		panic(err)
+	}
+	for i := range 3 {
+		s, err := driver.Create(context.Background(), whisk.CreateSandbox{ID: whisk.ContainerID(fmt.Sprint("left_", i)), Spec: testSpec})
+		if err != nil {
+			panic(err)
+		}
+		if i == 0 {
+			err = s.Suspend(context.Background())
+		}
+		if err != nil {
+			panic(err)
+		}
+		if err := json.NewEncoder(os.Stdout).Encode(agentReport{Address: s.Address()}); err != nil {
+			panic(err)
+		}
+	}
+	_, _ = os.Stdin.Read(make([]byte, 1))
+}
+
+// startAgent starts a test agent and waits for its sandboxes. It is killed at
+// the end of the test, or by kill.
+func startAgent(t *testing.T, config process.Config) (reports []agentReport, kill func()) {
+	t.Helper()
+	text, err := json.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent := exec.Command("/proc/self/exe", "whirl-test-agent", string(text))
+	agent.Stderr = os.Stderr
+	stdout, err := agent.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := agent.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill = func() {
+		_ = agent.Process.Kill()
+		_ = agent.Wait()
+	}
+	t.Cleanup(kill)
+	lines := bufio.NewScanner(stdout)
+	for len(reports) < 3 && lines.Scan() {
+		var report agentReport
+		if err := json.Unmarshal(lines.Bytes(), &report); err != nil {
+			t.Fatal(err)
+		}
+		reports = append(reports, report)
+	}
+	if len(reports) < 3 {
+		t.Fatal("the agent did not make its sandboxes")
+	}
+	return reports, kill
+}
+
+func TestKilledAgentLeavesNothing(t *testing.T) {
+	needRoot(t)
+	config := testConfig(t)
+	reports, kill := startAgent(t, config)
+	if _, err := process.Open(config); err == nil || whisk.KindOf(err) != whisk.Conflict {
+		t.Fatalf("Open beside a living agent = %v, want a conflict", err)
+	}
+	if len(cgroupsOf(t, config.Instance)) == 0 {
+		t.Skip("this machine has no cgroups for us")
+	}
+	kill()
+	driver := openDriver(t, config)
+	if found, err := driver.Recover(t.Context()); err != nil || len(found) != 0 {
+		t.Errorf("Recover = %v, %v; want nothing", found, err)
+	}
+	for _, report := range reports {
+		if _, err := os.Stat(report.Address.Address); err == nil {
+			t.Errorf("the socket %s is left", report.Address.Address)
+		}
+	}
+	for _, dir := range cgroupsOf(t, config.Instance) {
+		if strings.Contains(dir, "/left_") {
+			t.Errorf("the cgroup %s is left", dir)
+		}
+	}
+	newBox(t, driver, testSpec).do("echo", values{}, nil)
+}
+
+// cgroupsOf lists the directories of an instance in all hierarchies.
+func cgroupsOf(t testing.TB, instance string) []string {
+	t.Helper()
+	var dirs []string
+	err := filepath.WalkDir("/sys/fs/cgroup", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && strings.Contains(path, "/whirl/"+instance) {
+			dirs = append(dirs, path)
+		}
+		return nil // what vanishes meanwhile is not of this instance
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dirs
+}
+
+// belongings counts what a driver could leave behind in this process and on
+// this machine.
+type belongings struct {
+	Files, Mounts, Children, Namespaces, Goroutines int
+	Cgroups                                         []string
+}
+
+func countBelongings(t testing.TB, instance string) belongings {
+	t.Helper()
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	namespaces := map[string]bool{}
+	children := 0
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, process := range processes {
+		if name, err := os.Readlink(process + "/ns/net"); err == nil {
+			namespaces[name] = true
+		}
+		if stat, err := os.ReadFile(process + "/stat"); err == nil {
+			rest := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+			if rest[1] == fmt.Sprint(os.Getpid()) {
+				children++
+			}
+		}
+	}
+	return belongings{
+		Files: len(files), Mounts: strings.Count(string(mounts), "\n"), Children: children,
+		Namespaces: len(namespaces), Goroutines: runtime.NumGoroutine(), Cgroups: cgroupsOf(t, instance),
+	}
+}
+
+func TestFiftySandboxesLeaveNothing(t *testing.T) {
+	needRoot(t)
+	config := testConfig(t)
+	config.Network = process.Outbound
+	driver := openDriver(t, config)
+	cycle := func(i int) {
+		s, err := driver.Create(t.Context(), whisk.CreateSandbox{ID: whisk.ContainerID(fmt.Sprint("cycle_", i)), Spec: testSpec})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stdout, stderr := s.Output()
+		if i%3 == 0 {
+			if err := s.Suspend(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Destroy(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		stdout.Close()
+		stderr.Close()
+	}
+	cycle(0) // what is made once is made now
+	before := countBelongings(t, config.Instance)
+	for i := range 50 {
+		cycle(i + 1)
+	}
+	var after belongings
+	same := func() bool {
+		after = countBelongings(t, config.Instance)
+		return after.Files <= before.Files && after.Mounts <= before.Mounts && after.Children <= before.Children &&
+			after.Goroutines <= before.Goroutines && slices.Equal(after.Cgroups, before.Cgroups)
+	}
+	for deadline := time.Now().Add(5 * time.Second); !same(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("before %+v\nafter %+v", before, after)
+		}
+	}
+}
+
+// TestRootless runs TestAsOrdinaryUser as the user nobody.
+func TestRootless(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	for path := dir; path != "/tmp" && path != "/"; path = filepath.Dir(path) {
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	binary := filepath.Join(dir, "process.test")
+	data, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(binary, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const nobody = 65534
+	test := exec.Command(binary, "-test.run=^TestAsOrdinaryUser$", "-test.v")
+	test.Dir = "/"
+	test.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=/tmp", "HOME=/", "CI=" + os.Getenv("CI")}
+	test.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	output, err := test.CombinedOutput()
+	t.Logf("as nobody:\n%s", output)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAsOrdinaryUser is the part of the tests that holds without any privilege.
+func TestAsOrdinaryUser(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("TestRootless runs this as an ordinary user")
+	}
+	config := testConfig(t)
+	config.PIDs = 40
+	driver, err := process.Open(config)
+	if err != nil && whisk.KindOf(err) == whisk.Unavailable && os.Getenv("CI") != "true" {
+		t.Skipf("this machine says no: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := driver.Close(); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+	})
+	weak := strings.Join(driver.Capabilities().Weak, "\n")
+	t.Run("Isolation", func(t *testing.T) {
+		b := newBox(t, driver, testSpec)
+		var f sandboxFacts
+		b.do("facts", nil, &f)
+		checkFacts(t, f)
+		if f.Uid != 1000 || f.Gid != 1000 {
+			t.Errorf("user %d, group %d; want 1000", f.Uid, f.Gid)
+		}
+	})
+	t.Run("Suspend", func(t *testing.T) { testSuspend(t, newBox(t, driver, testSpec)) })
+	t.Run("Memory", func(t *testing.T) {
+		b := newBox(t, driver, testSpec)
+		if err := b.try("childAllocates", values{"mb": 1000}, nil); err == nil {
+			t.Error("the child got 1000 MB of 128")
+		}
+		<-b.Done()
+		if exit := b.Exit(); !exit.OutOfMemory {
+			t.Errorf("Exit = %+v, want out of memory", exit)
+		}
+	})
+	t.Run("Processes", func(t *testing.T) {
+		var got struct{ Started int }
+		b := newBox(t, driver, testSpec)
+		if b.do("forks", nil, &got); got.Started > 40 {
+			t.Errorf("it started %d processes, want at most 40", got.Started)
+		}
+		newBox(t, driver, testSpec).do("echo", values{}, nil)
+	})
+	t.Run("Weak", func(t *testing.T) {
+		if !strings.Contains(weak, "memory cgroup") || !strings.Contains(weak, "your own user") {
+			t.Errorf("the weak points are not told:\n%s", weak)
+		}
+	})
+}

@@ -32,6 +32,9 @@ type Config struct {
 	// API is the URL of the platform as the host sees it. Sandboxes find it by
 	// __OW_API_HOST. "" gives them none.
 	API string
+	// Resolvers are the name servers, as host:port, that the queries of sandboxes
+	// with an outbound network go to. nil stands for those of /etc/resolv.conf.
+	Resolvers []string
 	// PIDs bounds the processes and threads of one sandbox.
 	PIDs int
 	// OpenFiles bounds the open files of one process.

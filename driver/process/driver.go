@@ -106,7 +106,7 @@ func (d *Driver) open(tree string) error {
 	if err := d.sweep(context.Background()); err != nil {
 		return err
 	}
-	if err := d.setAPI(); err != nil {
+	if err := d.setUplink(); err != nil {
 		return err
 	}
 	weak, err := d.tryNetwork()
@@ -137,10 +137,13 @@ func (d *Driver) unpackRuntimes() error {
 	return nil
 }
 
-// setAPI finds the name that sandboxes know the API by. Where they have a network
-// of their own, it is the gateway's.
-func (d *Driver) setAPI() error {
+// setUplink says how sandboxes reach the outside, and finds the name that they
+// know the API by: the gateway's, unless they share the host's network.
+func (d *Driver) setUplink() error {
 	d.uplink = &usernet.Uplink{Flows: d.config.Flows}
+	if servers := d.config.Resolvers; servers != nil {
+		d.uplink.Resolvers = func() []string { return servers }
+	}
 	if d.config.API == "" {
 		return nil
 	}
@@ -211,6 +214,9 @@ func (d *Driver) Create(ctx context.Context, req whisk.CreateSandbox) (whisk.San
 	if err := l.run(ctx); err != nil {
 		return nil, fmt.Errorf("create sandbox %s: %w", req.ID, errors.Join(err, l.undo(ctx)))
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.built = true
 	return s, nil
 }
 
@@ -273,12 +279,13 @@ func (d *Driver) forget(s *sandbox) {
 	delete(d.uids, s.uid-d.firstUID())
 }
 
-// running returns the sandboxes that were cloned and have not ended.
+// running returns the sandboxes that were built and have not ended. Those that
+// are being built still see the host's file systems.
 func (d *Driver) running() []*sandbox {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.DeleteFunc(slices.Collect(maps.Values(d.sandboxes)), func(s *sandbox) bool {
-		return s.namespace == "" || s.life.Err() != nil
+		return !s.built || s.life.Err() != nil
 	})
 }
 

@@ -3,7 +3,6 @@
 package process_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -236,7 +235,15 @@ func writeFile(params json.RawMessage) (any, error) {
 	if err := os.MkdirAll(filepath.Dir(p.Path), 0o755); err != nil {
 		return nil, err
 	}
-	return struct{}{}, os.WriteFile(p.Path, bytes.Repeat([]byte("x"), p.Size), 0o755)
+	file, err := os.OpenFile(p.Path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o755)
+	if err != nil {
+		return nil, err
+	}
+	chunk := make([]byte, min(p.Size, 1<<20))
+	for left := p.Size; left > 0 && err == nil; left -= len(chunk) {
+		_, err = file.Write(chunk)
+	}
+	return struct{}{}, errors.Join(err, file.Close())
 }
 
 // call makes a system call and returns its errno.

@@ -26,7 +26,8 @@ type sandbox struct {
 	driver *Driver
 	id     whisk.ContainerID
 	spec   whisk.ContainerSpec
-	uid    int // its user on the host
+	uid    int  // its user on the host
+	built  bool // guarded by driver.mu
 
 	socket         string // path of the socket file, "" before there is one
 	stdout, stderr *os.File
