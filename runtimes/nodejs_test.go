@@ -170,3 +170,7 @@ func TestNodeJSRefusesDamagedArchives(t *testing.T) {
 		t.Errorf("got %d %s", reply.Status, reply.Body)
 	}
 }
+
+func BenchmarkNodeJSRun(b *testing.B) {
+	runtimetest.Benchmark(b, start(b, "nodejs", nil), runtimetest.Code{Code: `function main() { return {} }`})
+}

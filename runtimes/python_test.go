@@ -107,3 +107,7 @@ func writeFile(t *testing.T, path, text string) {
 		t.Fatal(err)
 	}
 }
+
+func BenchmarkPythonRun(b *testing.B) {
+	runtimetest.Benchmark(b, start(b, "python", nil), runtimetest.Code{Code: "def main(args):\n    return {}\n"})
+}

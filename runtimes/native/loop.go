@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"sync"
 )
 
 // loop is a program that stays and speaks OpenWhisk's ActionLoop protocol.
@@ -88,12 +89,25 @@ func (l *loop) run(ctx context.Context, message runMessage, _ environment) ([]by
 	return result, nil
 }
 
+// exchange sends a message and returns the line that answers it. A message that
+// no pipe holds is sent while the answer is read: the program may begin to
+// answer before it read all.
 func (l *loop) exchange(message []byte) ([]byte, error) {
-	line := make([]byte, 0, len(message)+1)
-	if _, err := l.input.Write(append(append(line, message...), '\n')); err != nil {
-		return nil, err
+	line := append(append(make([]byte, 0, len(message)+1), message...), '\n')
+	if len(line) <= pipeSize {
+		if _, err := l.input.Write(line); err != nil {
+			return nil, err
+		}
+		return l.results.ReadBytes('\n')
 	}
-	return l.results.ReadBytes('\n')
+	var wg sync.WaitGroup
+	wg.Go(func() { l.input.Write(line) }) // if this fails, the answer does not come
+	answer, err := l.results.ReadBytes('\n')
+	if err != nil {
+		l.close() // ends the writing too
+	}
+	wg.Wait()
+	return answer, err
 }
 
 // close kills the program if it still runs. It is idempotent.

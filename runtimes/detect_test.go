@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtimes_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/whirl-faas/whirl/runtimes"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// interpreter writes a program that describes itself as an interpreter of that
+// version would, and returns its directory.
+func interpreter(t *testing.T, name, version string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "lib"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, name)
+	writeFile(t, path, fmt.Sprintf(`#!/bin/sh
+cat <<'END'
+{"version": %q, "executable": %q, "directories": [%q, "/usr/lib", "/no/such/thing"],
+ "maps": "00-01 r-xp 0 0 1   %s\n01-02 rw-p 0 0 2\n02-03 r-xp 0 0 3   /usr/lib/libc.so\n"}
+END
+`, version, path, filepath.Join(dir, "lib"), filepath.Join(dir, "lib")))
+	if err := os.Chmod(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func kinds(locals []runtimes.Local) []string {
+	var kinds []string
+	for _, local := range locals {
+		kinds = append(kinds, local.Kind)
+	}
+	return kinds
+}
+
+func TestDetectTakesTheFirstOnThePathThatIsNewEnough(t *testing.T) {
+	old, first, second := interpreter(t, "node", "16.20.0"), interpreter(t, "node", "18.1.0"), interpreter(t, "node", "22.0.0")
+	locals, manifest, missing := runtimes.Detect(t.Context(), runtimes.Options{
+		Path: strings.Join([]string{"/no/such/dir", old, first, second}, ":"),
+	})
+	if got, want := kinds(locals), []string{"nodejs:18", "native:default"}; !slices.Equal(got, want) {
+		t.Fatalf("found %v, want %v", got, want)
+	}
+	checkManifest(t, manifest)
+	if !slices.Equal(manifest.Kinds(), []string{"native:default", "nodejs:18"}) {
+		t.Errorf("the manifest has %v", manifest.Kinds())
+	}
+	if len(missing) != 1 || missing[0].Family != "python" || missing[0].Mend != "apt-get install python3" {
+		t.Errorf("missing is %+v, want python alone", missing)
+	}
+	node := locals[0]
+	if want := []string{filepath.Join(first, "node"), "/whirl/proxy.js"}; node.Version != "18.1.0" || !slices.Equal(node.Argv, want) {
+		t.Errorf("nodejs is version %s started by %v, want %v", node.Version, node.Argv, want)
+	}
+	if want := []string{filepath.Join(first, "lib"), filepath.Join(first, "node")}; !slices.Equal(node.Mounts, want) {
+		t.Errorf("nodejs needs %v, want %v: what exists and no sandbox shows anyway", node.Mounts, want)
+	}
+	if file, err := node.Files.Open("proxy.js"); err != nil {
+		t.Error(err)
+	} else {
+		file.Close()
+	}
+}
+
+func TestDetectAddsInterpretersThatAreNamed(t *testing.T) {
+	path := interpreter(t, "python3", "3.9.2")
+	newer, same := interpreter(t, "python3.13", "3.13.0"), interpreter(t, "python", "3.9.7")
+	broken, odd := t.TempDir(), t.TempDir()
+	locals, manifest, missing := runtimes.Detect(t.Context(), runtimes.Options{
+		Path: path,
+		Interpreters: []string{
+			filepath.Join(newer, "python3.13"), filepath.Join(same, "python"), filepath.Join(broken, "python4"), filepath.Join(odd, "ruby"),
+		},
+	})
+	if got, want := kinds(locals), []string{"python:3.13", "python:3.9", "native:default"}; !slices.Equal(got, want) {
+		t.Errorf("found %v, want %v", got, want)
+	}
+	checkManifest(t, manifest)
+	if runtime, _ := manifest.Resolve("python:default"); runtime.Kind != "python:3.13" || runtime.Image != "whirl/python:3.13" || len(runtime.StemCells) != 1 {
+		t.Errorf("the default is %+v", runtime)
+	}
+	if len(locals) > 1 && locals[1].Version != "3.9.2" {
+		t.Errorf("python:3.9 is version %s, want the one of the path", locals[1].Version)
+	}
+	var reasons []string
+	for _, m := range missing {
+		reasons = append(reasons, m.Family+": "+m.Reason)
+	}
+	all := strings.Join(reasons, "\n")
+	for _, want := range []string{"ruby goes by the name of neither", "python4 does not work", "no node of version 18.0"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("missing is\n%s\nwant %q in it", all, want)
+		}
+	}
+}
+
+func TestDetectOnABareMachine(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "node"), "not executable")
+	locals, manifest, missing := runtimes.Detect(t.Context(), runtimes.Options{Path: dir})
+	if got := kinds(locals); !slices.Equal(got, []string{"native:default"}) {
+		t.Errorf("found %v", got)
+	}
+	if !slices.Equal(locals[0].Argv, []string{"/whirl-self", "native-proxy"}) {
+		t.Errorf("native is started by %v", locals[0].Argv)
+	}
+	if len(missing) != 2 {
+		t.Errorf("missing is %+v, want nodejs and python", missing)
+	}
+	checkManifest(t, manifest)
+}
+
+func TestDetectKeepsOpenWhisksStemCells(t *testing.T) {
+	_, manifest, _ := runtimes.Detect(t.Context(), runtimes.Options{Path: interpreter(t, "node", "20.0.0")})
+	runtime, _ := manifest.Resolve("nodejs:20")
+	if len(runtime.StemCells) != 1 || runtime.StemCells[0].Reactive == nil ||
+		runtime.StemCells[0].Count != 2 || runtime.StemCells[0].Memory != 256*whisk.MB || runtime.StemCells[0].Reactive.Max != 4 {
+		t.Errorf("nodejs has the stem cells %+v", runtime.StemCells)
+	}
+}
