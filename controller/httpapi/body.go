@@ -40,7 +40,11 @@ func (x *exchange) readBody(buffer *[]byte, limit whisk.Bytes) bool {
 
 // fill reads the body up to limit into buffer, and counts what is beyond.
 func (x *exchange) fill(buffer *[]byte, limit whisk.Bytes) (surplus whisk.Bytes, err error) {
-	if length := x.r.ContentLength; length >= 0 && length <= int64(limit) {
+	length := x.r.ContentLength
+	switch {
+	case length > int64(maxBody):
+		return 0, &http.MaxBytesError{Limit: int64(maxBody)}
+	case length >= 0 && length <= int64(limit):
 		*buffer = slices.Grow((*buffer)[:0], int(length))[:length]
 		_, err := io.ReadFull(x.r.Body, *buffer)
 		return 0, err
