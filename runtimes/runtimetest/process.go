@@ -47,6 +47,7 @@ func Process(t testing.TB, argv []string, files fs.FS, env map[string]string) *P
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
+	proxy.PID = command.Process.Pid
 	command.ExtraFiles[0].Close()
 	t.Cleanup(func() {
 		command.Process.Kill()

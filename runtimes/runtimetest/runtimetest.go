@@ -30,6 +30,7 @@ type Runtime struct {
 type Proxy struct {
 	Client         *http.Client // reaches the proxy by the URLs http://action/...
 	Stdout, Stderr *Output      // all that it writes
+	PID            int          // if it is a process of this machine; 0 otherwise
 }
 
 // Code is the part of an /init that says what to run.
