@@ -170,7 +170,8 @@ type LogEntry struct {
 // its record is stored.
 type Queue interface {
 	// Accept stores an entry durably; it returns after the entry would survive
-	// a power failure. Concurrent calls share a commit.
+	// a power failure. Concurrent calls share a commit. An entry whose id is
+	// stored already is left as it was, so a call may be repeated.
 	Accept(ctx context.Context, entry Accepted) error
 	// Claim marks an accepted entry as about to run, durably. Conflict if it is
 	// claimed already, NotFound if it is gone.

@@ -95,7 +95,8 @@ func encodeRecords(records []whisk.Activation) ([]encodedRecord, whisk.Bytes, er
 	for i, r := range records {
 		var err error
 		if len(r.Annotations) > 0 {
-			if rows[i].annotations, err = json.Marshal(r.Annotations); err != nil {
+			// As a plain slice they are not encoded twice, as a json.Marshaler's are.
+			if rows[i].annotations, err = json.Marshal([]whisk.Parameter(r.Annotations)); err != nil {
 				return nil, 0, whisk.Errorf(whisk.Invalid, "annotations of %s: %w", r.ID, err)
 			}
 		}
@@ -237,7 +238,7 @@ func activation(r *row, full bool) (whisk.Activation, error) {
 		Cause:     whisk.ActivationID(r.text()),
 		Response:  whisk.Response{Status: whisk.Status(r.integer())},
 	}
-	if err := r.decode(&record.Annotations); err != nil || !full {
+	if err := r.decode((*[]whisk.Parameter)(&record.Annotations)); err != nil || !full {
 		return record, err
 	}
 	record.Response.Size = int(r.integer())

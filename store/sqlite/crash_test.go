@@ -23,7 +23,7 @@ import (
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	history := newHistory()
-	for round, acknowledgements := range []int{1, 60, 300, 700} {
+	for round, acknowledgements := range []int{1, 50, 250} {
 		writer := startChild(t, "write", dir)
 		for range acknowledgements {
 			if !writer.lines.Scan() {
@@ -77,7 +77,7 @@ func putDocuments(ctx context.Context, s *sqlite.Entities, name string) error {
 	for n := 0; ; n++ {
 		// The parts of a document must stay together.
 		doc.Summary = json.RawMessage(fmt.Sprint(n))
-		doc.Body = json.RawMessage(`["` + strings.Repeat(fmt.Sprintf("%d,", n), 2000) + `"]`)
+		doc.Body = json.RawMessage(`["` + strings.Repeat(fmt.Sprintf("%d,", n), 500) + `"]`)
 		doc.Updated = time.UnixMilli(int64(n))
 		revision, err := s.Put(ctx, doc)
 		if err != nil {
@@ -193,7 +193,7 @@ func (h *history) checkDocuments(t *testing.T, s *sqlite.Entities) {
 		if doc.Revision < revision || int64(doc.Revision) > last {
 			t.Errorf("%s has revision %d, acknowledged was %d; the feed ends at %d", name, doc.Revision, revision, last)
 		}
-		if whole := `["` + strings.Repeat(string(doc.Summary)+",", 2000) + `"]`; whole != string(doc.Body) ||
+		if whole := `["` + strings.Repeat(string(doc.Summary)+",", 500) + `"]`; whole != string(doc.Body) ||
 			fmt.Sprint(doc.Updated.UnixMilli()) != string(doc.Summary) {
 			t.Errorf("%s is a mixture of writes", name)
 		}

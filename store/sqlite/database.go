@@ -164,7 +164,12 @@ func (db *database) read(ctx context.Context, query func(*connection) error) err
 	case <-db.writer.stop:
 		return closed()
 	}
-	defer func() { db.readers <- conn }()
+	defer func() {
+		if conn != nil {
+			conn.SetInterrupt(context.Background())
+		}
+		db.readers <- conn
+	}()
 	if conn == nil {
 		opened, err := openConnection(db.path, "PRAGMA query_only = ON; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY")
 		if err != nil {
@@ -186,7 +191,6 @@ func (db *database) close() error {
 		err := db.writer.close()
 		for range readConnections {
 			if conn := <-db.readers; conn != nil {
-				conn.SetInterrupt(context.Background())
 				err = errors.Join(err, conn.close())
 			}
 		}

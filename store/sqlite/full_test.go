@@ -28,7 +28,7 @@ type smallDisk struct {
 func newSmallDisk(t *testing.T) smallDisk {
 	t.Helper()
 	dir := t.TempDir()
-	if err := syscall.Mount("whirl-test", dir, "tmpfs", 0, "size=16m"); err != nil {
+	if err := syscall.Mount("whirl-test", dir, "tmpfs", 0, "size=8m"); err != nil {
 		t.Logf("mount: %v; limiting the size of files instead", err)
 		return limitFiles(t, dir)
 	}
@@ -41,7 +41,7 @@ func newSmallDisk(t *testing.T) smallDisk {
 	return smallDisk{
 		dir: dir,
 		fill: func() {
-			if err := os.WriteFile(ballast, make([]byte, 32<<20), 0o600); err == nil {
+			if err := os.WriteFile(ballast, make([]byte, 16<<20), 0o600); err == nil {
 				t.Fatal("the disk took more than it holds")
 			}
 		},
