@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,8 +33,43 @@ type node struct {
 	stop   func() // ends the agent and waits for it
 	runErr error
 
-	sessions chan whisk.SchedulerToAgent // that the agent dialled
-	current  whisk.SchedulerToAgent
+	sessions chan *scheduler // that the agent dialled
+	current  *scheduler
+}
+
+// scheduler is the other end of one session. It gives signs of life by itself.
+type scheduler struct {
+	whisk.SchedulerToAgent
+	reports chan whisk.AgentReport // all but keep-alives
+	mute    atomic.Bool
+	epoch   atomic.Uint64 // of the agent's last keep-alive
+}
+
+func (s *scheduler) receiveLoop(ctx context.Context) {
+	for {
+		report, err := s.Recv(ctx)
+		if err != nil {
+			return
+		}
+		if alive, ok := report.(whisk.KeepAlive); ok {
+			s.epoch.Store(alive.Epoch)
+			continue
+		}
+		s.reports <- report
+	}
+}
+
+func (s *scheduler) keepAliveLoop(ctx context.Context) {
+	for {
+		if !s.mute.Load() && s.Send(ctx, whisk.KeepAlive{}) != nil {
+			return
+		}
+		select {
+		case <-time.After(5 * time.Second):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // setup is what a test may change before the agent starts.
@@ -79,14 +115,19 @@ func start(t *testing.T, change func(*setup)) *node {
 	if s.left != nil {
 		driver = driver.Restart()
 	}
-	n := &node{t: t, config: s.agent, driver: driver, logs: s.logs, sessions: make(chan whisk.SchedulerToAgent, 16)}
+	n := &node{t: t, config: s.agent, driver: driver, logs: s.logs, sessions: make(chan *scheduler, 16)}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
 	var err error
 	n.agent, err = agent.New(s.agent, agent.Deps{
 		Driver: driver,
 		Logs:   s.logs,
 		DialScheduler: func(context.Context) (whisk.AgentToScheduler, error) {
 			there, here := inmem.Pipe[whisk.AgentReport, whisk.AgentCommand]()
-			n.sessions <- here
+			session := &scheduler{SchedulerToAgent: here, reports: make(chan whisk.AgentReport, 1024)}
+			running.Go(func() { session.receiveLoop(ctx) })
+			running.Go(func() { session.keepAliveLoop(ctx) })
+			n.sessions <- session
 			return there, nil
 		},
 		Logger: slog.New(slog.DiscardHandler),
@@ -94,8 +135,6 @@ func start(t *testing.T, change func(*setup)) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var running sync.WaitGroup
 	running.Go(func() { n.runErr = n.agent.Run(ctx) })
 	n.stop = func() {
 		cancel()
@@ -123,19 +162,13 @@ func (n *node) command(command whisk.AgentCommand) {
 	}
 }
 
-// report returns the next report but keep-alives, nil if none comes for a while.
+// report returns the next report, nil if none comes for a while.
 func (n *node) report(patience time.Duration) whisk.AgentReport {
-	n.t.Helper()
-	ctx, cancel := context.WithTimeout(n.t.Context(), patience)
-	defer cancel()
-	for {
-		report, err := n.current.Recv(ctx)
-		if err != nil {
-			return nil
-		}
-		if _, ok := report.(whisk.KeepAlive); !ok {
-			return report
-		}
+	select {
+	case report := <-n.current.reports:
+		return report
+	case <-time.After(patience):
+		return nil
 	}
 }
 
