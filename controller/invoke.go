@@ -155,9 +155,7 @@ func (c *Controller) enter(ctx context.Context, act *activation) error {
 	if err := c.running.enter(); err != nil {
 		return err
 	}
-	patience, cancel := context.WithTimeout(ctx, c.config.AdmitWait)
-	defer cancel()
-	slot, err := c.recorder.Reserve(patience)
+	slot, err := c.recorder.Reserve(ctx, c.config.AdmitWait)
 	if err != nil {
 		c.running.leave()
 		return err

@@ -172,7 +172,7 @@ func (c *Controller) enterPatiently(ctx context.Context, act *activation) bool {
 // speak of and no container, only a place.
 func (c *Controller) giveUp(ctx context.Context, entry whisk.Accepted, body acceptedBody, status whisk.Status, text string, done func()) bool {
 	defer done()
-	slot, err := c.recorder.Reserve(ctx)
+	slot, err := c.recorder.Reserve(ctx, 0)
 	if err != nil {
 		return false
 	}

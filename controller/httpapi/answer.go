@@ -40,6 +40,8 @@ var (
 	typeText     = []string{"text/plain; charset=UTF-8"}
 	corsOrigin   = []string{"*"}
 	corsAccepted = []string{"Authorization, Origin, X-Requested-With, Content-Type, Accept, User-Agent"}
+	corsAPI      = []string{"GET, DELETE, POST, PUT, HEAD"}
+	corsServer   = []string{"OPTIONS, GET, POST"}
 )
 
 // answer sends JSON.
@@ -59,10 +61,15 @@ func (x *exchange) answerText(status int, text string) {
 	x.send(status, typeText, []byte(text))
 }
 
+// countedByServer is how long an answer net/http finds the length of by itself.
+const countedByServer = 2048
+
 func (x *exchange) send(status int, contentType []string, body []byte) {
 	header := x.w.Header()
 	header["Content-Type"] = contentType
-	header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	if len(body) > countedByServer {
+		header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
 	x.answered = true
 	x.w.WriteHeader(status)
 	if _, err := x.w.Write(body); err != nil {
@@ -70,11 +77,11 @@ func (x *exchange) send(status int, contentType []string, body []byte) {
 	}
 }
 
-func (x *exchange) corsHeaders(methods string) {
+func (x *exchange) corsHeaders(methods []string) {
 	header := x.w.Header()
 	header["Access-Control-Allow-Origin"] = corsOrigin
 	header["Access-Control-Allow-Headers"] = corsAccepted
-	header["Access-Control-Allow-Methods"] = []string{methods}
+	header["Access-Control-Allow-Methods"] = methods
 }
 
 // fail sends an error body.

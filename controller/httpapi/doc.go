@@ -5,8 +5,9 @@
 // expect them.
 //
 // Requests are routed by hand, not by http.ServeMux: OpenWhisk's rules for
-// trailing slashes, escaped names, 404 against 405 and the bodies of both differ
-// from ServeMux's, and the hand's way allocates nothing.
+// trailing slashes, escaped names, credentials before methods, and 404 against 405
+// with the bodies of both differ from ServeMux's. Speed is no reason: either
+// way takes a fraction of a microsecond.
 //
 // Every answer carries the transaction id. Every error is {"error","code"} with
 // the transaction id as its code; the kind of the error decides the status in

@@ -12,22 +12,14 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// query reads the parameters of a request; the first one that is wrong stays in err.
+// query reads the parameters of a request; the first one that is wrong stays in
+// err. Requests have few parameters, so each is looked for where it stands.
 type query struct {
-	values url.Values // nil if there are none
-	err    error
+	raw string
+	err error
 }
 
-func (x *exchange) query() *query {
-	if x.r.URL.RawQuery == "" {
-		return &query{}
-	}
-	values, err := url.ParseQuery(x.r.URL.RawQuery)
-	if err != nil {
-		return &query{err: whisk.Errorf(whisk.Invalid, "Illegal request-target: %w", err)}
-	}
-	return &query{values: values}
-}
+func (x *exchange) query() query { return query{raw: x.r.URL.RawQuery} }
 
 // malformed notes that a parameter is wrong.
 func (q *query) malformed(name, format string, args ...any) {
@@ -36,13 +28,23 @@ func (q *query) malformed(name, format string, args ...any) {
 	}
 }
 
-// text returns a parameter, and whether it is there.
+// text returns a parameter, and whether it is there. Of several the first counts.
 func (q *query) text(name string) (string, bool) {
-	values, given := q.values[name]
-	if !given {
-		return "", false
+	for pair := range strings.SplitSeq(q.raw, "&") {
+		key, value, _ := strings.Cut(pair, "=")
+		if q.unescape(key) == name {
+			return q.unescape(value), true
+		}
 	}
-	return values[0], true
+	return "", false
+}
+
+func (q *query) unescape(s string) string {
+	text, err := url.QueryUnescape(s)
+	if err != nil && q.err == nil {
+		q.err = whisk.Errorf(whisk.Invalid, "Illegal request-target: %s", err)
+	}
+	return text
 }
 
 func (q *query) boolean(name string, otherwise bool) bool {

@@ -35,7 +35,7 @@ func (x *exchange) route() {
 	case path == "/ping":
 		x.get(func() { x.answerText(http.StatusOK, "pong") })
 	case x.r.Method == http.MethodOptions:
-		x.corsHeaders("OPTIONS, GET, POST")
+		x.corsHeaders(corsServer)
 		x.answerText(http.StatusOK, "")
 	default:
 		x.fail(http.StatusNotFound, textNoPath)
@@ -44,7 +44,7 @@ func (x *exchange) route() {
 
 // routeAPI serves what is below /api/v1.
 func (x *exchange) routeAPI(rest string) {
-	x.corsHeaders("GET, DELETE, POST, PUT, HEAD")
+	x.corsHeaders(corsAPI)
 	if x.r.Method == http.MethodOptions {
 		x.answerText(http.StatusOK, "")
 		return

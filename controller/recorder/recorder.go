@@ -97,13 +97,19 @@ type Slot struct {
 	ready    chan struct{} // guarded by recorder.mu: nil until somebody waits, closed by Write
 }
 
-// Reserve takes a place. While there is none it waits for one until ctx ends,
-// and is then Unavailable.
-func (r *Recorder) Reserve(ctx context.Context) (*Slot, error) {
-	if !r.places.TryAcquire(1) {
-		if err := r.places.Acquire(ctx, 1); err != nil {
-			return nil, whisk.Errorf(whisk.Unavailable, "Too many activations wait for their records to be stored (limit: %d).", r.config.Records)
-		}
+// Reserve takes a place. While there is none it waits for one, until patience
+// is over or ctx ends, and is then Unavailable. 0 is patience without end.
+func (r *Recorder) Reserve(ctx context.Context, patience time.Duration) (*Slot, error) {
+	if r.places.TryAcquire(1) {
+		return &Slot{recorder: r}, nil
+	}
+	if patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
+	if err := r.places.Acquire(ctx, 1); err != nil {
+		return nil, whisk.Errorf(whisk.Unavailable, "Too many activations wait for their records to be stored (limit: %d).", r.config.Records)
 	}
 	return &Slot{recorder: r}, nil
 }

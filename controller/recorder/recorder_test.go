@@ -38,7 +38,7 @@ func start(t *testing.T, store *controllertest.Store, configure func(*recorder.C
 // put brings one record all the way.
 func put(t testing.TB, r *recorder.Recorder, id int, accepted bool) {
 	t.Helper()
-	slot, err := r.Reserve(context.Background())
+	slot, err := r.Reserve(context.Background(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,14 +157,14 @@ func TestMemoryIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := controllertest.NewStore()
 		r, stop := start(t, store, func(c *recorder.Config) { c.Memory = 10 })
-		first, err := r.Reserve(t.Context())
+		first, err := r.Reserve(t.Context(), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := first.Expect(t.Context(), 6); err != nil {
 			t.Fatal(err)
 		}
-		second, err := r.Reserve(t.Context())
+		second, err := r.Reserve(t.Context(), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -185,7 +185,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		second.Release()
 		first.Write()
 		synctest.Wait()
-		third, err := r.Reserve(t.Context())
+		third, err := r.Reserve(t.Context(), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +204,7 @@ func TestFind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := controllertest.NewStore()
 		r, stop := start(t, store, nil)
-		slot, err := r.Reserve(t.Context())
+		slot, err := r.Reserve(t.Context(), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -247,7 +247,7 @@ func BenchmarkRecord(b *testing.B) {
 	record := &whisk.Activation{ID: "1", Namespace: "ns", Response: whisk.Response{Result: []byte(`{"ok":true}`)}}
 	b.ReportAllocs()
 	for b.Loop() {
-		slot, err := r.Reserve(ctx)
+		slot, err := r.Reserve(ctx, 0)
 		if err != nil {
 			b.Fatal(err)
 		}

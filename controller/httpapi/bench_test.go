@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/whirl-faas/whirl/controller"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// nowhere is a ResponseWriter that costs nothing.
+type nowhere struct{ header http.Header }
+
+func (w nowhere) Header() http.Header         { return w.header }
+func (w nowhere) Write(p []byte) (int, error) { return len(p), nil }
+func (w nowhere) WriteHeader(int)             {}
+
+func benchRequest(method, path, body string) *http.Request {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Header.Set("Authorization", basic(guestUUID, guestKey))
+	r.Header.Set("Content-Type", "application/json")
+	return r
+}
+
+// serve sends the same request again and again.
+func serve(p *platform, r *http.Request, body *strings.Reader, text string) {
+	body.Reset(text)
+	r.Body = io.NopCloser(body)
+	w := nowhere{http.Header{}}
+	p.handler.ServeHTTP(w, r)
+}
+
+// The cost of a request that does nothing: routing, authentication, headers.
+func BenchmarkRouteAndAuthenticate(b *testing.B) {
+	p := newPlatform(b)
+	r := benchRequest("GET", root+"/namespaces", "")
+	b.ReportAllocs()
+	var body strings.Reader
+	for b.Loop() {
+		serve(p, r, &body, "")
+	}
+}
+
+// Routing alone, by hand and by http.ServeMux with the same patterns.
+func BenchmarkServeMuxAlone(b *testing.B) {
+	mux := http.NewServeMux()
+	nothing := func(http.ResponseWriter, *http.Request) {}
+	for _, pattern := range []string{
+		"GET /{$}", "GET /ping", "GET /api/v1", "GET /api/v1/namespaces", "GET /api/v1/namespaces/{ns}/actions",
+		"GET /api/v1/namespaces/{ns}/actions/{name}", "PUT /api/v1/namespaces/{ns}/actions/{name}", "POST /api/v1/namespaces/{ns}/actions/{name}",
+		"DELETE /api/v1/namespaces/{ns}/actions/{name}", "POST /api/v1/namespaces/{ns}/actions/{pkg}/{name}", "GET /api/v1/namespaces/{ns}/activations/{id}",
+	} {
+		mux.HandleFunc(pattern, nothing)
+	}
+	r := benchRequest("POST", guest+"/actions/hello", "")
+	w := nowhere{http.Header{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		mux.ServeHTTP(w, r)
+	}
+}
+
+// A whole blocking call on a balancer that answers at once, record included.
+func BenchmarkBlockingInvoke(b *testing.B) {
+	for name, path := range map[string]string{
+		"record": guest + "/actions/hello?blocking=true",
+		"result": guest + "/actions/hello?blocking=true&result=true",
+	} {
+		b.Run(name, func(b *testing.B) {
+			p := newPlatform(b)
+			p.balancer.Quick = true
+			p.must(200, "PUT", guest+"/actions/hello", hello)
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan error, 1)
+			go func() { done <- p.control.Run(ctx) }()
+			r := benchRequest("POST", path, `{"name":"world"}`)
+			var body strings.Reader
+			b.ReportAllocs()
+			for b.Loop() {
+				serve(p, r, &body, `{"name":"world"}`)
+			}
+			b.StopTimer()
+			cancel()
+			if err := <-done; err != nil {
+				b.Error(err)
+			}
+		})
+	}
+}
+
+func BenchmarkInvokeWithoutHTTP(b *testing.B) {
+	p := newPlatform(b)
+	p.balancer.Quick = true
+	p.must(200, "PUT", guest+"/actions/hello", hello)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.control.Run(ctx) }()
+	caller, err := p.control.Authenticate(ctx, basic(guestUUID, guestKey))
+	if err != nil {
+		b.Fatal(err)
+	}
+	call := controller.Call{Caller: caller, Action: whisk.FullName{Namespace: "guest", Name: "hello"}, Payload: []byte(`{"name":"world"}`), Transaction: "tid"}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := p.control.Invoke(ctx, call, p.control.Limits().BlockingWait); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.StopTimer()
+	cancel()
+	<-done
+}
