@@ -123,7 +123,8 @@ func (p *platform) leftovers() int {
 	return len(p.actions)
 }
 
-// sandbox starts action containers on Unix sockets: they want one /init each.
+// sandbox starts action containers on Unix sockets: they want one /init each
+// and run one activation at a time.
 type sandbox struct {
 	mu      sync.Mutex
 	started []string
@@ -142,6 +143,7 @@ func (s *sandbox) start(t *testing.T) bench.Direct {
 		}
 		mux := http.NewServeMux()
 		inits := make(chan struct{}, 1)
+		var running sync.Mutex
 		mux.HandleFunc("POST /init", func(w http.ResponseWriter, r *http.Request) {
 			var body struct {
 				Value struct{ Code, Main string }
@@ -157,6 +159,11 @@ func (s *sandbox) start(t *testing.T) bench.Direct {
 			}
 		})
 		mux.HandleFunc("POST /run", func(w http.ResponseWriter, r *http.Request) {
+			if !running.TryLock() { // a real one would refuse it too
+				w.WriteHeader(http.StatusForbidden)
+				return
+			}
+			defer running.Unlock()
 			var body struct{ Value map[string]any }
 			if len(inits) == 0 || json.NewDecoder(r.Body).Decode(&body) != nil || body.Value == nil {
 				w.WriteHeader(http.StatusBadGateway)
@@ -235,6 +242,9 @@ func checkWarm(t *testing.T, p *platform, report bench.Report) {
 	}
 	for i, concurrency := range []int{1, 4} {
 		w := report.Warm[i]
+		if direct := min(concurrency, 2); w.Platform.Connections != concurrency || w.Direct.Connections != direct {
+			t.Errorf("%d and %d connections, want %d and %d", w.Platform.Connections, w.Direct.Connections, concurrency, direct)
+		}
 		if w.Concurrency != concurrency || w.Direct == nil || w.Share <= 0 || w.Generator <= 0 {
 			t.Errorf("got %+v", w)
 			continue

@@ -33,7 +33,7 @@ type Config struct {
 
 	Processes []Process // whose CPU time to report; may be empty
 	Direct    Direct    // nil measures the platform alone
-	Sandboxes int       // that the direct side spreads its connections over
+	Sandboxes int       // at most, of the direct side: each takes one connection, because it runs one activation at a time
 }
 
 // Process is one whose CPU time counts as the platform's.
@@ -58,7 +58,7 @@ func Default() Config {
 		ColdSequential: 20,
 		ColdBurst:      20,
 		Timeout:        70 * time.Second,
-		Sandboxes:      1,
+		Sandboxes:      10,
 	}
 }
 
@@ -110,6 +110,10 @@ func concrete(kind string) string {
 	}
 	return kind + ":default"
 }
+
+// directConnections returns how many connections the direct side has beside so
+// many of the platform's.
+func (c Config) directConnections(concurrency int) int { return min(concurrency, c.Sandboxes) }
 
 // kinds returns what to measure: what was asked for, or what the server offers.
 func (c Config) kinds(info client.ServerInfo) ([]string, error) {

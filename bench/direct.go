@@ -33,7 +33,7 @@ func (r *runner) direct(ctx context.Context, kind, concrete string) (*target, fu
 	}
 	noop, _ := noopOf(family(kind)) // Validate saw that there is one
 	t := &target{uri: "http://sandbox/run", body: runBody(), judge: judgeRun}
-	for range r.config.Sandboxes {
+	for range r.config.directConnections(slices.Max(r.config.Concurrency)) {
 		r.display.pending("%s: starting a sandbox to hit directly", kind)
 		address, one, err := r.config.Direct(ctx, concrete)
 		if err != nil {

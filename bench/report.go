@@ -42,7 +42,7 @@ type Workload struct {
 	Round     float64 `json:"round_s"`
 	Warmup    float64 `json:"warmup_s"`
 	Timeout   float64 `json:"timeout_s"`
-	Sandboxes int     `json:"direct_sandboxes,omitempty"` // 0 if nothing was hit directly
+	Sandboxes int     `json:"direct_sandboxes,omitempty"` // at most; 0 if nothing was hit directly
 }
 
 // Cold is what the cold starts of one kind came to.
@@ -70,11 +70,12 @@ type Warm struct {
 
 // Side is one side of a workload. The latencies are of good answers, over all rounds.
 type Side struct {
-	Rate    float64          `json:"per_second"` // good answers, the median of the rounds
-	Rates   []float64        `json:"rounds"`
-	Latency Latency          `json:"latency"`
-	Errors  map[string]int64 `json:"errors"` // by cause
-	Cold    int64            `json:"cold"`   // good answers that were cold starts
+	Connections int              `json:"connections"`
+	Rate        float64          `json:"per_second"` // good answers, the median of the rounds
+	Rates       []float64        `json:"rounds"`
+	Latency     Latency          `json:"latency"`
+	Errors      map[string]int64 `json:"errors"` // by cause
+	Cold        int64            `json:"cold"`   // good answers that were cold starts
 }
 
 // Added is what the platform adds to the latency of an action at concurrency 1.

@@ -28,7 +28,7 @@ func report() bench.Report {
 		APIHost:  "http://127.0.0.1:3233",
 		Build:    "2026-11-22 1",
 		Machine:  bench.Machine{CPUs: 2, Model: "Example CPU", Kernel: "Linux 6.18.0", Go: "go1.26.8"},
-		Workload: bench.Workload{Memory: "128 MB", Rounds: 2, Round: 2, Warmup: 1, Timeout: 70, Sandboxes: 1},
+		Workload: bench.Workload{Memory: "128 MB", Rounds: 2, Round: 2, Warmup: 1, Timeout: 70, Sandboxes: 10},
 		Cold: []bench.Cold{{
 			Kind: "nodejs", Mode: "at once", Whole: latency(19, 100*time.Millisecond), Invoke: latency(19, 90*time.Millisecond),
 			Wait: latency(19, 60*time.Millisecond), Init: latency(19, 20*time.Millisecond), Errors: map[string]int64{"status 503": 1},
@@ -36,13 +36,13 @@ func report() bench.Report {
 		Warm: []bench.Warm{
 			{
 				Kind: "nodejs", Concurrency: 1, Share: 0.5, Generator: 40500 * time.Nanosecond,
-				Platform: bench.Side{Rate: 1000, Rates: []float64{990, 1010}, Latency: latency(4000, 500*time.Microsecond), Errors: map[string]int64{}},
-				Direct:   &bench.Side{Rate: 2000, Rates: []float64{2000, 2000}, Latency: latency(8000, 250*time.Microsecond), Errors: map[string]int64{}},
+				Platform: bench.Side{Connections: 1, Rate: 1000, Rates: []float64{990, 1010}, Latency: latency(4000, 500*time.Microsecond), Errors: map[string]int64{}},
+				Direct:   &bench.Side{Connections: 1, Rate: 2000, Rates: []float64{2000, 2000}, Latency: latency(8000, 250*time.Microsecond), Errors: map[string]int64{}},
 				CPU:      []bench.CPU{{Process: "whirl", Own: 200 * time.Microsecond, Children: 300 * time.Microsecond, Processes: 1}, {Process: "absent"}},
 			},
 			{
 				Kind: "python", Concurrency: 64, Generator: 41 * time.Microsecond,
-				Platform: bench.Side{Rate: 1500.25, Rates: []float64{1500.25}, Latency: latency(6000, 12345*time.Nanosecond), Errors: map[string]int64{"timeout": 2, "status 429": 3}, Cold: 4},
+				Platform: bench.Side{Connections: 64, Rate: 1500.25, Rates: []float64{1500.25}, Latency: latency(6000, 12345*time.Nanosecond), Errors: map[string]int64{"timeout": 2, "status 429": 3}, Cold: 4},
 			},
 		},
 		Added:   []bench.Added{{Kind: "nodejs", P50: 500 * time.Microsecond, P99: 1250 * time.Microsecond}},

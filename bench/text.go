@@ -54,7 +54,7 @@ func (r Report) writeWarm(w io.Writer) {
 	section(w, "Warm activations, latencies in ms",
 		fmt.Sprintf("Closed loop of blocking no-op activations, each with its record, %s of memory; %d rounds of %gs; rates are medians of the rounds, latencies of all.",
 			r.Workload.Memory, r.Workload.Rounds, r.Workload.Round),
-		fmt.Sprintf("direct: the same code by /run in %d sandbox(es) without the platform, in rounds that alternate with the platform's; share: platform/s in direct/s.",
+		fmt.Sprintf("direct: the same code by /run without the platform, in up to %d sandboxes with a connection each (one runs one activation at a time), in alternating rounds; share: platform/s in direct/s.",
 			r.Workload.Sandboxes))
 	t := newTable(w, "kind", "at once", "platform/s", "direct/s", "share", "errors", "cold", "p50", "p90", "p99", "p99.9", "max", "direct p50", "p99")
 	for _, one := range r.Warm {

@@ -64,17 +64,18 @@ func (r *runner) warmLoad(ctx context.Context, w workload) (*Warm, int64, error)
 	platform := newLoad(ctx, w.platform, w.concurrency, r.config.Timeout)
 	defer platform.close()
 	answered := r.warmUp(w, platform)
-	sides := []*side{{name: "platform", load: platform, meter: &r.meter, total: newTally(), used: map[string]usage{}}}
+	sides := []*side{{name: "platform", load: platform, connections: w.concurrency, meter: &r.meter, total: newTally(), used: map[string]usage{}}}
 	if w.direct != nil {
-		direct := newLoad(ctx, *w.direct, w.concurrency, r.config.Timeout)
+		connections := r.config.directConnections(w.concurrency)
+		direct := newLoad(ctx, *w.direct, connections, r.config.Timeout)
 		defer direct.close()
-		sides = append(sides, &side{name: "direct", load: direct, total: newTally()})
+		sides = append(sides, &side{name: "direct", load: direct, connections: connections, total: newTally()})
 	}
 	turns := slices.Clone(sides)
 	for round := range r.config.Rounds {
 		for _, side := range turns {
 			r.display.step("%s, %d at once: round %d of %d, %s", w.kind, w.concurrency, round+1, r.config.Rounds, side.name)
-			if err := side.round(w.concurrency, r.config.Duration); err != nil {
+			if err := side.round(r.config.Duration); err != nil {
 				return nil, answered, err
 			}
 			if ctx.Err() != nil {
@@ -107,9 +108,10 @@ func (r *runner) warmUp(w workload, platform *load) (answered int64) {
 
 // side is the platform or the sandbox alone, in one workload.
 type side struct {
-	name  string
-	load  *load
-	meter *meter // nil where CPU time is not measured
+	name        string
+	load        *load
+	connections int
+	meter       *meter // nil where CPU time is not measured
 
 	rates     []float64 // one of each round
 	total     *tally
@@ -117,13 +119,13 @@ type side struct {
 	generator time.Duration    // CPU time of this process over all rounds
 }
 
-func (s *side) round(concurrency int, duration time.Duration) error {
+func (s *side) round(duration time.Duration) error {
 	before, err := s.cpu()
 	if err != nil {
 		return err
 	}
 	own := ownCPU()
-	sum := s.load.round(concurrency, duration)
+	sum := s.load.round(s.connections, duration)
 	s.generator += ownCPU() - own
 	after, err := s.cpu()
 	if err != nil {
@@ -147,11 +149,12 @@ func (s *side) cpu() (map[string]usage, error) {
 
 func (s *side) figures() Side {
 	return Side{
-		Rate:    median(s.rates),
-		Rates:   s.rates,
-		Latency: s.total.times.latency(),
-		Errors:  s.total.errors,
-		Cold:    s.total.cold,
+		Connections: s.connections,
+		Rate:        median(s.rates),
+		Rates:       s.rates,
+		Latency:     s.total.times.latency(),
+		Errors:      s.total.errors,
+		Cold:        s.total.cold,
 	}
 }
 

@@ -34,9 +34,11 @@ func TestKilledInTheMiddleOfLoad(t *testing.T) {
 	oldLogs := p.logsOf(t, old.ID, 1)
 	p.recordOf(t, old.ID, recordTime)
 
-	load := startLoad(t, p, "survivor", 4)
-	for range 40 {
-		b.wait(t)
+	load := startLoad(t, p, b, "survivor")
+	select {
+	case <-load.enough:
+	case <-time.After(time.Minute):
+		t.Fatal("the platform does not run what it accepts")
 	}
 	before := p.kill(t)
 	accepted := load.stop()
@@ -55,39 +57,75 @@ func TestKilledInTheMiddleOfLoad(t *testing.T) {
 	p.remove(t, "survivor")
 }
 
-// load sends non-blocking invokes until the platform is gone.
+// ahead is how many activations may be accepted and not run yet.
+const ahead = 200
+
+// load sends non-blocking invokes until the platform is gone. It is not far
+// ahead of the runs, so that a kill hits all stages of an activation's life.
 type load struct {
 	cancel  context.CancelFunc
-	senders sync.WaitGroup
+	workers sync.WaitGroup
+	permits chan struct{} // one for each invoke that may be sent
+	enough  chan struct{} // closed when many have begun to run
 
 	mu       sync.Mutex
 	accepted []whisk.ActivationID
 }
 
-func startLoad(t *testing.T, p *platform, action string, senders int) *load {
+func startLoad(t *testing.T, p *platform, b *beacon, action string) *load {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &load{cancel: cancel}
-	for range senders {
-		l.senders.Go(func() {
-			for ctx.Err() == nil {
-				id, err := p.Start(ctx, action, map[string]int{"ms": 20})
-				if err != nil {
-					return // the platform was killed
-				}
-				l.mu.Lock()
-				l.accepted = append(l.accepted, id)
-				l.mu.Unlock()
-			}
-		})
+	l := &load{cancel: cancel, permits: make(chan struct{}, ahead), enough: make(chan struct{})}
+	for range ahead {
+		l.permits <- struct{}{}
 	}
+	for range 4 {
+		l.workers.Go(func() { l.send(ctx, p, action) })
+	}
+	l.workers.Go(func() { l.follow(ctx, b) })
 	return l
+}
+
+// send invokes until the platform is killed.
+func (l *load) send(ctx context.Context, p *platform, action string) {
+	for {
+		select {
+		case <-l.permits:
+		case <-ctx.Done():
+			return
+		}
+		id, err := p.Start(ctx, action, map[string]int{"ms": 20})
+		if err != nil {
+			return
+		}
+		l.mu.Lock()
+		l.accepted = append(l.accepted, id)
+		l.mu.Unlock()
+	}
+}
+
+// follow gives a permit for each run.
+func (l *load) follow(ctx context.Context, b *beacon) {
+	for runs := 1; ; runs++ {
+		select {
+		case <-b.ran:
+		case <-ctx.Done():
+			return
+		}
+		if runs == 100 {
+			close(l.enough)
+		}
+		select {
+		case l.permits <- struct{}{}:
+		default: // the run was of another invoke
+		}
+	}
 }
 
 // stop ends the load and returns the activations that got their 202.
 func (l *load) stop() []whisk.ActivationID {
 	l.cancel()
-	l.senders.Wait()
+	l.workers.Wait()
 	return l.accepted
 }
 

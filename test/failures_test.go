@@ -38,7 +38,7 @@ type misdeed struct {
 
 func misdeeds() []misdeed {
 	oneMB := int64(1)
-	const long, short = 3000, 1000
+	const long, short = 4000, 2000
 	return []misdeed{
 		{program: "memory", limits: client.LimitsSpec{Memory: 128, Timeout: 30_000}, text: outOfMemory, logs: []string{logsMissing}},
 		{

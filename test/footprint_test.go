@@ -139,7 +139,8 @@ func cgroupsOf(pid int) []string {
 		}
 		for _, mount := range cgroupMounts(parts[1]) {
 			dir := filepath.Join(mount, parts[2])
-			if _, err := os.Stat(dir); err == nil {
+			// A process that is just being made may still be at the root.
+			if _, err := os.Stat(dir); err == nil && dir != mount {
 				dirs = append(dirs, dir)
 			}
 		}

@@ -54,7 +54,7 @@ func nodejs() language {
 			"env":       `function main() { const e = {}; for (const n in process.env) if (n.startsWith("__OW_")) e[n] = process.env[n]; return e }`,
 			"memory":    `function main() { const all = []; for (;;) all.push(Buffer.alloc(8 << 20, 1)) }`,
 			"exit":      `function main() { process.exit(3) }`,
-			"chatter":   `function main() { const fs = require("fs"); const line = "x".repeat(1000) + "\n"; for (;;) fs.writeSync(1, line) }`,
+			"chatter":   `async function main() { const line = "x".repeat(1000); for (;;) { console.log(line); await new Promise(setImmediate) } }`,
 			"stuck":     `function main() { for (;;); }`,
 			"stuckinit": `for (;;); function main() { return {} }`,
 		},
@@ -98,7 +98,7 @@ func native() language {
 	return language{
 		name: "native",
 		code: map[string]string{
-			"echo":    shell + "echo to stdout\necho to stderr >&2\necho \"$1\"\n",
+			"echo":    shell + "echo to stdout\necho to stderr >&2\nprintf '%s\\n' \"$1\"\n",
 			"one":     shell + "echo '{\"version\": 1}'\n",
 			"two":     shell + "echo '{\"version\": 2}'\n",
 			"fail":    shell + "echo '{\"error\": \"no luck\", \"other\": 1}'\n",

@@ -151,9 +151,7 @@ func TestStartTellsHowToConnect(t *testing.T) {
 		"curl -u " + guestKey,
 		"native:default",
 	} {
-		if !strings.Contains(p.output.String(), want) {
-			t.Errorf("%q is not in the output:\n%s", want, p.output)
-		}
+		eventually(t, 5*time.Second, want+" is in the output", func() bool { return strings.Contains(p.output.String(), want) })
 	}
 }
 

@@ -134,10 +134,9 @@ func (p *platform) waitForEnd(t *testing.T, within time.Duration) {
 // cleanUp stops a platform that its test left running.
 func (p *platform) cleanUp(t *testing.T) {
 	p.Close()
-	if p.hasEnded() {
-		return
+	if !p.hasEnded() {
+		p.stop(t)
 	}
-	p.stop(t)
 	if t.Failed() {
 		t.Logf("the platform's output:\n%s", p.output)
 	}

@@ -163,8 +163,11 @@ test('activations', async () => {
     });
     assert.match(logs[0], /^\d{4}-\d\d-\d\dT\S+ +stdout: hello you$/);
 
-    const listed = await ow.activations.list({ name: 'npm-records' });
-    assert.deepEqual(listed.map((one) => one.activationId), [activationId]);
+    const listed = await soon(async () => {
+        const all = await ow.activations.list({ name: 'npm-records' });
+        assert.deepEqual(all.map((one) => one.activationId), [activationId]);
+        return all;
+    });
     assert.equal(listed[0].statusCode, 0);
     const [full] = await ow.activations.list({ name: 'npm-records', docs: true, since: start, upto: start, limit: 1, skip: 0 });
     assert.deepEqual(full.response.result, { hello: 'you' });
