@@ -92,7 +92,7 @@ func initResponse(rep reply, limit whisk.Bytes) whisk.Response {
 // of an object's field "error", nil if it has none. Of several the last counts,
 // as for other JSON readers. It decodes nothing.
 func inspect(body []byte) (errorValue json.RawMessage, valid bool) {
-	if len(body) == 0 || body[0] != '{' && body[0] != '[' || !gjson.ValidBytes(body) {
+	if len(body) == 0 || body[0] != '{' && body[0] != '[' || tooDeep(body) || !gjson.ValidBytes(body) {
 		return nil, false
 	}
 	// A key "error" may also be spelt with escapes. Without either there is no
@@ -107,6 +107,34 @@ func inspect(body []byte) (errorValue json.RawMessage, valid bool) {
 		return true
 	})
 	return errorValue, true
+}
+
+// maxDepth is how deep a result may be nested: what encoding/json reads.
+const maxDepth = 10_000
+
+// tooDeep guards the recursive validator: a megabyte of brackets would cost it
+// 64 MB of stack.
+func tooDeep(body []byte) bool {
+	if bytes.Count(body, []byte("["))+bytes.Count(body, []byte("{")) <= maxDepth {
+		return false
+	}
+	depth, text := 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case text && c == '\\':
+			i++
+		case c == '"':
+			text = !text
+		case text:
+		case c == '[' || c == '{':
+			if depth++; depth > maxDepth {
+				return true
+			}
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return false
 }
 
 func errorObject(value json.RawMessage) json.RawMessage {

@@ -34,6 +34,10 @@ var (
 // keep the connection; a longer one costs the connection.
 const excess = 64 << 10
 
+// quietFor is how long a connection may be idle before it is looked at for the
+// container's having closed it: a request sent into the close is lost.
+const quietFor = 100 * time.Millisecond
+
 // wire is the HTTP connections to one container. It uses fasthttp's parser but
 // not its client: a /run must never be repeated behind our back, an answer over
 // the limit is truncated rather than refused, and no goroutine, timer or
@@ -56,7 +60,7 @@ type conn struct {
 	sent      int // bytes of the present request that were written
 	used      bool
 	busy      bool      // guarded by wire.mu
-	idleSince time.Time // guarded by wire.mu
+	idleSince time.Time // guarded by wire.mu; zero until it was idle
 }
 
 // reply is a container's answer.
@@ -129,15 +133,22 @@ func (w *wire) take(ctx context.Context, deadline time.Time) (*conn, error) {
 	return cn, nil
 }
 
-// idleLocked returns the idle connection that was used last, and closes those
-// that are too old.
+// idleLocked returns an idle connection, and closes those that are too old or
+// that the container has closed.
 func (w *wire) idleLocked(now time.Time) *conn {
 	w.pruneLocked(now)
-	for _, cn := range slices.Backward(w.conns) {
-		if !cn.busy {
-			cn.busy, cn.used, cn.sent = true, true, 0
-			return cn
+	for i := len(w.conns) - 1; i >= 0; i-- {
+		cn := w.conns[i]
+		if cn.busy {
+			continue
 		}
+		if now.Sub(cn.idleSince) > quietFor && !quiet(cn.Conn) {
+			cn.Close()
+			w.conns = slices.Delete(w.conns, i, i+1)
+			continue
+		}
+		cn.busy, cn.used, cn.sent = true, true, 0
+		return cn
 	}
 	return nil
 }
@@ -170,10 +181,7 @@ func (w *wire) put(cn *conn, reuse bool) {
 		w.conns = slices.DeleteFunc(w.conns, func(c *conn) bool { return c == cn })
 		return
 	}
-	cn.busy = false
-	if w.keep > 0 {
-		cn.idleSince = time.Now()
-	}
+	cn.busy, cn.idleSince = false, time.Now()
 }
 
 // close ends the idle connections and lets no new ones come. Requests under way
