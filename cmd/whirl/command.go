@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -71,18 +72,28 @@ WHIRL_SANDBOX_NETWORK, its key in the file sandbox-network; the others likewise.
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		Args:              cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageErrorf("there is no command %q; the commands are standalone, admin, bench, version and help", args[0])
-			}
-			return cmd.Help()
-		},
+		RunE:              needsCommand,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageErrorf("%s: %w", cmd.CommandPath(), err)
 	})
 	root.AddCommand(p.standaloneCommand(), p.adminCommand(), p.benchCommand(), p.versionCommand())
 	return root
+}
+
+// needsCommand is what a command that only has commands below it does: it shows
+// its help, and refuses a word that is none of them.
+func needsCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	var names []string
+	for _, command := range cmd.Commands() {
+		if command.IsAvailableCommand() {
+			names = append(names, command.Name())
+		}
+	}
+	return usageErrorf("%s has no command %q; it has %s", cmd.CommandPath(), args[0], strings.Join(names, ", "))
 }
 
 // noArguments refuses positional arguments in our words.
@@ -101,6 +112,14 @@ func exactly(names ...string) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// atMostOne allows one positional argument.
+func atMostOne(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usageErrorf("%s takes at most one argument, but was given %q", cmd.CommandPath(), args)
+	}
+	return nil
 }
 
 // asUsage turns an error that blames the input into a usage error.

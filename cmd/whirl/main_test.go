@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/whirl-faas/whirl/driver/process"
+)
+
+// TestMain lets this test binary play the parts that whirl plays inside a sandbox.
+func TestMain(m *testing.M) {
+	process.InitStage()
+	if slices.Equal(os.Args[1:], []string{"native-proxy"}) {
+		os.Exit(serveNative())
+	}
+	os.Exit(m.Run())
+}
+
+// run executes a command line with an environment and returns its exit status
+// and what it wrote.
+func run(t *testing.T, environment map[string]string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	p := program{
+		args:   args,
+		getenv: func(name string) (string, bool) { value, ok := environment[name]; return value, ok },
+		stdout: &out,
+		stderr: &errs,
+	}
+	status = p.exitStatus(p.Run(t.Context()))
+	return status, out.String(), errs.String()
+}
+
+func TestWrongUseIsRefused(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "whirl.yaml")
+	if err := os.WriteFile(config, []byte("memry: 1g\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		name        string
+		environment map[string]string
+		args        string
+		want        []string // in the message
+	}{
+		{"unknown command", nil, "stand-alone", []string{`"stand-alone"`, "standalone", "admin", "bench", "version"}},
+		{"unknown flag", nil, "standalone --lisen x", []string{"--lisen"}},
+		{"arguments", nil, "standalone now", []string{"takes no arguments", "now"}},
+		{"memory unit", nil, "standalone --memory 1x", []string{"--memory", `"1x"`, "256m"}},
+		{"memory too small", nil, "standalone --memory 1m", []string{"1 MB", "at least 256 MB"}},
+		{"driver", nil, "standalone --driver docker", []string{`"docker"`, "process"}},
+		{"network", nil, "standalone --sandbox-network bridge", []string{`"bridge"`, "outbound, none or host"}},
+		{"listen", nil, "standalone --listen 3233", []string{`"3233"`, "HOST:PORT"}},
+		{"auth", nil, "standalone --auth me", []string{"--auth", "UUID:KEY"}},
+		{"log level", nil, "standalone --log-level loud", []string{`"loud"`, "debug, info, warn or error"}},
+		{"negative time", nil, "standalone --drain -1s", []string{"--drain", "negative"}},
+		{"bad time", nil, "standalone --drain soon", []string{"--drain", "soon"}},
+		{"guest key for everybody", nil, "standalone --listen 0.0.0.0:0", []string{"--auth", "--expose-guest"}},
+		{"guest key by an empty host", nil, "standalone --listen :0", []string{"--auth", "--expose-guest"}},
+		{"environment", map[string]string{"WHIRL_DRAIN": "soon"}, "standalone", []string{"WHIRL_DRAIN", "soon"}},
+		{"missing file", nil, "standalone --config /does/not/exist", []string{"/does/not/exist"}},
+		{"key of the file", nil, "standalone --config " + config, []string{`"memry"`, "memory", "listen"}},
+		{"bench concurrency", nil, "bench --concurrency 0", []string{"concurrency 0", "1 to"}},
+		{"bench kind", nil, "bench --kinds cobol", []string{"cobol", "nodejs"}},
+		{"admin command", nil, "admin usr", []string{`"usr"`, "user"}},
+		{"admin arguments", nil, "admin user get", []string{"SUBJECT", "given 0"}},
+		{"admin directory", nil, "admin user list --data /does/not/exist", []string{"/does/not/exist"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			status, _, stderr := run(t, row.environment, strings.Fields(row.args)...)
+			if status != statusUsage {
+				t.Errorf("exit status %d, want %d; stderr: %s", status, statusUsage, stderr)
+			}
+			for _, want := range row.want {
+				if !strings.Contains(stderr, want) {
+					t.Errorf("the message lacks %q: %s", want, stderr)
+				}
+			}
+		})
+	}
+}
+
+// TestPrecedence gives an impossible value at one place and a possible one at
+// the place that beats it: which of them is complained about tells who won.
+func TestPrecedence(t *testing.T) {
+	file := func(text string) string {
+		name := filepath.Join(t.TempDir(), "whirl.yaml")
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	environment := map[string]string{"WHIRL_DRIVER": "environment"}
+	for _, row := range []struct {
+		name        string
+		environment map[string]string
+		args        []string
+		want        string
+	}{
+		{"file beats default", nil, []string{"--config", file("driver: file")}, `"file"`},
+		{"environment beats file", environment, []string{"--config", file("driver: file")}, `"environment"`},
+		{"flag beats environment", environment, []string{"--driver", "flag", "--config", file("driver: file")}, `"flag"`},
+		{"the file by environment", map[string]string{"WHIRL_CONFIG": file("driver: file")}, nil, `"file"`},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			status, _, stderr := run(t, row.environment, append([]string{"standalone"}, row.args...)...)
+			if status != statusUsage || !strings.Contains(stderr, "--driver "+row.want) {
+				t.Errorf("exit status %d, %s; want a complaint about %s", status, stderr, row.want)
+			}
+		})
+	}
+}
+
+func TestHelpAndVersion(t *testing.T) {
+	for _, row := range []struct {
+		args string
+		want []string
+	}{
+		{"", []string{"standalone", "WHIRL_SANDBOX_NETWORK"}},
+		{"help", []string{"standalone"}},
+		{"standalone --help", []string{"--listen HOST:PORT", "127.0.0.1:3233", "--sandbox-network", "SIGTERM"}},
+		{"bench --help", []string{"--direct"}},
+		{"admin user create --help", []string{"--namespace", "--revoke"}},
+		{"version", []string{"whirl " + version}},
+	} {
+		status, stdout, stderr := run(t, nil, strings.Fields(row.args)...)
+		if status != statusOK || stderr != "" {
+			t.Errorf("whirl %s: exit status %d, stderr %q", row.args, status, stderr)
+		}
+		for _, want := range row.want {
+			if !strings.Contains(stdout, want) {
+				t.Errorf("whirl %s lacks %q:\n%s", row.args, want, stdout)
+			}
+		}
+	}
+}
