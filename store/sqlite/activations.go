@@ -37,7 +37,7 @@ CREATE TABLE activations (
 	status      INTEGER NOT NULL,
 	annotations TEXT,
 	size        INTEGER NOT NULL,
-	logs        TEXT,
+	logs        BLOB,             -- see encodeLines; NULL for none
 	result      TEXT
 ) STRICT;
 CREATE INDEX activations_list ON activations (namespace, start, id);
@@ -86,25 +86,25 @@ func (a *Activations) PutActivations(ctx context.Context, records []whisk.Activa
 	return nil
 }
 
-// encodedRecord holds the fields of a record that are stored as JSON.
-type encodedRecord struct{ annotations, logs json.RawMessage }
+// encodedRecord holds the fields of a record that are stored in another form.
+type encodedRecord struct {
+	annotations json.RawMessage
+	logs        []byte
+}
 
 // encodeRecords does in the caller's goroutine what the writer's need not do.
 func encodeRecords(records []whisk.Activation) ([]encodedRecord, whisk.Bytes, error) {
 	rows, size := make([]encodedRecord, len(records)), 0
 	for i, r := range records {
-		var err error
 		if len(r.Annotations) > 0 {
 			// As a plain slice they are not encoded twice, as a json.Marshaler's are.
-			if rows[i].annotations, err = json.Marshal([]whisk.Parameter(r.Annotations)); err != nil {
+			annotations, err := json.Marshal([]whisk.Parameter(r.Annotations))
+			if err != nil {
 				return nil, 0, whisk.Errorf(whisk.Invalid, "annotations of %s: %w", r.ID, err)
 			}
+			rows[i].annotations = annotations
 		}
-		if r.Logs != nil {
-			if rows[i].logs, err = json.Marshal(r.Logs); err != nil {
-				return nil, 0, whisk.Errorf(whisk.Invalid, "logs of %s: %w", r.ID, err)
-			}
-		}
+		rows[i].logs = encodeLines(r.Logs)
 		size += len(rows[i].annotations) + len(rows[i].logs) + len(r.Response.Result)
 	}
 	return rows, whisk.Bytes(size), nil
@@ -124,7 +124,7 @@ func insertRecord(c *connection, r *whisk.Activation, encoded encodedRecord) err
 		s.time(r.End)
 	}
 	return s.integer(int64(r.Duration)).text(string(r.Cause)).integer(int64(r.Response.Status)).
-		json(encoded.annotations).integer(int64(r.Response.Size)).json(encoded.logs).json(r.Response.Result).run()
+		json(encoded.annotations).integer(int64(r.Response.Size)).blob(encoded.logs).json(r.Response.Result).run()
 }
 
 const (
@@ -242,11 +242,10 @@ func activation(r *row, full bool) (whisk.Activation, error) {
 		return record, err
 	}
 	record.Response.Size = int(r.integer())
-	if err := r.decode(&record.Logs); err != nil {
-		return record, err
-	}
+	var err error
+	record.Logs, err = r.lines()
 	record.Response.Result = r.bytes()
-	return record, nil
+	return record, err
 }
 
 // parseVersion reads what [whisk.Version.String] wrote. The zero version is the

@@ -79,6 +79,11 @@ func (c *connection) number(sql string) (int64, error) {
 	return n, err
 }
 
+// maxValue is the longest text or blob. SQLite works in 256 MB of memory for each
+// connection, holds a value about twice, and brings the process down if that is
+// not enough; what the platform's limits let through is far shorter.
+const maxValue = 32 * whisk.MB
+
 // statement is a prepared statement. Its parameters are bound in their order;
 // the first error of all is kept until the statement is used.
 type statement struct {
@@ -88,10 +93,25 @@ type statement struct {
 }
 
 func (s *statement) text(v string) *statement {
-	if s.bound++; s.err == nil {
+	if s.checkLength(len(v)); s.err == nil {
 		s.err = s.stmt.BindText(s.bound, v)
 	}
 	return s
+}
+
+// blob binds bytes, or NULL for nil.
+func (s *statement) blob(v []byte) *statement {
+	if s.checkLength(len(v)); s.err == nil {
+		s.err = s.stmt.BindBlob(s.bound, v)
+	}
+	return s
+}
+
+// checkLength counts a parameter and keeps an error if it is too long.
+func (s *statement) checkLength(n int) {
+	if s.bound++; s.err == nil && whisk.Bytes(n) > maxValue {
+		s.err = whisk.Errorf(whisk.TooLarge, "a value of %d bytes is longer than %s", n, maxValue)
+	}
 }
 
 func (s *statement) integer(v int64) *statement {
@@ -116,7 +136,7 @@ func (s *statement) json(v json.RawMessage) *statement {
 	if len(v) == 0 {
 		return s.null()
 	}
-	if s.bound++; s.err == nil {
+	if s.checkLength(len(v)); s.err == nil {
 		s.err = s.stmt.BindRawText(s.bound, v)
 	}
 	return s
@@ -191,6 +211,9 @@ func (r *row) bytes() []byte {
 	}
 	return r.stmt.ColumnBlob(column, []byte{})
 }
+
+// lines reads what encodeLines wrote; nil for NULL.
+func (r *row) lines() ([]string, error) { return decodeLines(r.bytes()) }
 
 // decode decodes JSON into v, and leaves v alone if the column is NULL.
 func (r *row) decode(v any) error {

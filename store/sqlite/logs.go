@@ -4,7 +4,6 @@ package sqlite
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -21,7 +20,7 @@ CREATE TABLE logs (
 	activation TEXT NOT NULL UNIQUE,
 	namespace  TEXT NOT NULL,
 	made       INTEGER NOT NULL, -- ms since 1970
-	lines      TEXT
+	lines      BLOB -- see encodeLines
 ) STRICT;
 CREATE INDEX logs_made ON logs (made);
 `
@@ -50,40 +49,26 @@ func (l *Logs) AppendLogs(ctx context.Context, entries []whisk.LogEntry) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	lines, size, err := encodeLines(entries)
-	if err == nil {
-		err = l.db.write(ctx, size, func(c *connection) error {
-			for i, entry := range entries {
-				err := c.prepare("INSERT INTO logs (activation, namespace, made, lines) VALUES (?, ?, ?, ?) ON CONFLICT (activation) DO NOTHING").
-					text(string(entry.Activation)).text(entry.Namespace).time(entry.Made).json(lines[i]).run()
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+	// Encoded here, in the caller's goroutine, to spare the writer's.
+	lines, size := make([][]byte, len(entries)), 0
+	for i, entry := range entries {
+		lines[i] = encodeLines(entry.Lines)
+		size += len(lines[i])
 	}
+	err := l.db.write(ctx, whisk.Bytes(size), func(c *connection) error {
+		for i, entry := range entries {
+			err := c.prepare("INSERT INTO logs (activation, namespace, made, lines) VALUES (?, ?, ?, ?) ON CONFLICT (activation) DO NOTHING").
+				text(string(entry.Activation)).text(entry.Namespace).time(entry.Made).blob(lines[i]).run()
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return fmt.Errorf("append logs of %d activations: %w", len(entries), err)
 	}
 	return nil
-}
-
-// encodeLines does in the caller's goroutine what the writer's need not do.
-func encodeLines(entries []whisk.LogEntry) ([]json.RawMessage, whisk.Bytes, error) {
-	texts, size := make([]json.RawMessage, len(entries)), 0
-	for i, entry := range entries {
-		if len(entry.Lines) == 0 {
-			continue
-		}
-		text, err := json.Marshal(entry.Lines)
-		if err != nil {
-			return nil, 0, whisk.Errorf(whisk.Invalid, "lines of %s: %w", entry.Activation, err)
-		}
-		texts[i] = text
-		size += len(text)
-	}
-	return texts, whisk.Bytes(size), nil
 }
 
 // Logs implements [whisk.LogStore].
@@ -92,7 +77,10 @@ func (l *Logs) Logs(ctx context.Context, namespace string, id whisk.ActivationID
 	err := l.db.read(ctx, func(c *connection) error {
 		return c.prepare("SELECT lines FROM logs WHERE activation = ? AND namespace = ?").
 			text(string(id)).text(namespace).
-			each(func(r *row) error { return r.decode(&lines) })
+			each(func(r *row) (err error) {
+				lines, err = r.lines()
+				return err
+			})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("get logs of %s: %w", id, err)

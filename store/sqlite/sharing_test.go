@@ -211,6 +211,31 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// TestLargeValues stores logs as long as the platform's limits allow, of the worst
+// characters, and one that is too long for the store.
+func TestLargeValues(t *testing.T) {
+	logs := openLogs(t, t.TempDir())
+	defer logs.Close()
+	entry := func(n int64, size int) whisk.LogEntry {
+		return whisk.LogEntry{Activation: id(n), Namespace: "guest", Lines: []string{strings.Repeat("\x00", size)}}
+	}
+	must(t, logs.AppendLogs(t.Context(), []whisk.LogEntry{entry(1, 11_000_000), entry(2, 11_000_000)}))
+	for n := range int64(2) {
+		lines, err := logs.Logs(t.Context(), "guest", id(n+1))
+		must(t, err)
+		if len(lines) != 1 || len(lines[0]) != 11_000_000 {
+			t.Errorf("entry %d came back with %d lines", n, len(lines))
+		}
+	}
+	err := logs.AppendLogs(t.Context(), []whisk.LogEntry{entry(3, 1), entry(4, 34_000_000)})
+	if err == nil || whisk.KindOf(err) != whisk.TooLarge {
+		t.Errorf("got %v, want an error of kind too large", err)
+	}
+	if lines, err := logs.Logs(t.Context(), "guest", id(3)); err != nil || len(lines) != 0 {
+		t.Errorf("half of a batch is there: %d lines; %v", len(lines), err)
+	}
+}
+
 // TestSpaceIsGivenBack expires most of a large file.
 func TestSpaceIsGivenBack(t *testing.T) {
 	dir := t.TempDir()
