@@ -33,6 +33,7 @@ type agent struct {
 	unused     int64 // since when there are none; guarded by registry.mu
 
 	mu      sync.Mutex
+	closed  bool             // nothing will be sent any more
 	queue   []*call          // to be sent
 	pending map[uint64]*call // sent and not answered
 	seq     uint64
@@ -44,6 +45,7 @@ type call struct {
 	op        whisk.SandboxOp
 	logs      whisk.LogRequest
 	sent      int64         // of Renew, on the balancer's clock
+	again     bool          // it was sent before, in a session that broke
 	done      chan struct{} // closed when reply and err are set; nil if nobody waits
 	reply     whisk.SandboxReply
 	err       error
@@ -65,9 +67,14 @@ func newAgent(b *Balancer, node whisk.NodeID) *agent {
 // leased reports whether an activation may start on the agent's containers now.
 func (g *agent) leased(now int64) bool { return now < g.dispatchUntil.Load() }
 
-// ask queues a request. The caller may hold an action's mutex.
+// ask queues a request, which is lost if the agent is not ours any more. The
+// caller may hold an action's mutex.
 func (g *agent) ask(c *call) {
 	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return
+	}
 	g.queue = append(g.queue, c)
 	g.mu.Unlock()
 	g.notify()
@@ -77,7 +84,7 @@ func (g *agent) ask(c *call) {
 // queue is full.
 func (g *agent) askIfRoom(c *call) bool {
 	g.mu.Lock()
-	if len(g.queue) >= g.b.config.AgentQueue {
+	if g.closed || len(g.queue) >= g.b.config.AgentQueue {
 		g.mu.Unlock()
 		return false
 	}
@@ -221,7 +228,7 @@ func (g *agent) complete(c *call, reply whisk.SandboxReply, err error) {
 	if c.done != nil {
 		close(c.done)
 	}
-	c.container.answered(c.op, err)
+	c.container.answered(c)
 }
 
 // renewed extends the lease, counted from before the renewal was sent.
@@ -249,6 +256,7 @@ func (g *agent) interrupted(cause error) {
 	var again, failed []*call
 	for _, seq := range slices.Sorted(maps.Keys(pending)) {
 		if c := pending[seq]; c.op == whisk.Resume {
+			c.again = true
 			again = append(again, c)
 		} else {
 			failed = append(failed, c)
@@ -265,7 +273,7 @@ func (g *agent) interrupted(cause error) {
 func (g *agent) abandon(cause error) {
 	g.mu.Lock()
 	queue := g.queue
-	g.queue = nil
+	g.queue, g.closed = nil, true
 	g.mu.Unlock()
 	for _, c := range queue {
 		g.complete(c, whisk.SandboxReply{}, whisk.Errorf(whisk.Unavailable, "agent %s: %w", g.node, cause))
@@ -273,8 +281,8 @@ func (g *agent) abandon(cause error) {
 }
 
 // answered takes notice of an agent's answer about the container.
-func (c *container) answered(op whisk.SandboxOp, err error) {
-	a := c.action
+func (c *container) answered(reply *call) {
+	a, op, err := c.action, reply.op, reply.err
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
@@ -289,6 +297,9 @@ func (c *container) answered(op whisk.SandboxOp, err error) {
 	case op == whisk.Resume && err == nil:
 		c.applyLocked(resumed)
 	case op == whisk.Resume:
+		// A first resume of which nothing was heard may have succeeded, and an
+		// activation begun: then it must not be given to another container.
+		c.frozen.Store(!reply.again)
 		c.reason = whisk.ReleaseFailed
 		c.applyLocked(notResumed)
 	default:

@@ -16,7 +16,7 @@ type container struct {
 	wire   *wire
 
 	coded  atomic.Bool // it holds the action's code
-	frozen atomic.Bool // what was sent lately was never read: its resume failed
+	frozen atomic.Bool // what was sent lately was never read: its resume failed for sure
 
 	// The rest is guarded by action.mu.
 
@@ -60,8 +60,6 @@ func (c *container) applyLocked(e event) {
 		c.answer = true
 		c.reportLocked()
 	case cut:
-		c.reason = whisk.ReleaseFailed
-		c.frozen.Store(true)
 		c.wire.cut()
 	}
 	c.action.offerLocked(c)

@@ -38,9 +38,7 @@ func (b *Balancer) Drain(ctx context.Context) error {
 	}
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushPatience)
 	defer cancel()
-	if err == nil {
-		b.awaitReleases(ctx)
-	}
+	b.awaitReleases(ctx)
 	b.factory.flush(flush)
 	return err
 }
@@ -60,16 +58,21 @@ func (b *Balancer) awaitQuiet(ctx context.Context) error {
 	}
 }
 
-// awaitReleases waits until no container waits for its logs any more.
+// awaitReleases waits until no container waits for its logs any more. Those that
+// still do when ctx ends go back without.
 func (b *Balancer) awaitReleases(ctx context.Context) {
-	poll := time.NewTicker(10 * time.Millisecond)
-	defer poll.Stop()
-	for b.registry.count() > 0 {
+	for b.registry.count() > 0 && ctx.Err() == nil {
 		select {
-		case <-poll.C:
+		case <-b.registry.vacant:
 		case <-ctx.Done():
-			return
 		}
+	}
+	for _, c := range b.registry.all() {
+		c.action.mu.Lock()
+		if c.returned != 0 {
+			c.sendReleaseLocked()
+		}
+		c.action.mu.Unlock()
 	}
 }
 

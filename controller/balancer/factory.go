@@ -5,6 +5,7 @@ package balancer
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -182,14 +183,15 @@ func (f *factory) register() whisk.Register {
 	f.mu.Lock()
 	message := whisk.Register{Controller: f.b.config.Controller, Epoch: f.epoch}
 	clear(f.askers)
-	f.spent = nil
+	f.spent, f.needs, f.edges = nil, nil, nil
 	f.mu.Unlock()
 	for _, a := range f.b.allActions() {
 		a.mu.Lock()
 		a.voidLocked()
+		a.needy = false
 		for _, c := range a.containers {
 			held := c.heldLocked()
-			c.reported = held.State
+			c.reported, c.edge = held.State, false
 			message.Held = append(message.Held, held)
 		}
 		a.needLocked()
@@ -255,9 +257,13 @@ func (f *factory) sendNotes(ctx context.Context, stream whisk.ControllerToSchedu
 	f.hurry = false
 	f.mu.Unlock()
 
-	for i, r := range releases {
-		if err := stream.Send(ctx, r); err != nil {
-			f.putBack(releases[i:])
+	defer func() {
+		if err != nil {
+			f.putBack(releases, flushed)
+		}
+	}()
+	for ; len(releases) > 0; releases = releases[1:] {
+		if err := stream.Send(ctx, releases[0]); err != nil {
 			return false, err
 		}
 	}
@@ -286,12 +292,14 @@ func (f *factory) sendNotes(ctx context.Context, stream whisk.ControllerToSchedu
 	return len(f.edges) > 0, nil
 }
 
-// putBack keeps releases for the next session. Whether the scheduler got those
-// that were sent just before is for its Register to sort out.
-func (f *factory) putBack(releases []whisk.Release) {
+// putBack keeps for the next session what this one did not send; its Register
+// settles everything else. Whether the scheduler got the releases that were sent
+// just before it learns from there, too: it does not find them held.
+func (f *factory) putBack(releases []whisk.Release, flushed []chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.releases = append(releases, f.releases...)
+	f.releases = slices.Concat(releases, f.releases)
+	f.flushed = slices.Concat(flushed, f.flushed)
 }
 
 // states is the lines of a report. A container that has been idle for less than

@@ -3,7 +3,6 @@
 package balancer_test
 
 import (
-	"context"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -253,219 +252,44 @@ func TestSilentScheduler(t *testing.T) {
 	})
 }
 
-// Without renewals nothing new starts two seconds before the lease ends, and
-// the containers are given up when it does.
-func TestLeaseFencing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.start()
-		w.invoke()
-		g := w.agent("n1")
-		time.Sleep(100 * time.Millisecond)
-		g.mu.Lock()
-		g.mute = true // from the renewal at 2 s on; the lease is good until 10 s
-		g.mu.Unlock()
-		time.Sleep(7800 * time.Millisecond)
-		if outcome := w.invoke(); outcome.Container != "box1" {
-			t.Errorf("at 7.9 s: %+v", outcome)
-		}
-		time.Sleep(200 * time.Millisecond)
-		w.mu.Lock()
-		w.manual = true
-		w.mu.Unlock()
-		result := w.background()
-		if n := len(sent[whisk.Requisition](w)); n != 2 || w.box("box1").runs != 2 {
-			t.Errorf("at 8.1 s: %d requisitions, %d runs in box1", n, w.box("box1").runs)
-		}
-		// In time for the margin's end: the container is good again.
-		g.mu.Lock()
-		g.mute = false
-		g.mu.Unlock()
-		g.hangUp()
-		if outcome := <-result; outcome.Container != "box1" {
-			t.Errorf("after the renewal: %+v", outcome)
-		}
-		// Not in time: it is given up.
-		g.mu.Lock()
-		g.mute, g.down = true, true
-		g.mu.Unlock()
-		g.hangUp()
-		time.Sleep(11 * time.Second)
-		w.expectReleases(whisk.ReleaseFailed)
-	})
-}
-
-// An allocation on a node whose agent was never heard of waits for the lease.
-func TestFirstLease(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		g := w.agent("n1")
-		g.down = true
-		w.start()
-		result := w.background()
-		time.Sleep(3 * time.Second)
-		if w.box("box1").inits != 0 {
-			t.Error("initialised without a lease")
-		}
-		g.mu.Lock()
-		g.down = false
-		g.mu.Unlock()
-		outcome := <-result
-		w.expect(outcome, whisk.Success, `{"done":true}`)
-		if outcome.Container != "box1" || len(sent[whisk.Requisition](w)) != 1 {
-			t.Errorf("%+v", outcome)
-		}
-		if g.requests[0].Op != whisk.Renew || g.requests[0].Controller != "c1" {
-			t.Errorf("first request %+v", g.requests[0])
-		}
-	})
-}
-
-// A lease is counted from before the renewal was sent.
-func TestSlowRenewal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.agent("n1").slow = 9 * time.Second
-		w.manual = true
-		w.start()
-		result := w.background(func(inv *whisk.Invocation) { inv.StartBy = time.Now().Add(12 * time.Second) })
-		r := sent[whisk.Requisition](w)[0]
-		w.allocate(r.ID, whisk.Created, r.Spec)
-		outcome := <-result
-		if outcome.Response.Status != whisk.WhiskError || w.box("box1").inits != 0 {
-			t.Errorf("%+v: a lease that old must not be used", outcome)
-		}
-	})
-}
-
-// When the agent's session breaks before a resume was answered, it is asked again.
-func TestResumeSurvivesTheSession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.start()
-		w.invoke()
-		time.Sleep(11 * time.Second)
-		g := w.agent("n1")
-		g.mu.Lock()
-		g.slow = time.Second
-		g.mu.Unlock()
-		result := w.background()
-		time.Sleep(100 * time.Millisecond)
-		x := w.box("box1")
-		x.mu.Lock()
-		x.resumeErr = whisk.Errorf(whisk.Unavailable, "session gone")
-		x.mu.Unlock()
-		g.hangUp()
-		time.Sleep(2 * time.Second)
-		x.mu.Lock()
-		x.resumeErr = nil
-		x.mu.Unlock()
-		g.mu.Lock()
-		g.slow = 0
-		g.mu.Unlock()
-		g.hangUp()
-		outcome := <-result
-		if outcome.Response.Status != whisk.Success {
-			t.Errorf("%+v", outcome)
-		}
-	})
-}
-
-func TestRetire(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.handle = slowRuns
-		w.start()
-		one, two := w.background(), w.background()
-		<-one
-		<-two
-		busy := w.background()
-		w.b.Retire(whisk.FullName{Namespace: "guest", Name: "else"}, 0)
-		w.b.Retire(key.Action, key.Revision)
-		w.b.Retire(key.Action, key.Revision-1)
-		w.expectReleases()
-		w.b.Retire(key.Action, key.Revision+1)
-		w.expectReleases(whisk.ReleaseStale)
-		w.expect(<-busy, whisk.Success, `{}`)
-		w.expectReleases(whisk.ReleaseStale, whisk.ReleaseStale)
-		// What was accepted for the old revision still runs, in a container that goes at once.
-		w.expect(w.invoke(), whisk.Success, `{}`)
-		w.expectReleases(whisk.ReleaseStale, whisk.ReleaseStale, whisk.ReleaseStale)
-		// Deletion retires every revision.
-		w.invoke(func(inv *whisk.Invocation) { inv.Key.Revision = 99 })
-		w.b.Retire(key.Action, 0)
-		w.expectReleases(whisk.ReleaseStale, whisk.ReleaseStale, whisk.ReleaseStale, whisk.ReleaseStale)
-	})
-}
-
-func TestDrain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.handle = slowRuns
-		w.start()
-		w.invoke(func(inv *whisk.Invocation) { inv.Key.Action.Name = "idle" })
-		running := w.background()
-		admission, err := w.b.Admit(invocation())
-		if err != nil {
-			t.Fatal(err)
-		}
-		drained := make(chan error, 1)
-		go func() { drained <- w.b.Drain(context.Background()) }()
-		synctest.Wait()
-		if _, err := w.b.Invoke(t.Context(), invocation()); whisk.KindOf(err) != whisk.Unavailable {
-			t.Errorf("Invoke: %v", err)
-		}
-		if _, err := w.b.Admit(invocation()); whisk.KindOf(err) != whisk.Unavailable {
-			t.Errorf("Admit: %v", err)
-		}
-		w.expect(admission.Invoke(t.Context()), whisk.Success, `{}`)
-		w.expect(<-running, whisk.Success, `{}`)
-		if err := <-drained; err != nil {
-			t.Error(err)
-		}
-		w.expectReleases(whisk.ReleaseLeaving, whisk.ReleaseLeaving, whisk.ReleaseLeaving)
-	})
-}
-
-func TestDrainRunsOutOfTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.capacity = 1
-		w.handle = func(_ *box, path string, _ []byte) answer {
-			if path == "/init" {
-				return ok("")
+// A session that breaks while it is written to loses no release and no need.
+func TestSessionBreaksInTheMiddle(t *testing.T) {
+	for sends := range 6 {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.handle = slowRuns
+			w.breakAfter = sends + 1
+			w.start()
+			first := w.background()
+			second := w.background(func(inv *whisk.Invocation) { inv.Key.Action.Name = "other" })
+			w.expect(<-first, whisk.Success, `{}`)
+			w.expect(<-second, whisk.Success, `{}`)
+			w.b.Retire(key.Action, 0)
+			time.Sleep(5 * time.Second)
+			w.expectReleases(whisk.ReleaseStale)
+			if w.sessions != 2 && sends < 3 {
+				t.Errorf("%d sends: %d sessions", sends, w.sessions)
 			}
-			return answer{hang: true}
-		}
-		w.start()
-		running, waiting := w.background(), w.background()
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		begin := time.Now()
-		if err := w.b.Drain(ctx); whisk.KindOf(err) != whisk.Timeout {
-			t.Errorf("Drain: %v", err)
-		}
-		if took := time.Since(begin); took > 6*time.Second {
-			t.Errorf("took %v", took)
-		}
-		text := `{"error":"The platform is shutting down and ended the activation."}`
-		w.expect(<-running, whisk.WhiskError, text)
-		w.expect(<-waiting, whisk.WhiskError, text)
-		w.expectReleases(whisk.ReleaseFailed)
-	})
+		})
+	}
 }
 
-// The end of Run ends everything by itself.
-func TestRunEndsWithWorkLeft(t *testing.T) {
+// A redirect uses up a slot of its requisition; another is asked for later.
+func TestRedirect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.manual = true
 		w.start()
-		waiting := w.background()
-		w.stop()
-		w.expect(<-waiting, whisk.WhiskError, `{"error":"The platform is shutting down and ended the activation."}`)
-		if _, err := w.b.Invoke(t.Context(), invocation()); whisk.KindOf(err) != whisk.Unavailable {
-			t.Errorf("Invoke after the end: %v", err)
+		result := w.background()
+		w.send(whisk.Redirect{Requisition: sent[whisk.Requisition](w)[0].ID, Controller: "c2"})
+		w.send(whisk.Redirect{Requisition: 999, Controller: "c2"})
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		r := sent[whisk.Requisition](w)
+		if len(r) != 2 {
+			t.Fatalf("requisitions %+v", r)
 		}
+		w.allocate(r[1].ID, whisk.Created, r[1].Spec)
+		w.expect(<-result, whisk.Success, `{"done":true}`)
 	})
 }

@@ -14,7 +14,8 @@ import (
 // registry finds containers and agents by their names, for what the scheduler
 // says and for the sweeps. Containers are in it until their Release was noted.
 type registry struct {
-	b *Balancer
+	b      *Balancer
+	vacant chan struct{} // holds a token when the last container went; never closed
 
 	mu         sync.Mutex
 	containers map[whisk.ContainerID]*container
@@ -27,6 +28,7 @@ func (r *registry) init(b *Balancer) {
 	r.b = b
 	r.containers = make(map[whisk.ContainerID]*container)
 	r.agents = make(map[whisk.NodeID]*agent)
+	r.vacant = make(chan struct{}, 1)
 }
 
 func (r *registry) start(ctx context.Context, wg *sync.WaitGroup) {
@@ -64,6 +66,12 @@ func (r *registry) forget(id whisk.ContainerID) {
 	delete(r.containers, id)
 	c.agent.containers--
 	c.agent.unused = r.b.now()
+	if len(r.containers) == 0 {
+		select {
+		case r.vacant <- struct{}{}:
+		default:
+		}
+	}
 }
 
 func (r *registry) all() []*container {

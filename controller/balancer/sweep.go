@@ -128,6 +128,10 @@ func (c *container) sweepLocked(now int64) (due int64) {
 	if c.state != free && c.state != paused {
 		return due
 	}
+	if c.action.stale && c.action.waiting.len() == 0 {
+		c.giveBackLocked(unwanted, whisk.ReleaseStale)
+		return never
+	}
 	idleEnd, pauseAt := c.since+int64(config.IdleTimeout), c.since+int64(config.PauseGrace)
 	if now >= idleEnd {
 		c.giveBackLocked(unwanted, whisk.ReleaseIdle)

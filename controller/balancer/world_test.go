@@ -3,14 +3,10 @@
 package balancer_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
-	"net/http"
 	"slices"
 	"sync"
 	"testing"
@@ -40,55 +36,13 @@ type world struct {
 
 	// The script; set before start, or under mu.
 	schedulerDown bool
+	breakAfter    int           // messages that the first session takes; 0 for any number
 	silent        bool          // the scheduler says nothing by itself
 	manual        bool          // requisitions are answered by the test
 	createDelay   time.Duration // of an allocation
 	capacity      int           // containers at once; 0 for any number
 	handle        func(*box, string, []byte) answer
 	prepare       func(*box) // of a new container
-}
-
-// answer is what a container says, as raw HTTP.
-type answer struct {
-	raw   string
-	after time.Duration
-	hang  bool // says nothing more and keeps the connection
-	drop  bool // closes the connection afterwards
-}
-
-func ok(body string) answer { return status(200, body) }
-
-func status(code int, body string) answer {
-	return answer{raw: fmt.Sprintf("HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s", code, len(body), body)}
-}
-
-// box is a container.
-type box struct {
-	whisk.Container
-	w           *world
-	mu          sync.Mutex
-	refusing    bool
-	frozen      chan struct{} // closed on thaw; nil while it runs
-	conns       []net.Conn
-	inits, runs int
-	active      int
-	most        int
-	exit        *whisk.Exit
-	suspendErr  error
-	resumeErr   error
-	released    bool
-	dead        bool
-}
-
-type scriptedAgent struct {
-	w        *world
-	mu       sync.Mutex
-	down     bool // cannot be dialled
-	mute     bool // does not answer renewals
-	slow     time.Duration
-	requests []whisk.SandboxRequest
-	stream   whisk.AgentToController
-	slowLogs time.Duration
 }
 
 func newWorld(t *testing.T) *world {
@@ -157,7 +111,24 @@ func (w *world) dialScheduler(context.Context) (whisk.ControllerToScheduler, err
 	w.stream = far
 	w.sessions++
 	go w.serveController(far)
+	if w.breakAfter > 0 && w.sessions == 1 {
+		return &breaking{ControllerToScheduler: near, left: w.breakAfter}, nil
+	}
 	return near, nil
+}
+
+// breaking is a session that breaks instead of sending one message too many.
+type breaking struct {
+	whisk.ControllerToScheduler
+	left int
+}
+
+func (s *breaking) Send(ctx context.Context, message whisk.FactoryRequest) error {
+	if s.left--; s.left < 0 {
+		s.Close()
+		return errors.New("broken")
+	}
+	return s.ControllerToScheduler.Send(ctx, message)
 }
 
 func (w *world) serveController(stream whisk.SchedulerToController) {
@@ -257,198 +228,6 @@ func sent[M whisk.FactoryRequest](w *world) (list []M) {
 		}
 	}
 	return list
-}
-
-func (w *world) agent(node whisk.NodeID) *scriptedAgent {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	g := w.agents[node]
-	if g == nil {
-		g = &scriptedAgent{w: w}
-		w.agents[node] = g
-	}
-	return g
-}
-
-func (w *world) dialAgent(_ context.Context, node whisk.NodeID) (whisk.ControllerToAgent, error) {
-	g := w.agent(node)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.down {
-		return nil, errors.New("no agent")
-	}
-	near, far := inmem.Pipe[whisk.SandboxRequest, whisk.SandboxReply]()
-	g.stream = far
-	go g.serve(far)
-	return near, nil
-}
-
-func (g *scriptedAgent) serve(stream whisk.AgentToController) {
-	ctx := context.Background()
-	for {
-		r, err := stream.Recv(ctx)
-		if err != nil {
-			return
-		}
-		g.mu.Lock()
-		g.requests = append(g.requests, r)
-		mute, slow, slowLogs := g.mute, g.slow, g.slowLogs
-		g.mu.Unlock()
-		if r.Op == whisk.Renew && mute {
-			continue
-		}
-		if r.Op == whisk.CollectLogs && slowLogs > 0 {
-			time.AfterFunc(slowLogs, func() { stream.Send(ctx, g.carryOut(r)) })
-			continue
-		}
-		time.Sleep(slow)
-		stream.Send(ctx, g.carryOut(r))
-	}
-}
-
-func (g *scriptedAgent) carryOut(r whisk.SandboxRequest) whisk.SandboxReply {
-	reply := whisk.SandboxReply{Seq: r.Seq}
-	if r.Op == whisk.Renew {
-		return reply
-	}
-	x := g.w.box(r.Container)
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	var err error
-	switch r.Op {
-	case whisk.Suspend:
-		if err = x.suspendErr; err == nil && x.frozen == nil {
-			x.frozen = make(chan struct{})
-		}
-	case whisk.Resume:
-		if err = x.resumeErr; err == nil {
-			x.thawLocked()
-		}
-	case whisk.CollectLogs:
-		reply.Logs = whisk.LogSummary{Lines: int(r.Logs.Run)}
-	case whisk.Inspect:
-		reply.Exit = x.exit
-	}
-	if err != nil {
-		reply.Err, reply.Kind = err.Error(), whisk.KindOf(err)
-	}
-	return reply
-}
-
-// ops returns what the agent was asked about a container, in order.
-func (g *scriptedAgent) ops(id whisk.ContainerID) (ops []whisk.SandboxOp) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, r := range g.requests {
-		if r.Container == id {
-			ops = append(ops, r.Op)
-		}
-	}
-	return ops
-}
-
-func (g *scriptedAgent) hangUp() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.stream != nil {
-		g.stream.Close()
-	}
-}
-
-func (w *world) dialContainer(_ context.Context, address whisk.Address) (net.Conn, error) {
-	x := w.box(whisk.ContainerID(address.Address))
-	if x == nil {
-		return nil, errors.New("no such container")
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.refusing {
-		return nil, errors.New("connection refused")
-	}
-	near, far := net.Pipe()
-	x.conns = append(x.conns, far)
-	go x.serve(far)
-	return near, nil
-}
-
-func (x *box) serve(conn net.Conn) {
-	defer conn.Close()
-	in := bufio.NewReader(conn)
-	for {
-		request, err := http.ReadRequest(in)
-		if err != nil {
-			return
-		}
-		body, err := io.ReadAll(request.Body)
-		if err != nil {
-			return
-		}
-		if !x.awaitThaw() {
-			return
-		}
-		x.count(request.URL.Path, +1)
-		a := x.w.handle(x, request.URL.Path, body)
-		time.Sleep(a.after)
-		x.awaitThaw()
-		_, err = io.WriteString(conn, a.raw)
-		if a.hang {
-			io.Copy(io.Discard, conn)
-		}
-		x.count(request.URL.Path, -1)
-		if err != nil || a.drop || a.hang {
-			return
-		}
-	}
-}
-
-// awaitThaw reports whether the process still lives.
-func (x *box) awaitThaw() bool {
-	x.mu.Lock()
-	frozen := x.frozen
-	x.mu.Unlock()
-	if frozen != nil {
-		<-frozen
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return !x.dead
-}
-
-func (x *box) count(path string, by int) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.active += by
-	x.most = max(x.most, x.active)
-	if by > 0 && path == "/init" {
-		x.inits++
-	}
-	if by > 0 && path == "/run" {
-		x.runs++
-	}
-}
-
-func (x *box) thaw() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.thawLocked()
-}
-
-func (x *box) thawLocked() {
-	if x.frozen != nil {
-		close(x.frozen)
-		x.frozen = nil
-	}
-}
-
-// kill ends the container's process.
-func (x *box) kill() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.refusing, x.dead = true, true
-	x.thawLocked()
-	for _, conn := range x.conns {
-		conn.Close()
-	}
 }
 
 var key = whisk.ActionKey{Namespace: "guest", Action: whisk.FullName{Namespace: "guest", Name: "hello"}, Revision: 5}
