@@ -93,10 +93,10 @@ func killedAt(t *testing.T, step string, after bool) {
 	putHello(t, first)
 	stop := running(first)
 	synctest.Wait()
-	killed := false // from then on nothing of this process reaches the store
+	var killed atomic.Bool // from then on nothing of this process reaches the store
 	store.SetFault(func(op string, done bool) error {
-		if killed || op == step && done == after {
-			killed = true
+		if killed.Load() || op == step && done == after {
+			killed.Store(true)
 			return errKilled
 		}
 		return nil
@@ -282,9 +282,10 @@ func TestStoreOutageHoldsRecordsBack(t *testing.T) {
 		putHello(t, c)
 		stop := running(c)
 		synctest.Wait()
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		store.SetFault(func(op string, _ bool) error {
-			if down && op == "PutActivations" {
+			if down.Load() && op == "PutActivations" {
 				return whisk.Errorf(whisk.Unavailable, "disk full")
 			}
 			return nil
@@ -302,7 +303,7 @@ func TestStoreOutageHoldsRecordsBack(t *testing.T) {
 		if err := invoke(); whisk.KindOf(err) != whisk.Unavailable || time.Since(begin) != 2*time.Second {
 			t.Errorf("with all places taken: %v after %v, want a refusal after a while", err, time.Since(begin))
 		}
-		down = false
+		down.Store(false)
 		time.Sleep(5 * time.Second)
 		if err := invoke(); err != nil {
 			t.Errorf("after the outage: %v", err)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -121,9 +122,10 @@ func (s *refusing) PutActivations(ctx context.Context, records []whisk.Activatio
 func TestOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := controllertest.NewStore()
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		store.SetFault(func(op string, _ bool) error {
-			if down {
+			if down.Load() {
 				return whisk.Errorf(whisk.Unavailable, "disk full")
 			}
 			return nil
@@ -136,12 +138,12 @@ func TestOutage(t *testing.T) {
 		if n := store.Calls("PutActivations"); n < 1000 || n > 3000 {
 			t.Errorf("%d tries in an hour", n)
 		}
-		down = false
+		down.Store(false)
 		time.Sleep(5 * time.Second)
 		if n := len(store.Records()); n != 3 {
 			t.Errorf("%d records after the outage", n)
 		}
-		down = true
+		down.Store(true)
 		put(t, r, 9, false)
 		begin := time.Now()
 		if err := stop(); whisk.KindOf(err) != whisk.Unavailable || !strings.HasPrefix(err.Error(), "1 activation records") {
