@@ -26,6 +26,7 @@ type Config struct {
 	OperateTimeout time.Duration // of one suspend or resume
 	DestroyTimeout time.Duration // of one try; tries go on
 	Shutdown       time.Duration // until what still runs is left to the next agent's recovery
+	Handover       time.Duration // before a lease goes on to the next: the last run's output still comes in
 	InspectWait    time.Duration // for an end that is near
 	Linger         time.Duration // an ended container's output and exit stay so long for late requests
 
@@ -52,6 +53,7 @@ func Default() Config {
 		OperateTimeout: 10 * time.Second,
 		DestroyTimeout: 10 * time.Second,
 		Shutdown:       20 * time.Second,
+		Handover:       2 * time.Millisecond,
 		InspectWait:    2 * time.Second,
 		Linger:         whisk.LeaseTTL,
 		KeepAlive:      5 * time.Second,

@@ -67,17 +67,28 @@ func (c *container) lease(to whisk.ControllerID, now time.Time) {
 	if to == "" {
 		return
 	}
-	next := tenure{lessee: to}
-	if c.recorder != nil {
-		next.base = c.recorder.Ended()
-	}
-	if n := len(c.tenures); n > 0 {
-		next.base = max(next.base, c.tenures[n-1].base+c.tenures[n-1].runs)
-	}
 	c.used = true
-	c.tenures = append(c.tenures, next)
+	c.tenures = append(c.tenures, tenure{lessee: to})
 	if len(c.tenures) > maxTenures {
 		c.tenures = c.tenures[1:]
+	}
+	c.rebase()
+}
+
+// rebase has the present tenure begin after all runs that we know of, by their
+// output or because their lessee spoke of them.
+func (c *container) rebase() {
+	last := len(c.tenures) - 1
+	if last < 0 {
+		return
+	}
+	base := &c.tenures[last].base
+	if c.recorder != nil {
+		*base = max(*base, c.recorder.Ended())
+	}
+	if last > 0 {
+		before := c.tenures[last-1]
+		*base = max(*base, before.base+before.runs)
 	}
 }
 

@@ -92,6 +92,7 @@ func (a *Agent) createdLocked(c *container, sandbox whisk.Sandbox) {
 		a.reportLocked(whisk.ContainerCreated{Container: c.Container, Took: now.Sub(c.began)})
 	}
 	a.changeHealthLocked(a.health.creationWorked)
+	a.nextLocked(c)
 }
 
 // notCreatedLocked is also for a creation that was broken off, which is
@@ -236,6 +237,7 @@ func (a *Agent) settleLocked(c *container) {
 	a.memory -= c.Spec.Memory
 	a.existing--
 	c.over = time.Now()
+	c.breakOff()
 	if c.failure != nil {
 		a.reportLocked(*c.failure)
 		return

@@ -3,10 +3,13 @@
 package agent_test
 
 import (
+	"errors"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/whirl-faas/whirl/driver/fake"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -194,4 +197,32 @@ func TestEpochs(t *testing.T) {
 		n.command(whisk.RemoveContainer{Epoch: 7, Container: "c"})
 		expect[whisk.ContainerGone](n)
 	})
+}
+
+// TestGrantWhileItIsMade confirms a lease only when there is a container.
+func TestGrantWhileItIsMade(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		inBubble(t, func(s *setup) {
+			s.driver.Script.Create = func(*rand.Rand, whisk.CreateSandbox) fake.Creation {
+				plan := fake.Creation{Delay: time.Minute / 2}
+				if fails {
+					plan.Err = errors.New("no")
+				}
+				return plan
+			}
+		}, func(n *node) {
+			n.session()
+			n.command(whisk.CreateContainer{Epoch: 1, Container: "c", Spec: spec, Lessee: "a"})
+			n.command(whisk.GrantLease{Epoch: 1, Container: "c", From: "a", To: "b"})
+			if fails {
+				expect[whisk.CreationFailed](n)
+				expect[whisk.LeaseRefused](n)
+				return
+			}
+			expect[whisk.ContainerCreated](n)
+			if granted := expect[whisk.LeaseGranted](n); granted.Lessee != "b" {
+				t.Errorf("%+v", granted)
+			}
+		})
+	}
 }

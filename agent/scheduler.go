@@ -166,9 +166,8 @@ func (a *Agent) obeyCreateLocked(m whisk.CreateContainer) {
 	a.createLocked(c)
 }
 
-// obeyGrantLocked moves a lease. The next lessee does not know that the former
-// one left the container frozen, so it is thawed first; the lease is granted
-// even before, so that nobody else gets it meanwhile.
+// obeyGrantLocked moves a lease. It is confirmed to the next lessee's side only
+// when the container is fit for use, but nobody else gets it meanwhile.
 func (a *Agent) obeyGrantLocked(m whisk.GrantLease) {
 	c := a.containers[m.Container]
 	switch {
@@ -179,8 +178,11 @@ func (a *Agent) obeyGrantLocked(m whisk.GrantLease) {
 		a.refuseLocked(m.Container, fmt.Sprintf("%q does not hold it", m.From))
 		return
 	}
-	c.lease(m.To, time.Now())
-	if m.To == "" || c.state == creating || c.state == running && len(c.queue) == 0 {
+	now := time.Now()
+	inUse := len(c.tenures) > 0 && (c.lessee != "" || now.Sub(c.granted) < a.config.Handover)
+	c.lease(m.To, now)
+	asleep := c.state != creating && c.state != running || len(c.queue) > 0
+	if m.To == "" || !inUse && !asleep {
 		a.reportLocked(whisk.LeaseGranted{Container: c.ID, Lessee: m.To})
 		return
 	}
@@ -188,16 +190,27 @@ func (a *Agent) obeyGrantLocked(m whisk.GrantLease) {
 	c.queue = append(c.queue, thaw)
 	a.nextLocked(c)
 	a.tasks.Go(func() {
-		err := <-thaw.done
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		if err != nil {
-			a.refuseLocked(c.ID, err.Error())
-			return
-		}
-		c.granted = time.Now()
-		a.reportLocked(whisk.LeaseGranted{Container: c.ID, Lessee: m.To})
+		sleep(a.ops, a.config.Handover)
+		a.confirm(c, m.To, <-thaw.done)
 	})
+}
+
+// confirm ends a handover. The next lessee does not know that the former one
+// left the container frozen, so it was thawed; and the former one's last output
+// was given time to arrive, or it would be taken for the next one's.
+func (a *Agent) confirm(c *container, to whisk.ControllerID, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case err != nil:
+		a.refuseLocked(c.ID, err.Error())
+	case c.lessee != to:
+		a.refuseLocked(c.ID, "its lease has gone on to another meanwhile")
+	default:
+		c.granted = time.Now()
+		c.rebase()
+		a.reportLocked(whisk.LeaseGranted{Container: c.ID, Lessee: to})
+	}
 }
 
 func (a *Agent) obeyRemoveLocked(m whisk.RemoveContainer) {

@@ -112,7 +112,7 @@ func TestAControllerMustSayWhoItIs(t *testing.T) {
 
 func TestShutdownLeavesNothing(t *testing.T) {
 	inBubble(t, func(s *setup) {
-		s.agent.Memory = 100 * whisk.GB
+		s.agent.Memory, s.agent.Creations = 100*whisk.GB, 100
 		s.driver.Script.Create = func(_ *rand.Rand, req whisk.CreateSandbox) fake.Creation {
 			if strings.HasPrefix(string(req.ID), "slow") {
 				return fake.Creation{Delay: time.Hour}
