@@ -193,6 +193,15 @@ func (s *state) successor(c *container) *requisition {
 	if c.node.session == 0 {
 		return nil
 	}
+	if s.owed(c) {
+		// Its memory is promised. If to the same action, it may as well stay.
+		if a := c.action; a != nil && a.plans.count > 0 && a.plans.first().node == c.node {
+			p := a.plans.first()
+			s.cancel(p)
+			return p.purpose
+		}
+		return nil
+	}
 	if r := c.purpose; r != nil && (c.action == nil && r.action.spec == c.Spec || c.action == r.action) {
 		return r
 	}
@@ -209,14 +218,19 @@ func (s *state) retire(c *container) {
 	}
 }
 
-// pressed reports whether the memory of a container that comes back is needed:
-// its node has promised it, or a requisition waits that it could make room for.
-func (s *state) pressed(c *container) bool {
+// owed reports whether the memory of a container that comes back was promised.
+func (s *state) owed(c *container) bool {
 	short := c.node.short()
 	if c.condition == evicting || c.condition == draining {
-		short += c.Spec.Memory
+		short += c.Spec.Memory // it counts as on its way out
 	}
-	return short > 0 || len(s.sizes) > 0 && c.node.open() && s.sizes[0] <= c.node.memory
+	return short > 0
+}
+
+// pressed reports whether the memory of a container that comes back is needed:
+// it was promised, or a requisition waits that it could make room for.
+func (s *state) pressed(c *container) bool {
+	return s.owed(c) || len(s.sizes) > 0 && c.node.open() && s.sizes[0] <= c.node.memory
 }
 
 // controllerSilent is for a controller whose session ended. What it asked for
