@@ -9,8 +9,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/whirl-faas/whirl/whisk"
@@ -82,12 +82,10 @@ func Default() Config {
 	}
 }
 
-var instanceName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$`)
-
 // Validate reports the first value that is not allowed.
 func (c Config) Validate() error {
 	switch {
-	case !instanceName.MatchString(c.Instance):
+	case !instanceName(c.Instance):
 		return whisk.Errorf(whisk.Invalid, "instance %q must be 1 to 64 letters, digits, _, . or -", c.Instance)
 	case c.Network != Outbound && c.Network != None && c.Network != Host:
 		return whisk.Errorf(whisk.Invalid, "network %q must be outbound, none or host", string(c.Network))
@@ -110,6 +108,15 @@ func (c Config) Validate() error {
 		}
 	}
 	return c.validateRuntimes()
+}
+
+// instanceName reports whether a name can be a part of paths. It is no regular
+// expression because compiling one would be paid for by each stage.
+func instanceName(name string) bool {
+	strange := func(c rune) bool {
+		return !('0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_' || c == '.' || c == '-')
+	}
+	return name != "" && len(name) <= 64 && name[0] != '.' && name[0] != '-' && !strings.ContainsFunc(name, strange)
 }
 
 func (c Config) validateRuntimes() error {

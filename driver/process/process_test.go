@@ -161,10 +161,9 @@ func (b *box) do(what string, params, result any) {
 
 type values map[string]any
 
-// eventuallySoon gives a condition a short time to become true, and reports
-// whether it did.
-func eventuallySoon(holds func() bool) bool {
-	for deadline := time.Now().Add(300 * time.Millisecond); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+// within waits for a condition and reports whether it came true in time.
+func within(patience time.Duration, holds func() bool) bool {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if holds() {
 			return true
 		}

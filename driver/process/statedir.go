@@ -33,6 +33,19 @@ func treeName(instance, dir string) string {
 	return fmt.Sprintf("%s-%08x", instance, hash.Sum32())
 }
 
+// isTreeName keeps a damaged lock file from naming anything but a tree.
+func isTreeName(name string) bool {
+	instance, hash, found := cutLast(name, "-")
+	return found && len(hash) == 8 && instanceName(instance) && instanceName("x"+hash)
+}
+
+func cutLast(s, separator string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, separator); i >= 0 {
+		return s[:i], s[i+len(separator):], true
+	}
+	return s, "", false
+}
+
 // openStateDir makes the directory, takes its lock and clears what a former
 // holder left.
 func openStateDir(dir, tree string) (*stateDir, error) {
@@ -184,7 +197,7 @@ func deadNeighbours(parent, self string, clean func(tree string) error) error {
 			continue // it lives
 		}
 		tree, err := os.ReadFile(filepath.Join(dir, "lock"))
-		if err == nil && instanceName.Match(tree[:max(0, len(tree)-9)]) && !strings.Contains(string(tree), "/") {
+		if err == nil && isTreeName(string(tree)) {
 			err = clean(string(tree))
 		}
 		if err == nil {

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cgroup
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParseMounts(t *testing.T) {
+	for _, tt := range []struct {
+		name, text, unified string
+		legacy              map[string]string
+	}{
+		{"unified", "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw\n", "/sys/fs/cgroup", nil},
+		{"hybrid", "31 23 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n" +
+			"32 23 0:28 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n" +
+			"33 23 0:29 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
+			"/sys/fs/cgroup/unified",
+			map[string]string{"cpu": "/sys/fs/cgroup/cpu,cpuacct", "cpuacct": "/sys/fs/cgroup/cpu,cpuacct", "memory": "/sys/fs/cgroup/memory"}},
+		{"space and second mount", "31 23 0:27 / /a\\040b rw - cgroup2 x rw\n32 23 0:27 / /c rw - cgroup2 x rw\n", "/a b", nil},
+		{"none", "1 1 8:1 / / rw - ext4 /dev/vda rw\nnonsense\n", "", nil},
+	} {
+		got, err := parseMounts(strings.NewReader(tt.text))
+		if err != nil || got.unified != tt.unified {
+			t.Errorf("%s: unified %q, %v; want %q", tt.name, got.unified, err, tt.unified)
+		}
+		for controller, want := range tt.legacy {
+			if got.legacy[controller] != want {
+				t.Errorf("%s: %s at %q, want %q", tt.name, controller, got.legacy[controller], want)
+			}
+		}
+	}
+}
+
+func FuzzParseMounts(f *testing.F) {
+	f.Add("31 23 0:27 / /a\\040b rw - cgroup2 x rw\n")
+	f.Add("32 23 0:28 / /c\\9 rw - cgroup cgroup rw,cpu,cpuacct\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := parseMounts(strings.NewReader(text))
+		if err == nil && got.unified != "" && !strings.Contains(text, "cgroup2") {
+			t.Errorf("found %q in %q", got.unified, text)
+		}
+	})
+}
+
+// TestLimitsAreWritten stands in for kernels that have the controllers
+// elsewhere than this one: the control files are ordinary ones.
+func TestLimitsAreWritten(t *testing.T) {
+	limits := Limits{Memory: 256 << 20, PIDs: 99, Share: 2000}
+	hosts := map[string]bool{"memory": true, "pids": true, "cpu": true}
+	for _, tt := range []struct {
+		name  string
+		group func(dir string) *Group
+		want  map[string]string
+	}{
+		{"unified", func(dir string) *Group { return &Group{unified: dir, hosts: hosts} }, map[string]string{
+			"memory.max": "268435456", "memory.swap.max": "0", "memory.oom.group": "1", "pids.max": "99", "cpu.weight": "200",
+		}},
+		{"legacy", func(dir string) *Group {
+			return &Group{legacy: map[string]string{"memory": dir, "pids": dir, "cpu": dir}}
+		}, map[string]string{
+			"memory.limit_in_bytes": "268435456", "memory.memsw.limit_in_bytes": "268435456", "pids.max": "99", "cpu.shares": "2048",
+		}},
+	} {
+		dir := t.TempDir()
+		for name := range tt.want {
+			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := tt.group(dir).limit(limits); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		for name, want := range tt.want {
+			if got := read(dir, name); got != want {
+				t.Errorf("%s: %s = %q, want %q", tt.name, name, got, want)
+			}
+		}
+	}
+}
+
+func TestReadsCounters(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"memory.current": "1000000\n", "memory.stat": "anon 5\ninactive_file 400000\n", "memory.events": "low 0\noom 3\noom_kill 1\n",
+		"cpu.stat": "usage_usec 1500\nuser_usec 1\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	group := &Group{unified: dir, hosts: map[string]bool{"memory": true}}
+	if got, want := group.Usage(), (Usage{Memory: 600_000, CPU: 1500 * time.Microsecond}); got != want {
+		t.Errorf("Usage = %+v, want %+v", got, want)
+	}
+	if !group.OutOfMemory() {
+		t.Error("the kill for want of memory is not seen")
+	}
+}
+
+// hierarchies are the kinds of trees that this machine can give.
+func hierarchies(t *testing.T) map[string]mounts {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("cgroups need root")
+	}
+	file, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	all, err := parseMounts(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]mounts{}
+	if all.unified != "" {
+		found["unified"] = mounts{unified: all.unified}
+	}
+	if len(all.legacy) > 0 {
+		found["legacy"] = mounts{legacy: all.legacy}
+	}
+	return found
+}
+
+// TestGroupLife takes real processes through a group of each hierarchy: frozen,
+// thawed, killed while they are frozen, and swept after their owner's death.
+func TestGroupLife(t *testing.T) {
+	for name, mounts := range hierarchies(t) {
+		t.Run(name, func(t *testing.T) {
+			tree, err := mounts.open(fmt.Sprintf("test_%s_%d", name, os.Getpid()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := tree.Close(); err != nil {
+					t.Errorf("Close = %v", err)
+				}
+			})
+			if !tree.Support().Freeze {
+				t.Skip("there is no freezer")
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			group, err := tree.Create("one", Limits{Memory: 64 << 20, PIDs: 10, Share: 1000})
+			if err != nil {
+				t.Fatal(err)
+			}
+			shell := startIn(t, group)
+			if err := group.Freeze(ctx); err != nil {
+				t.Fatal(err)
+			}
+			before := group.Usage().CPU
+			time.Sleep(50 * time.Millisecond)
+			if after := group.Usage().CPU; after > before+20*time.Millisecond {
+				t.Errorf("it used %s of CPU while frozen", after-before)
+			}
+			if err := group.Thaw(); err != nil {
+				t.Fatal(err)
+			}
+			thawed := group.Usage().CPU
+			if err := waitFor(ctx, func() bool { return group.Usage().CPU > thawed }); err != nil {
+				t.Errorf("it does not run after the thaw: %v", err)
+			}
+			if err := group.Freeze(ctx); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- shell.Wait() }()
+			if err := tree.Sweep(ctx); err != nil {
+				t.Errorf("Sweep = %v", err)
+			}
+			if err := <-ended; err == nil {
+				t.Error("the process was not killed")
+			}
+			if err := group.Remove(ctx); err != nil {
+				t.Errorf("Remove of a removed group = %v", err)
+			}
+		})
+	}
+}
+
+// startIn starts a process that uses the CPU, and moves it into the group.
+func startIn(t *testing.T, group *Group) *exec.Cmd {
+	t.Helper()
+	shell := exec.Command("/bin/sh", "-c", "while :; do :; done")
+	if err := shell.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = shell.Process.Kill() })
+	for _, dir := range group.dirs() {
+		if err := write(dir, "cgroup.procs", fmt.Sprint(shell.Process.Pid)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return shell
+}
