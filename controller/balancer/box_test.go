@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/whirl-faas/whirl/whisk"
@@ -33,19 +34,19 @@ func status(code int, body string) answer {
 // box is a container.
 type box struct {
 	whisk.Container
-	w           *world
-	mu          sync.Mutex
-	refusing    bool
-	frozen      chan struct{} // closed on thaw; nil while it runs
-	conns       []net.Conn
-	inits, runs int
-	active      int
-	most        int
-	exit        *whisk.Exit
-	suspendErr  error
-	resumeErr   error
-	released    bool
-	dead        bool
+	dials, inits, runs, most atomic.Int32
+
+	w          *world
+	mu         sync.Mutex
+	refusing   bool
+	frozen     chan struct{} // closed on thaw; nil while it runs
+	conns      []net.Conn
+	active     int
+	exit       *whisk.Exit
+	suspendErr error
+	resumeErr  error
+	released   bool
+	dead       bool
 }
 
 func (w *world) dialContainer(_ context.Context, address whisk.Address) (net.Conn, error) {
@@ -60,6 +61,7 @@ func (w *world) dialContainer(_ context.Context, address whisk.Address) (net.Con
 	}
 	near, far := net.Pipe()
 	x.conns = append(x.conns, far)
+	x.dials.Add(1)
 	go x.serve(far)
 	return near, nil
 }
@@ -111,12 +113,12 @@ func (x *box) count(path string, by int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.active += by
-	x.most = max(x.most, x.active)
+	x.most.Store(max(x.most.Load(), int32(x.active)))
 	if by > 0 && path == "/init" {
-		x.inits++
+		x.inits.Add(1)
 	}
 	if by > 0 && path == "/run" {
-		x.runs++
+		x.runs.Add(1)
 	}
 }
 

@@ -138,8 +138,8 @@ func TestKeptConnectionWasClosed(t *testing.T) {
 		x.mu.Unlock()
 		outcome := w.invoke()
 		w.expect(outcome, whisk.Success, `{"done":true}`)
-		if outcome.Container != "box1" || x.runs != 2 || len(x.conns) != 2 {
-			t.Errorf("%+v, %d runs, %d connections", outcome, x.runs, len(x.conns))
+		if outcome.Container != "box1" || x.runs.Load() != 2 || x.dials.Load() != 2 {
+			t.Errorf("%+v, %d runs, %d connections", outcome, x.runs.Load(), x.dials.Load())
 		}
 	})
 }
@@ -160,7 +160,7 @@ func TestIdleConnections(t *testing.T) {
 				w.invoke()
 				time.Sleep(3100 * time.Millisecond)
 				w.invoke()
-				if n := len(w.box("box1").conns); n != test.conns {
+				if n := w.box("box1").dials.Load(); int(n) != test.conns {
 					t.Errorf("%d connections, want %d", n, test.conns)
 				}
 			})
@@ -215,12 +215,12 @@ func TestConcurrency(t *testing.T) {
 		for _, r := range results {
 			w.expect(<-r, whisk.Success, `{}`)
 		}
-		if w.made != 2 {
-			t.Errorf("%d containers for 8 activations of concurrency 4", w.made)
+		if w.made.Load() != 2 {
+			t.Errorf("%d containers for 8 activations of concurrency 4", w.made.Load())
 		}
-		for _, x := range w.containers {
-			if x.most != 4 || x.inits != 1 {
-				t.Errorf("%s: %d at once, %d inits", x.ID, x.most, x.inits)
+		for _, x := range w.all() {
+			if x.most.Load() != 4 || x.inits.Load() != 1 {
+				t.Errorf("%s: %d at once, %d inits", x.ID, x.most.Load(), x.inits.Load())
 			}
 		}
 	})

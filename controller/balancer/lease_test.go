@@ -32,8 +32,8 @@ func TestLeaseFencing(t *testing.T) {
 		w.manual = true
 		w.mu.Unlock()
 		result := w.background()
-		if n := len(sent[whisk.Requisition](w)); n != 2 || w.box("box1").runs != 2 {
-			t.Errorf("at 8.1 s: %d requisitions, %d runs in box1", n, w.box("box1").runs)
+		if n := len(sent[whisk.Requisition](w)); n != 2 || w.box("box1").runs.Load() != 2 {
+			t.Errorf("at 8.1 s: %d requisitions, %d runs in box1", n, w.box("box1").runs.Load())
 		}
 		// In time for the margin's end: the container is good again.
 		g.mu.Lock()
@@ -62,7 +62,7 @@ func TestFirstLease(t *testing.T) {
 		w.start()
 		result := w.background()
 		time.Sleep(3 * time.Second)
-		if w.box("box1").inits != 0 {
+		if w.box("box1").inits.Load() != 0 {
 			t.Error("initialised without a lease")
 		}
 		g.mu.Lock()
@@ -73,6 +73,8 @@ func TestFirstLease(t *testing.T) {
 		if outcome.Container != "box1" || len(sent[whisk.Requisition](w)) != 1 {
 			t.Errorf("%+v", outcome)
 		}
+		g.mu.Lock()
+		defer g.mu.Unlock()
 		if g.requests[0].Op != whisk.Renew || g.requests[0].Controller != "c1" {
 			t.Errorf("first request %+v", g.requests[0])
 		}
@@ -90,7 +92,7 @@ func TestSlowRenewal(t *testing.T) {
 		r := sent[whisk.Requisition](w)[0]
 		w.allocate(r.ID, whisk.Created, r.Spec)
 		outcome := <-result
-		if outcome.Response.Status != whisk.WhiskError || w.box("box1").inits != 0 {
+		if outcome.Response.Status != whisk.WhiskError || w.box("box1").inits.Load() != 0 {
 			t.Errorf("%+v: a lease that old must not be used", outcome)
 		}
 	})
@@ -150,7 +152,7 @@ func TestResumeInDoubt(t *testing.T) {
 		x.mu.Unlock()
 		outcome := <-result
 		w.expect(outcome, whisk.DeveloperError, `{"error":"The action did not produce a valid response and exited unexpectedly."}`)
-		if outcome.Container != "box1" || w.made != 1 {
+		if outcome.Container != "box1" || w.made.Load() != 1 {
 			t.Errorf("%+v", outcome)
 		}
 	})

@@ -213,8 +213,8 @@ func TestBigResult(t *testing.T) {
 		for range 2 {
 			w.expect(w.invoke(), whisk.Success, body)
 		}
-		if x := w.box("box1"); len(x.conns) != 1 {
-			t.Errorf("%d connections, want 1", len(x.conns))
+		if x := w.box("box1"); x.dials.Load() != 1 {
+			t.Errorf("%d connections, want 1", x.dials.Load())
 		}
 	})
 }

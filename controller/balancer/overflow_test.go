@@ -124,7 +124,7 @@ func TestStartByPasses(t *testing.T) {
 		}
 		synctest.Wait()
 		r := sent[whisk.Requisition](w)
-		if len(r) != 1 || r[0].Deadline.Sub(time.Now()) != 0 {
+		if len(r) != 1 || time.Until(r[0].Deadline) != 0 {
 			t.Errorf("requisitions %+v", r)
 		}
 		if m := sent[whisk.Withdraw](w); len(m) != 1 || m[0] != (whisk.Withdraw{ID: r[0].ID, Count: 1}) {
@@ -307,8 +307,8 @@ func TestClaim(t *testing.T) {
 		if outcome.Response.Status != whisk.WhiskError || outcome.Logs != nil || outcome.Container != "" {
 			t.Errorf("%+v", outcome)
 		}
-		if x := w.box("box2"); x.runs != 1 || claims != 3 {
-			t.Errorf("%d runs, %d claims", x.runs, claims)
+		if x := w.box("box2"); x.runs.Load() != 1 || claims != 3 {
+			t.Errorf("%d runs, %d claims", x.runs.Load(), claims)
 		}
 		// The warm container is as good as before.
 		claimErr = nil

@@ -60,8 +60,8 @@ func TestResumeFails(t *testing.T) {
 		x.mu.Unlock()
 		outcome := w.invoke()
 		w.expect(outcome, whisk.Success, `{"done":true}`)
-		if outcome.Container != "box2" || x.runs != 1 {
-			t.Errorf("%+v, %d runs in box1", outcome, x.runs)
+		if outcome.Container != "box2" || x.runs.Load() != 1 {
+			t.Errorf("%+v, %d runs in box1", outcome, x.runs.Load())
 		}
 		w.expectReleases(whisk.ReleaseFailed)
 	})

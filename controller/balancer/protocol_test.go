@@ -142,7 +142,7 @@ func TestTransferred(t *testing.T) {
 		w.send(whisk.Allocation{Requisition: r.ID, Container: x.Container, Origin: whisk.Transferred})
 		outcome := <-result
 		w.expect(outcome, whisk.Success, `{"done":true}`)
-		if outcome.Cold || x.inits != 0 {
+		if outcome.Cold || x.inits.Load() != 0 {
 			t.Errorf("initialised again: %+v", outcome)
 		}
 		// One for which nobody waits any more is kept.
@@ -235,19 +235,19 @@ func TestSilentScheduler(t *testing.T) {
 		w := newWorld(t)
 		w.start()
 		time.Sleep(62 * time.Second)
-		if w.sessions != 1 || len(sent[whisk.KeepAlive](w)) != 12 {
-			t.Errorf("%d sessions, %d keep-alives", w.sessions, len(sent[whisk.KeepAlive](w)))
+		if w.sessions.Load() != 1 || len(sent[whisk.KeepAlive](w)) != 12 {
+			t.Errorf("%d sessions, %d keep-alives", w.sessions.Load(), len(sent[whisk.KeepAlive](w)))
 		}
 		w.mu.Lock()
 		w.silent = true
 		w.mu.Unlock()
 		time.Sleep(13 * time.Second)
-		if w.sessions != 1 {
+		if w.sessions.Load() != 1 {
 			t.Error("given up too soon")
 		}
 		time.Sleep(10 * time.Second)
-		if w.sessions != 2 {
-			t.Errorf("%d sessions, want a second", w.sessions)
+		if w.sessions.Load() != 2 {
+			t.Errorf("%d sessions, want a second", w.sessions.Load())
 		}
 	})
 }
@@ -267,8 +267,8 @@ func TestSessionBreaksInTheMiddle(t *testing.T) {
 			w.b.Retire(key.Action, 0)
 			time.Sleep(5 * time.Second)
 			w.expectReleases(whisk.ReleaseStale)
-			if w.sessions != 2 && sends < 3 {
-				t.Errorf("%d sends: %d sessions", sends, w.sessions)
+			if w.sessions.Load() != 2 && sends < 3 {
+				t.Errorf("%d sends: %d sessions", sends, w.sessions.Load())
 			}
 		})
 	}

@@ -23,7 +23,7 @@ import (
 // nothing is left at the end.
 func TestRandomHistories(t *testing.T) {
 	first := uint64(time.Now().UnixNano())
-	for i := range uint64(60) {
+	for i := range uint64(40) {
 		seed := first + i
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { randomHistory(t, rand.New(rand.NewPCG(seed, 1))) })
@@ -43,12 +43,17 @@ func randomHistory(t *testing.T, random *rand.Rand) {
 		defer mu.Unlock()
 		return time.Duration(random.Int64N(int64(d)))
 	}
+	number := func(n int) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return random.IntN(n)
+	}
 	starts := map[string]int{}
 
 	w := newWorld(t)
-	concurrency := 1 + random.IntN(3)
-	w.createDelay = time.Duration(1 + random.IntN(int(2*time.Second)))
-	w.capacity = 3 + random.IntN(10)
+	concurrency := 1 + number(3)
+	w.createDelay = 1 + upTo(2*time.Second)
+	w.capacity = 3 + number(10)
 	w.prepare = func(x *box) {
 		if chance(30) {
 			x.refusing = true
@@ -95,12 +100,12 @@ func randomHistory(t *testing.T, random *rand.Rand) {
 
 	var wg sync.WaitGroup
 	for burst := range 20 {
-		for i := range random.IntN(15) {
+		for i := range number(15) {
 			id := fmt.Sprintf("a%d-%d", burst, i)
 			inv := invocation(named(id))
 			inv.Limits.Timeout = 5 * time.Second
 			inv.Limits.Concurrency = concurrency
-			inv.Key.Revision = whisk.Revision(1 + random.IntN(2))
+			inv.Key.Revision = whisk.Revision(1 + number(2))
 			inv.StartBy = time.Now().Add(20 * time.Second)
 			wg.Go(func() { checkOne(t, w, inv) })
 		}
@@ -115,9 +120,9 @@ func randomHistory(t *testing.T, random *rand.Rand) {
 		}
 	}
 	mu.Unlock()
-	for _, x := range w.containers {
-		if x.most > concurrency || x.inits > 1 {
-			t.Errorf("%s: %d at once of %d, %d inits", x.ID, x.most, concurrency, x.inits)
+	for _, x := range w.all() {
+		if int(x.most.Load()) > concurrency || x.inits.Load() > 1 {
+			t.Errorf("%s: %d at once of %d, %d inits", x.ID, x.most.Load(), concurrency, x.inits.Load())
 		}
 	}
 	time.Sleep(3 * time.Minute)
@@ -153,15 +158,12 @@ func checkOne(t *testing.T, w *world, inv *whisk.Invocation) {
 // disturb does one of the things that the rest of the platform may do.
 func disturb(w *world, chance func(int) bool) {
 	w.mu.Lock()
-	var some []*box
-	for _, x := range w.containers {
-		if !x.released {
-			some = append(some, x)
-		}
-	}
 	stream := w.stream
 	w.mu.Unlock()
-	for _, x := range some {
+	for _, x := range w.all() {
+		if w.isReleased(x) {
+			continue
+		}
 		switch {
 		case chance(10):
 			w.send(whisk.Reclaim{Container: x.ID, Drain: chance(50)})

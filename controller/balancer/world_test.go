@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,14 +26,14 @@ type world struct {
 	t *testing.T
 	b *balancer.Balancer
 
+	made, sessions atomic.Int32
+
 	stop func() // ends Run and waits for it
 
 	mu         sync.Mutex
 	containers map[string]*box
-	made       int
 	requests   []whisk.FactoryRequest
 	stream     whisk.SchedulerToController // nil while there is no session
-	sessions   int
 	agents     map[whisk.NodeID]*scriptedAgent
 
 	// The script; set before start, or under mu.
@@ -109,9 +111,9 @@ func (w *world) dialScheduler(context.Context) (whisk.ControllerToScheduler, err
 	}
 	near, far := inmem.Pipe[whisk.FactoryRequest, whisk.FactoryEvent]()
 	w.stream = far
-	w.sessions++
+	first := w.sessions.Add(1) == 1
 	go w.serveController(far)
-	if w.breakAfter > 0 && w.sessions == 1 {
+	if w.breakAfter > 0 && first {
 		return &breaking{ControllerToScheduler: near, left: w.breakAfter}, nil
 	}
 	return near, nil
@@ -172,8 +174,7 @@ func (w *world) serveController(stream whisk.SchedulerToController) {
 func (w *world) make(spec whisk.ContainerSpec, node whisk.NodeID) *box {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.made++
-	id := fmt.Sprintf("box%d", w.made)
+	id := fmt.Sprintf("box%d", w.made.Add(1))
 	x := &box{w: w, Container: whisk.Container{
 		ID: whisk.ContainerID(id), Node: node, Spec: spec, Address: whisk.Address{Network: "memory", Address: id},
 	}}
@@ -182,6 +183,18 @@ func (w *world) make(spec whisk.ContainerSpec, node whisk.NodeID) *box {
 	}
 	w.containers[id] = x
 	return x
+}
+
+func (w *world) all() []*box {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Collect(maps.Values(w.containers))
+}
+
+func (w *world) isReleased(x *box) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return x.released
 }
 
 func (w *world) alive() int {
