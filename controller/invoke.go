@@ -120,7 +120,7 @@ func (c *Controller) newActivation(id whisk.ActivationID, call Call, action *res
 		received:    received,
 		environment: action.environment(payload),
 	}
-	if action.apiKey {
+	if action.apiKey && call.Caller.Key.Key != "" { // a recovered call may lack it
 		act.key = call.Caller.Key.String()
 	}
 	act.run = act.appendRun(make([]byte, 0, len(payload)+runOverhead(act)), payload)

@@ -107,7 +107,7 @@ func (a *activation) appendRun(dst, payload []byte) []byte {
 	dst = append(append(dst, ','), a.action.identity...)
 	dst = append(append(dst, `,"activation_id":"`...), a.id...)
 	dst = apijson.AppendString(append(dst, `","transaction_id":`...), a.transaction)
-	if a.action.apiKey {
+	if a.key != "" {
 		dst = apijson.AppendString(append(dst, `,"api_key":`...), a.key)
 	}
 	return append(dst, `,"deadline":"`...)
@@ -142,7 +142,7 @@ func (a *activation) appendInit(dst, code []byte, deadline time.Time) []byte {
 	dst = apijson.AppendString(append(dst, `,"__OW_ACTION_VERSION":`...), action.Version.String())
 	dst = apijson.AppendString(append(dst, `,"__OW_ACTIVATION_ID":`...), string(a.id))
 	dst = apijson.AppendString(append(dst, `,"__OW_TRANSACTION_ID":`...), a.transaction)
-	if action.apiKey {
+	if a.key != "" {
 		dst = apijson.AppendString(append(dst, `,"__OW_API_KEY":`...), a.key)
 	}
 	dst = append(dst, `,"__OW_DEADLINE":"`...)

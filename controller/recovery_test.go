@@ -222,16 +222,29 @@ func (w waiting) Invoke(ctx context.Context) whisk.Outcome {
 func TestRecoveryWithoutTheAction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := controllertest.NewStore()
+		c := newController(t, "first", store, &controllertest.Balancer{})
+		putHello(t, c) // which wants the key, and did not when this was accepted
+		keyless := `{"origin":{"subject":"guest-user","uuid":"u","name":"hello","version":"0.0.1","kind":"nodejs:20","limits":{}},"payload":{"n":1}}`
 		body := `{"origin":{"subject":"guest-user","name":"gone","version":"0.0.3","kind":"nodejs:20","limits":{"timeout":1,"memory":2,"logs":3,"concurrency":4}},"payload":{}}`
-		for id, text := range map[whisk.ActivationID]string{"deleted": body, "broken": "garbage"} {
+		for id, text := range map[whisk.ActivationID]string{"deleted": body, "broken": "garbage", "keyless": keyless} {
 			if err := store.Accept(t.Context(), whisk.Accepted{Activation: id, Namespace: "guest", At: time.Now(), Body: []byte(text)}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		stop := running(newController(t, "second", store, &controllertest.Balancer{}))
+		stop := running(newController(t, "second", store, &controllertest.Balancer{
+			Run: func(_ context.Context, inv *whisk.Invocation, run controllertest.RunBody) whisk.Outcome {
+				if run.APIKey != nil {
+					t.Errorf("the action got a key that nobody knows: %s", *run.APIKey)
+				}
+				return controllertest.Outcome(inv, whisk.Response{Result: run.Value})
+			},
+		}))
 		time.Sleep(time.Second)
 		if err := stop(); err != nil {
 			t.Error(err)
+		}
+		if record := store.Records()["keyless"]; string(record.Response.Result) != `{"n":1}` {
+			t.Errorf("record %s", record.Response.Result)
 		}
 		deleted, broken := store.Records()["deleted"], store.Records()["broken"]
 		if deleted.Response.Status != whisk.ApplicationError || string(deleted.Response.Result) != `{"error":"Action could not be found or may have been deleted."}` || deleted.Version.Patch != 3 {

@@ -5,6 +5,7 @@ package apijson
 import (
 	"encoding/json"
 	"iter"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -60,14 +61,12 @@ func Members(object []byte) iter.Seq[Member] {
 }
 
 func decodeKey(quoted []byte) []byte {
-	for _, c := range quoted {
-		if c == '\\' {
-			var key string
-			if err := json.Unmarshal(quoted, &key); err != nil {
-				panic(err) // the caller vouched for valid JSON
-			}
-			return []byte(key)
+	if slices.Contains(quoted, '\\') {
+		var key string
+		if err := json.Unmarshal(quoted, &key); err != nil {
+			panic(err) // the caller vouched for valid JSON
 		}
+		return []byte(key)
 	}
 	return quoted[1 : len(quoted)-1]
 }
