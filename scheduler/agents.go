@@ -3,8 +3,6 @@
 package scheduler
 
 import (
-	"slices"
-
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -169,8 +167,19 @@ func (s *state) refused(c *container, m whisk.LeaseRefused) {
 			s.granted(c)
 			return
 		}
+		r := c.purpose
 		s.unbind(c)
-		s.believe(c, m.Lessee, true)
+		if m.Lessee != "" && m.Lessee != c.lessee {
+			s.believe(c, m.Lessee, true)
+		} else {
+			// It is not the lessee that was wrong: the container ends, or we
+			// do. To try the same again would be an endless loop.
+			c.lessee = m.Lessee
+			s.remove(c)
+		}
+		if r != nil && !r.ended {
+			s.serve(r)
+		}
 	case removing:
 		if m.Lessee == c.lessee {
 			return // it is not the lessee that is wrong, but we; asking again is no use
@@ -181,58 +190,6 @@ func (s *state) refused(c *container, m whisk.LeaseRefused) {
 			return
 		}
 		s.believe(c, m.Lessee, true)
-	}
-}
-
-// believe takes over an agent's word on who holds a container.
-func (s *state) believe(c *container, lessee whisk.ControllerID, used bool) {
-	if c.condition.leased() {
-		if c.lessee == lessee {
-			return
-		}
-		// The lease ran out while the container was idle. Its lessee stopped
-		// using it before that; but it may like to know.
-		s.tell(s.controllers[c.lessee], whisk.Lost{Container: c.ID, Reason: "its lease ran out"})
-		s.unbind(c)
-	}
-	old := s.controllers[c.lessee]
-	if lessee != "" {
-		s.controllerFor(lessee)
-	}
-	s.relink(c, func() { c.lessee, c.heir = lessee, "" })
-	defer s.dropController(old)
-	switch {
-	case lessee != "":
-		s.lease(c)
-	case c.action != nil && used:
-		s.move(c, stored)
-		s.offer(c)
-	case !used:
-		s.shelve(c)
-	default:
-		s.move(c, abandoned)
-		if s.settled {
-			s.remove(c)
-		}
-	}
-}
-
-// lease notes that c.lessee holds the container. If that controller has a
-// session and never told us so, it does not know of the container, or was told
-// that it is lost: then nobody would ever give it back.
-func (s *state) lease(c *container) {
-	if c.condition.leased() {
-		return
-	}
-	ctl := s.controllerFor(c.lessee)
-	s.move(c, leased)
-	told, ok := s.claims[c.ID]
-	switch {
-	case ok && told.by == ctl:
-		delete(s.claims, c.ID)
-		s.held(ctl, c, told.HeldContainer)
-	case ctl.session != 0:
-		s.remove(c)
 	}
 }
 
@@ -247,159 +204,4 @@ func (s *state) lost(c *container, reason string) {
 	if r != nil && !r.ended {
 		s.serve(r)
 	}
-}
-
-// nodeReport registers an agent, or tells news of a registered one.
-func (s *state) nodeReport(id sessionID, m whisk.NodeReport) {
-	n := s.agents[id]
-	if n != nil && n.id != m.Node {
-		s.hangUp(id, whisk.Errorf(whisk.Invalid, "an agent cannot change its node"))
-		return
-	}
-	first := n == nil
-	if first {
-		n = s.nodeFor(m.Node)
-		if n.session != 0 {
-			s.hangUp(n.session, whisk.Errorf(whisk.Conflict, "another session registered node %s", n.id))
-			s.agentSilent(n)
-		}
-		s.alarms.stop(&n.grace)
-		s.agents[id] = n
-		s.log.Info("agent registered", "node", n.id, "memory", m.Memory.String(), "containers", len(m.Containers))
-	}
-	if m.Problem != n.problem {
-		s.log.Info("node health changed", "node", n.id, "problem", m.Problem)
-	}
-	n.memory, n.problem = m.Memory, m.Problem
-	s.reach(n, id)
-	s.renumber()
-	s.reconcile(n, m.Containers, first)
-	for c := range n.containers.all() {
-		s.offer(c)
-	}
-	if !n.open() {
-		for p := range n.plans.all() {
-			s.cancel(p)
-		}
-	}
-	s.touch(n)
-	s.rejectMisfits()
-}
-
-// reach notes the node's session, 0 for none, and relists what it hosts.
-func (s *state) reach(n *node, id sessionID) {
-	if n.session == id {
-		return
-	}
-	for c := range n.containers.all() {
-		s.unlink(c)
-	}
-	n.session = id
-	for c := range n.containers.all() {
-		s.link(c)
-	}
-	n.show(s)
-}
-
-// reconcile compares the books with an agent's list. In a session's first
-// report what is missing is gone, and orders that are not carried out never
-// arrived; later, orders and answers may have crossed the report.
-func (s *state) reconcile(n *node, listed []whisk.HostedContainer, first bool) {
-	seen := make(map[whisk.ContainerID]bool, len(listed))
-	for _, h := range listed {
-		seen[h.Container.ID] = true
-		c := s.containers[h.Container.ID]
-		switch {
-		case c == nil:
-			c = s.adopt(n, h.Container)
-			if h.Making { // ordered by a former leader; it will be welcome
-				c.lessee = h.Lessee
-				s.move(c, ordered)
-				continue
-			}
-			s.believe(c, h.Lessee, h.Used)
-		case c.node != n:
-			s.log.Error("two nodes report one container", "container", c.ID, "node", n.id, "other", c.node.id)
-		case first:
-			s.recover(c, h)
-		case c.condition != creating && c.condition != granting && c.condition != removing && c.lessee != h.Lessee:
-			s.believe(c, h.Lessee, h.Used)
-		}
-	}
-	if !first {
-		return
-	}
-	for c := range n.containers.all() {
-		switch {
-		case seen[c.ID]:
-		case c.condition == creating:
-			// It may be under way still. We rather make another than wait.
-			s.remove(c)
-		default:
-			s.lost(c, "its agent does not have it any more")
-		}
-	}
-}
-
-// recover picks up a container of which the agent may have missed an order, or
-// we the answer.
-func (s *state) recover(c *container, h whisk.HostedContainer) {
-	c.Address = h.Container.Address
-	switch c.condition {
-	case creating:
-		if h.Making {
-			return
-		}
-		c.lessee = h.Lessee
-		s.created(c, h.Container.Address)
-	case granting:
-		if h.Lessee == c.heir {
-			s.granted(c)
-			return
-		}
-		// The order was lost. Whoever it goes from has given it up.
-		c.lessee = h.Lessee
-		s.command(c.node, whisk.GrantLease{Epoch: s.cfg.Epoch, Container: c.ID, From: c.lessee, To: c.heir})
-	case removing:
-		c.lessee = h.Lessee
-		s.command(c.node, whisk.RemoveContainer{Epoch: s.cfg.Epoch, Container: c.ID, Lessee: c.lessee})
-	default:
-		if c.lessee != h.Lessee {
-			s.believe(c, h.Lessee, h.Used)
-		}
-	}
-}
-
-// agentSilent is for a node whose session ended. What it hosts is unknown, not
-// lost: warm containers serve on. Nothing is placed there, and whoever waits
-// for something from there is served elsewhere.
-func (s *state) agentSilent(n *node) {
-	s.log.Warn("agent lost", "node", n.id)
-	delete(s.agents, n.session)
-	s.reach(n, 0)
-	for p := range n.plans.all() {
-		s.cancel(p)
-	}
-	for c := range n.containers.all() {
-		r := c.purpose
-		s.unbind(c)
-		if r != nil && !r.ended {
-			s.serve(r)
-		}
-	}
-	s.alarms.set(&n.grace, s.now.Add(s.cfg.AgentGrace))
-	s.recount()
-}
-
-// giveUp forgets a node whose agent did not come back.
-func (s *state) giveUp(n *node) {
-	s.log.Warn("node given up", "node", n.id, "containers", n.containers.count)
-	for c := range n.containers.all() {
-		s.lost(c, "its node is gone")
-	}
-	delete(s.nodes, n.id)
-	s.order = slices.DeleteFunc(s.order, func(other *node) bool { return other == n })
-	s.touched = slices.DeleteFunc(s.touched, func(other *node) bool { return other == n })
-	s.renumber()
-	s.rejectMisfits()
 }

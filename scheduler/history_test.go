@@ -72,8 +72,8 @@ type worldAgent struct {
 
 type hosted struct {
 	whisk.HostedContainer
-	making  bool
-	expires bool // its lessee is dead
+	making   bool
+	removing bool
 }
 
 type worldController struct {
@@ -265,9 +265,10 @@ func (a *worldAgent) obey(e effect) {
 	case whisk.GrantLease:
 		h := a.hosts[m.Container]
 		if h == nil {
-			return // its end is on its way already
+			a.tell(whisk.LeaseRefused{Container: m.Container, Reason: "there is no such container"})
+			return
 		}
-		if h.Lessee != m.From {
+		if h.Lessee != m.From || h.removing {
 			a.tell(whisk.LeaseRefused{Container: m.Container, Lessee: h.Lessee, Reason: "another lessee"})
 			return
 		}
@@ -278,6 +279,9 @@ func (a *worldAgent) obey(e effect) {
 		if h != nil && h.Lessee != m.Lessee {
 			a.tell(whisk.LeaseRefused{Container: m.Container, Lessee: h.Lessee, Reason: "another lessee"})
 			return
+		}
+		if h != nil {
+			h.removing = true
 		}
 		w.after(100*time.Millisecond, func() { a.destroy(m.Container, true) })
 	}
@@ -310,7 +314,8 @@ func (a *worldAgent) destroy(id whisk.ContainerID, expected bool) {
 func (a *worldAgent) crash() {
 	for _, id := range slices.Sorted(maps.Keys(a.hosts)) {
 		if !a.hosts[id].making && a.w.rng.IntN(3) == 0 {
-			a.destroy(id, false)
+			a.hosts[id].removing = true // nothing can be done with it from now on
+			a.w.after(100*time.Millisecond, func() { a.destroy(id, false) })
 			return
 		}
 	}
