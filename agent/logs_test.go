@@ -259,3 +259,67 @@ func TestASilentRunStoresNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestALateSentinelAtTheHandover has the former lessee's last output come when
+// the container is somebody else's already; that the run was collected tells
+// whose it is.
+func TestALateSentinelAtTheHandover(t *testing.T) {
+	inBubble(t, func(s *setup) {
+		s.driver.Script.Run = func(_ *rand.Rand, call fake.Call) fake.Answer {
+			answer := fake.Answer{Stdout: fmt.Sprintf("out %d\n", call.N)}
+			if call.N == 1 {
+				answer.Late = 50 * time.Millisecond
+			}
+			return answer
+		}
+	}, func(n *node) {
+		n.session()
+		c := n.create("c", "a")
+		a, b := n.controller("a"), n.controller("b")
+		conn := n.connect(c)
+		n.init(conn, "x")
+		post(t, conn, "/run", `{"value":{}}`)
+		n.command(whisk.GrantLease{Epoch: 1, Container: "c", From: "a", To: "b"})
+		expect[whisk.LeaseGranted](n)
+		seq := a.send(a.collect("c", 1, nil))
+		if reply := a.reply(seq); reply.Err != "" || reply.Logs.Missing {
+			t.Errorf("%+v", reply)
+		}
+		post(t, conn, "/run", `{"value":{}}`)
+		b.call(b.collect("c", 1, nil))
+		for _, ctl := range []*controller{a, b} {
+			want := map[*controller]string{a: "stdout: out 1", b: "stdout: out 2"}[ctl]
+			if got := n.texts(ctl, "c", 1); !slices.Equal(got, []string{want}) {
+				t.Errorf("%s: %q", ctl.id, got)
+			}
+		}
+	})
+}
+
+// TestShutdownStoresWhatIsUnderWay has the log store lag behind.
+func TestShutdownStoresWhatIsUnderWay(t *testing.T) {
+	inBubble(t, func(s *setup) {
+		talks(s)
+		s.agent.Logs.Memory = 1 // one entry at a time
+		s.logs.fail = func() error { <-time.After(time.Second); return nil }
+	}, func(n *node) {
+		n.session()
+		c := n.create("c", "ctl")
+		ctl := n.controller("ctl")
+		conn := n.connect(c)
+		n.init(conn, "x")
+		const runs = 5
+		var seqs []uint64
+		for run := range uint64(runs) {
+			post(t, conn, "/run", `{"value":{}}`)
+			seqs = append(seqs, ctl.send(ctl.collect("c", run+1, nil)))
+		}
+		<-time.After(time.Millisecond)
+		n.stop()
+		for i, seq := range seqs {
+			if reply := ctl.reply(seq); reply.Err != "" || len(n.texts(ctl, "c", uint64(i+1))) != 2 {
+				t.Errorf("run %d: %+v", i+1, reply)
+			}
+		}
+	})
+}
