@@ -5,6 +5,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -51,9 +52,7 @@ type ActivationQuery struct {
 // Activations lists activations, newest start first.
 func (c *Client) Activations(ctx context.Context, q ActivationQuery) (activations []Activation, err error) {
 	query := q.filter()
-	for key, values := range q.query() {
-		query[key] = values
-	}
+	maps.Copy(query, q.query())
 	if q.Full {
 		query.Set("docs", "true")
 	}
