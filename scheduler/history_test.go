@@ -93,10 +93,9 @@ type asked struct {
 
 type holding struct {
 	whisk.Container
-	key      whisk.ActionKey
-	busy     bool
-	initDone bool
-	drain    bool
+	key   whisk.ActionKey
+	busy  bool
+	drain bool
 }
 
 func newWorld(t testing.TB, seed uint64, cfg Config) *world {

@@ -195,6 +195,7 @@ func TestServingOrder(t *testing.T) {
 		one.hear()
 		one.say(whisk.Release{Container: c.ID, Reason: whisk.ReleaseLeaving})
 		grants(agent, c, "one", "")
+		synctest.Wait()
 		two.say(request(1, "hello"))
 		grants(agent, c, "", "two")
 		two.want(whisk.Allocation{Requisition: 1, Container: c, Origin: whisk.Transferred})

@@ -74,7 +74,7 @@ type effect struct {
 
 // The events that the state handles, beside the passing of time.
 type (
-	event interface{}
+	event any
 
 	agentSaid struct {
 		session sessionID
