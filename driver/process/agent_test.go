@@ -326,8 +326,8 @@ func TestAsOrdinaryUser(t *testing.T) {
 		var f sandboxFacts
 		b.do("facts", nil, &f)
 		checkFacts(t, f)
-		if f.Uid != 1000 || f.Gid != 1000 {
-			t.Errorf("user %d, group %d; want 1000", f.Uid, f.Gid)
+		if f.UID != 1000 || f.GID != 1000 {
+			t.Errorf("user %d, group %d; want 1000", f.UID, f.GID)
 		}
 	})
 	t.Run("Suspend", func(t *testing.T) { testSuspend(t, newBox(t, driver, testSpec)) })

@@ -81,7 +81,7 @@ func Open(config Config) (*Driver, error) {
 	dir, neighbours := config.stateDir()
 	d.neighbours = neighbours
 	tree := treeName(config.Instance, dir)
-	state, err := openStateDir(dir, tree)
+	state, err := openStateDir(dir, neighbours, tree)
 	if err != nil {
 		return nil, fmt.Errorf("open process driver: %w", err)
 	}

@@ -74,8 +74,8 @@ func TestSandboxSeesOnlyItself(t *testing.T) {
 	two.do("facts", nil, &b)
 	checkFacts(t, a)
 	checkFacts(t, b)
-	if a.Uid == b.Uid || a.Uid < 1_000_000 || a.Uid != a.Gid || len(a.Groups) != 0 {
-		t.Errorf("users %d and %d, group %d, groups %v: want users of their own, far up, and no groups", a.Uid, b.Uid, a.Gid, a.Groups)
+	if a.UID == b.UID || a.UID < 1_000_000 || a.UID != a.GID || len(a.Groups) != 0 {
+		t.Errorf("users %d and %d, group %d, groups %v: want users of their own, far up, and no groups", a.UID, b.UID, a.GID, a.Groups)
 	}
 	if a.Host != string(one.ID()) {
 		t.Errorf("host name %q, want %q", a.Host, one.ID())

@@ -91,9 +91,11 @@ var behaviours = map[string]func(params json.RawMessage) (any, error){
 	},
 	"exit": func(params json.RawMessage) (any, error) {
 		var p struct{ Code int }
-		err := json.Unmarshal(params, &p)
+		if err := json.Unmarshal(params, &p); err != nil {
+			return nil, err
+		}
 		os.Exit(p.Code)
-		return nil, err
+		return nil, nil
 	},
 	"sleep": func(params json.RawMessage) (any, error) {
 		var p struct{ MS int }
@@ -136,7 +138,7 @@ var spinning sync.Once
 func spin(json.RawMessage) (any, error) {
 	spinning.Do(func() {
 		go func() {
-			for {
+			for time.Now().Year() > 0 {
 			}
 		}()
 	})
@@ -157,7 +159,7 @@ func forks(json.RawMessage) (any, error) {
 
 // sandboxFacts are what a sandbox sees of itself.
 type sandboxFacts struct {
-	Pid, Uid, Gid int
+	Pid, UID, GID int
 	Groups        []int
 	Host          string
 	Status        string // of /proc/self/status
@@ -173,7 +175,7 @@ type sandboxFacts struct {
 }
 
 func facts(json.RawMessage) (any, error) {
-	f := sandboxFacts{Pid: os.Getpid(), Uid: os.Getuid(), Gid: os.Getgid(), Environment: os.Environ()}
+	f := sandboxFacts{Pid: os.Getpid(), UID: os.Getuid(), GID: os.Getgid(), Environment: os.Environ()}
 	var errs [8]error
 	f.Groups, errs[0] = os.Getgroups()
 	f.Host, errs[1] = os.Hostname()
@@ -287,8 +289,13 @@ func get(params json.RawMessage) (any, error) {
 		return nil, err
 	}
 	defer response.Body.Close()
-	data, err := io.ReadAll(response.Body)
-	return map[string]any{"size": len(data), "start": string(data[:min(len(data), 64)])}, err
+	start := make([]byte, 64)
+	size, err := io.ReadFull(response.Body, start)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, err
+	}
+	rest, err := io.Copy(io.Discard, response.Body)
+	return map[string]any{"size": int64(size) + rest, "start": string(start[:size])}, err
 }
 
 func resolve(params json.RawMessage) (any, error) {

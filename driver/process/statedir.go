@@ -47,16 +47,18 @@ func cutLast(s, separator string) (before, after string, found bool) {
 }
 
 // openStateDir makes the directory, takes its lock and clears what a former
-// holder left.
-func openStateDir(dir, tree string) (*stateDir, error) {
+// holder left. The parent is checked too, if there is one that is ours alone.
+func openStateDir(dir, parent, tree string) (*stateDir, error) {
 	if len(dir) > maxStateDir {
 		return nil, whisk.Errorf(whisk.Invalid, "state directory %s is too long: sockets in it need its path to have at most %d bytes", dir, maxStateDir)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
-	if err := checkOwner(dir); err != nil {
-		return nil, err
+	for _, owned := range []string{parent, dir} {
+		if err := checkOwner(owned); owned != "" && err != nil {
+			return nil, err
+		}
 	}
 	lock, err := lockDir(dir, time.Second)
 	if err != nil {
@@ -73,7 +75,7 @@ func (s *stateDir) prepare(tree string) error {
 	if err := errors.Join(s.lock.Truncate(0), writeAt(s.lock, tree)); err != nil {
 		return fmt.Errorf("write lock: %w", err)
 	}
-	for _, name := range []string{"root", "s", "files"} {
+	for _, name := range contents {
 		if err := errors.Join(os.RemoveAll(filepath.Join(s.path, name)), os.Mkdir(filepath.Join(s.path, name), 0o700)); err != nil {
 			return fmt.Errorf("prepare state directory: %w", err)
 		}
@@ -170,9 +172,29 @@ func (s *stateDir) unpack(name string, files fs.FS) (string, error) {
 	return dir, nil
 }
 
-// close removes the directory and then frees the lock.
+// close removes what is ours and then frees the lock.
 func (s *stateDir) close() error {
-	return errors.Join(os.RemoveAll(s.path), s.lock.Close())
+	return errors.Join(removeState(s.path), s.lock.Close())
+}
+
+// contents are the directories in a state directory, beside the lock.
+var contents = [...]string{"root", "s", "files"}
+
+// removeState removes a state directory of which the lock is held, but nothing
+// that others put into it: the user may have chosen a directory in use.
+func removeState(dir string) error {
+	var errs []error
+	for _, name := range contents {
+		errs = append(errs, os.RemoveAll(filepath.Join(dir, name)))
+	}
+	errs = append(errs, os.Remove(filepath.Join(dir, "lock")))
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if err := unix.Rmdir(dir); err != nil && err != unix.ENOTEMPTY && err != unix.EBUSY {
+		return fmt.Errorf("remove %s: %w", dir, err)
+	}
+	return nil
 }
 
 // deadNeighbours yields the state directories of instances that live no more,
@@ -201,7 +223,7 @@ func deadNeighbours(parent, self string, clean func(tree string) error) error {
 			err = clean(string(tree))
 		}
 		if err == nil {
-			err = os.RemoveAll(dir)
+			err = removeState(dir)
 		}
 		errs = append(errs, err, lock.Close())
 	}

@@ -15,7 +15,7 @@ func TestDeadNeighboursAreCleared(t *testing.T) {
 	parent := t.TempDir()
 	open := func(name string) *stateDir {
 		dir := filepath.Join(parent, name)
-		state, err := openStateDir(dir, treeName(name, dir))
+		state, err := openStateDir(dir, parent, treeName(name, dir))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestForeignStateDirIsRefused(t *testing.T) {
 	if err := os.Symlink("/tmp", link); err != nil {
 		t.Fatal(err)
 	}
-	if state, err := openStateDir(link, "x"); err == nil {
+	if state, err := openStateDir(link, "", "x"); err == nil {
 		state.lock.Close()
 		t.Error("a link is taken for a state directory")
 	}

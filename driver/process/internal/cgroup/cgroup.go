@@ -96,7 +96,7 @@ func (t *Tree) openUnified(mount, name string) {
 			_ = write(level, "cgroup.subtree_control", "+"+controller)
 		}
 	}
-	for _, controller := range strings.Fields(read(dir, "cgroup.subtree_control")) {
+	for controller := range strings.FieldsSeq(read(dir, "cgroup.subtree_control")) {
 		t.hosts[controller] = true
 	}
 }

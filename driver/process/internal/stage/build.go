@@ -31,8 +31,7 @@ func Build(ctx context.Context, conn *net.UnixConn, plan Plan) (device *os.File,
 	}
 	words, device, err := hear(conn)
 	if err == nil {
-		words = bytes.TrimPrefix(words, []byte(tunWord))
-		words, err = judge(words)
+		err = judge(bytes.TrimPrefix(words, []byte(tunWord)))
 	}
 	if err != nil {
 		if device != nil {
@@ -50,20 +49,20 @@ func buildError(ctx context.Context, err error) error {
 	return err
 }
 
-// judge reads the stage's words, without the device's.
-func judge(words []byte) ([]byte, error) {
+// judge reads the stage's words, without the device's: nil if it became the runtime.
+func judge(words []byte) error {
 	rest, ready := bytes.CutPrefix(words, []byte(readyWord))
 	switch {
 	case len(rest) > 0:
 		failure := &Failure{}
 		if err := json.Unmarshal(rest, failure); err != nil {
-			return nil, fmt.Errorf("bad words %q of the stage: %w", rest, err)
+			return fmt.Errorf("bad words %q of the stage: %w", rest, err)
 		}
-		return nil, failure
+		return failure
 	case !ready:
-		return nil, ErrDied
+		return ErrDied
 	}
-	return rest, nil
+	return nil
 }
 
 // hear reads all that the stage says, and the descriptor that comes with it.

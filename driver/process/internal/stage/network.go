@@ -116,8 +116,8 @@ func addDefaultRoute(socket int, device string) error {
 	if err != nil {
 		return err
 	}
-	any := unix.RawSockaddrInet4{Family: unix.AF_INET}
-	entry := route{destination: any, gateway: any, netmask: any, flags: unix.RTF_UP, device: name}
+	zero := unix.RawSockaddrInet4{Family: unix.AF_INET}
+	entry := route{destination: zero, gateway: zero, netmask: zero, flags: unix.RTF_UP, device: name}
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(socket), unix.SIOCADDRT, uintptr(unsafe.Pointer(&entry)))
 	if errno != 0 {
 		return fmt.Errorf("add default route: %w", errno)
