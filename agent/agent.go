@@ -222,13 +222,14 @@ func (a *Agent) Report() whisk.NodeReport {
 	return a.nodeReportLocked()
 }
 
-// nodeReportLocked lists what exists. A container that is still being made is
-// not on the list: its creation is answered when it ended.
+// nodeReportLocked lists what exists or is being made.
 func (a *Agent) nodeReportLocked() whisk.NodeReport {
 	report := whisk.NodeReport{Node: a.config.Node, Memory: a.config.Memory, Problem: a.health.problem()}
 	for _, id := range slices.Sorted(maps.Keys(a.containers)) {
-		if c := a.containers[id]; c.exists() {
-			report.Containers = append(report.Containers, whisk.HostedContainer{Container: c.Container, Lessee: c.lessee, Used: c.used})
+		if c := a.containers[id]; c.exists() || c.state == creating {
+			report.Containers = append(report.Containers, whisk.HostedContainer{
+				Container: c.Container, Lessee: c.lessee, Used: c.used, Making: c.state == creating,
+			})
 		}
 	}
 	return report

@@ -40,7 +40,6 @@ func (a *Agent) clockOnce() time.Time {
 	defer a.mu.Unlock()
 	now := time.Now()
 	next := now.Add(min(whisk.LeaseTTL, a.config.FaultRest))
-	freed := false
 	for id, c := range a.containers {
 		if c.state == gone && now.Sub(c.over) >= a.config.Linger {
 			delete(a.containers, id)
@@ -52,7 +51,7 @@ func (a *Agent) clockOnce() time.Time {
 		case at.After(now):
 			next = earlier(next, at)
 		default:
-			freed = a.expireLocked(c) || freed
+			a.expireLocked(c)
 		}
 	}
 	maps.DeleteFunc(a.renewed, func(_ whisk.ControllerID, at time.Time) bool { return now.Sub(at) >= whisk.LeaseTTL })
@@ -60,24 +59,16 @@ func (a *Agent) clockOnce() time.Time {
 	if a.health.fault != "" {
 		next = earlier(next, a.health.until)
 	}
-	if freed {
-		a.reportLocked(a.nodeReportLocked())
-	}
 	return next
 }
 
-// expireLocked ends a lease that ran out, and reports whether the container
-// stays. A running one may still execute an activation of its former lessee; a
-// frozen one executes nothing.
-func (a *Agent) expireLocked(c *container) (stays bool) {
+// expireLocked removes a container whose lease ran out. It may still execute an
+// activation of its former lessee. A frozen one may have one before it: bytes
+// that the kernel keeps for it, and that the next lessee's thaw would set free.
+func (a *Agent) expireLocked(c *container) {
 	a.logger.Warn("lease ran out", "container", string(c.ID), "controller", string(c.lessee), "state", c.state.String())
-	if c.state == suspended {
-		c.lessee = ""
-		return true
-	}
 	c.reason = "the lease of controller " + string(c.lessee) + " ran out"
 	a.applyLocked(c, remove)
-	return false
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -35,8 +35,14 @@ func TestReconnect(t *testing.T) {
 		_ = n.current.Close()
 
 		report := n.session()
-		if len(report.Containers) != 1 || report.Containers[0].Container.ID != "kept" || report.Containers[0].Lessee != "ctl" || !report.Containers[0].Used {
-			t.Errorf("%+v", report)
+		if len(report.Containers) != 2 {
+			t.Fatalf("%+v", report)
+		}
+		if kept := report.Containers[0]; kept.Container.ID != "kept" || kept.Lessee != "ctl" || !kept.Used || kept.Making {
+			t.Errorf("%+v", kept)
+		}
+		if slow := report.Containers[1]; slow.Container.ID != "slow" || !slow.Making {
+			t.Errorf("%+v", slow)
 		}
 		ctl.renewFor(20 * time.Second)
 		if made := expect[whisk.ContainerCreated](n); made.Container.ID != "slow" {
