@@ -15,13 +15,15 @@ func (s *standalone) announce(out io.Writer) {
 	fmt.Fprintf(out, "Whirl %s is ready on %s\n\n", version, s.url())
 	line(out, "data", s.settings.data)
 	line(out, "memory", fmt.Sprintf("%s for actions", s.settings.memory))
-	line(out, "isolation", capabilities.Name+": "+strings.Join(capabilities.Isolation, ", "))
-	for _, weak := range capabilities.Weak {
-		line(out, "weaker", weak)
-	}
 	line(out, "runtimes", strings.Join(s.manifest.Kinds(), ", "))
 	for _, missing := range s.missing {
 		line(out, "missing", missing.Reason+mend(missing.Mend))
+	}
+	for _, fact := range capabilities.Isolation {
+		line(out, "isolation", fact)
+	}
+	for _, weak := range capabilities.Weak {
+		line(out, "weaker", weak)
 	}
 	fmt.Fprintf(out, `
 Connect the clients you have:
