@@ -237,7 +237,7 @@ func (s *state) pressed(c *container) bool {
 // is forgotten. What it holds stays leased until the agents say otherwise, and
 // counts as busy.
 func (s *state) controllerSilent(ctl *controller) {
-	s.log.Warn("controller lost", "controller", ctl.id, "containers", ctl.leased.count)
+	s.departed("controller", string(ctl.id), ctl.leased.count)
 	delete(s.callers, ctl.session)
 	for c := range ctl.leased.all() {
 		s.unbind(c)

@@ -136,7 +136,7 @@ func (s *state) recover(c *container, h whisk.HostedContainer) {
 // lost: warm containers serve on. Nothing is placed there, and whoever waits
 // for something from there is served elsewhere.
 func (s *state) agentSilent(n *node) {
-	s.log.Warn("agent lost", "node", n.id)
+	s.departed("agent", string(n.id), n.containers.count)
 	delete(s.agents, n.session)
 	s.reach(n, 0)
 	for p := range n.plans.all() {
@@ -151,6 +151,15 @@ func (s *state) agentSilent(n *node) {
 	}
 	s.alarms.set(&n.grace, s.now.Add(s.cfg.AgentGrace))
 	s.recount()
+}
+
+// departed tells of a session's end: it worries nobody if it left nothing behind.
+func (s *state) departed(role, id string, containers int) {
+	if containers == 0 {
+		s.log.Info("session ended", "role", role, "id", id)
+		return
+	}
+	s.log.Warn("session lost", "role", role, "id", id, "containers", containers)
 }
 
 // giveUp forgets a node whose agent did not come back.
