@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/whirl-faas/whirl/driver/fake"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// Action is what calls name.
+type Action struct {
+	Name        string
+	Revision    whisk.Revision
+	Memory      whisk.Bytes
+	Concurrency int
+	Timeout     time.Duration
+}
+
+// Call is one invocation and what came of it.
+type Call struct {
+	ID         whisk.ActivationID
+	Controller whisk.ControllerID
+	Action     Action
+	Received   time.Time
+	StartBy    time.Time
+	Claims     int // how often the balancer said that a container is at hand
+
+	Ended    time.Time
+	Refused  error // never accepted
+	Outcome  whisk.Outcome
+	Answered int // how often the call returned
+}
+
+// code is what the action's containers are initialised with: no two revisions
+// and no two namespaces share it.
+func (a Action) code() string { return a.Name + "@" + strconv.FormatInt(int64(a.Revision), 10) }
+
+// parameters are what a run gets and, from a well-behaved action, gives back.
+type parameters struct {
+	Code       string             `json:"code"`
+	Controller whisk.ControllerID `json:"controller"`
+	Activation whisk.ActivationID `json:"activation"`
+}
+
+// calls are all calls of a cluster, and what its sandboxes saw of them.
+type calls struct {
+	running sync.WaitGroup
+
+	mu     sync.Mutex
+	all    []*Call
+	faults []string                          // what the sandboxes found wrong
+	memory map[whisk.ContainerID]whisk.Bytes // of every sandbox that was ever asked for
+}
+
+// Invoke begins a call on a controller; it must start within the given time.
+// Wait waits for all of them.
+func (c *Cluster) Invoke(ctl *Controller, action Action, within time.Duration) *Call {
+	now := time.Now()
+	call := &Call{Controller: ctl.ID, Action: action, Received: now, StartBy: now.Add(within)}
+	c.calls.mu.Lock()
+	call.ID = whisk.ActivationID(fmt.Sprintf("%032x", len(c.calls.all)+1))
+	c.calls.all = append(c.calls.all, call)
+	c.calls.mu.Unlock()
+	c.calls.running.Go(func() {
+		outcome, err := ctl.Balancer.Invoke(c.ctx, c.invocation(call))
+		if err == nil && outcome.Logs != nil {
+			_, _ = outcome.Logs(c.ctx) // may fail: agents are lost
+		}
+		c.calls.mu.Lock()
+		defer c.calls.mu.Unlock()
+		call.Outcome, call.Refused, call.Ended = outcome, err, time.Now()
+		call.Answered++
+	})
+	return call
+}
+
+// Wait returns when no call is under way.
+func (c *Cluster) Wait() { c.calls.running.Wait() }
+
+func (c *Cluster) invocation(call *Call) *whisk.Invocation {
+	action := call.Action
+	value, err := json.Marshal(parameters{action.code(), call.Controller, call.ID})
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	return &whisk.Invocation{
+		Activation:  call.ID,
+		Key:         whisk.ActionKey{Namespace: "guest", Action: whisk.FullName{Namespace: "guest", Name: action.Name}, Revision: action.Revision},
+		Spec:        whisk.ContainerSpec{Kind: "fake:1", Memory: action.Memory},
+		Limits:      whisk.ActionLimits{Timeout: action.Timeout, Memory: action.Memory, Logs: whisk.MB, Concurrency: action.Concurrency},
+		Label:       "sim",
+		Received:    call.Received,
+		StartBy:     call.StartBy,
+		ResultLimit: whisk.MB,
+		Sentinels:   true,
+		Claim: func(context.Context) error {
+			c.calls.mu.Lock()
+			defer c.calls.mu.Unlock()
+			call.Claims++
+			return nil
+		},
+		InitBody: func(context.Context, time.Time) ([]byte, error) {
+			return fmt.Appendf(nil, `{"value":{"name":%q,"main":"main","code":%q}}`, action.Name, action.code()), nil
+		},
+		RunBody: func(time.Time) []byte {
+			return fmt.Appendf(nil, `{"value":%s,"activation_id":%q}`, value, call.ID)
+		},
+	}
+}
+
+// watch has a script tell what arrives at sandboxes that should not.
+func (c *calls) watch(script fake.Script) fake.Script {
+	create, answer := script.Create, script.Run
+	script.Create = func(rng *rand.Rand, req whisk.CreateSandbox) fake.Creation {
+		c.note(req)
+		if create == nil {
+			return fake.Creation{}
+		}
+		return create(rng, req)
+	}
+	script.Run = func(rng *rand.Rand, call fake.Call) fake.Answer {
+		var got parameters
+		if err := json.Unmarshal(call.Value, &got); err != nil || got.Code != call.Code || got.Activation != call.Activation {
+			c.blame("%s holds %s and was asked to run %s", call.Container, call.Code, call.Value)
+		}
+		if answer == nil {
+			return fake.Answer{}
+		}
+		return answer(rng, call)
+	}
+	return script
+}
+
+func (c *calls) note(req whisk.CreateSandbox) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.memory == nil {
+		c.memory = map[whisk.ContainerID]whisk.Bytes{}
+	}
+	c.memory[req.ID] = req.Spec.Memory
+}
+
+func (c *calls) blame(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.faults = append(c.faults, fmt.Sprintf(format, args...))
+}
+
+// History is what happened in a cluster, from the outside.
+type History struct {
+	Calls      []Call
+	Faults     []string // what sandboxes found wrong
+	Nodes      []NodeHistory
+	NodeMemory whisk.Bytes
+	Memory     map[whisk.ContainerID]whisk.Bytes
+}
+
+// NodeHistory is what the sandboxes of one node saw.
+type NodeHistory struct {
+	Node       whisk.NodeID
+	Events     []fake.Event
+	Violations []fake.Violation
+	Living     int // sandboxes that exist
+}
+
+// History returns what happened so far. It is whole when nothing is under way.
+func (c *Cluster) History() History {
+	c.calls.mu.Lock()
+	defer c.calls.mu.Unlock()
+	h := History{Faults: slices.Clone(c.calls.faults), NodeMemory: c.config.NodeMemory, Memory: maps.Clone(c.calls.memory)}
+	for _, call := range c.calls.all {
+		h.Calls = append(h.Calls, *call)
+	}
+	for _, n := range c.nodes {
+		node := NodeHistory{Node: n.ID}
+		for _, driver := range n.drivers {
+			node.Events = append(node.Events, driver.History()...)
+			node.Violations = append(node.Violations, driver.Violations()...)
+			node.Living += driver.Living()
+		}
+		h.Nodes = append(h.Nodes, node)
+	}
+	return h
+}
