@@ -164,12 +164,14 @@ func (s *state) answeredBusy(c *container) {
 
 // released takes a container back from its lessee.
 func (s *state) released(c *container, reason whisk.ReleaseReason) {
-	clean := reason != whisk.ReleaseFailed && reason != whisk.ReleaseStale
-	if reason == whisk.ReleaseUnused && c.action != nil {
+	switch {
+	case reason == whisk.ReleaseUnused && c.action != nil:
 		// It was never initialised, whatever it was allocated for.
 		s.relink(c, func() { s.setAction(c, nil) })
+	case reason != whisk.ReleaseUnused && c.action == nil:
+		reason = whisk.ReleaseFailed // it holds code, and we do not know whose
 	}
-	if clean {
+	if reason != whisk.ReleaseFailed && reason != whisk.ReleaseStale {
 		if r := s.successor(c); r != nil {
 			s.grant(c, r)
 			return

@@ -548,6 +548,20 @@ func TestRegistrationEndsWhatIsNotListed(t *testing.T) {
 	})
 }
 
+// A container whose action is not known may hold anybody's code.
+func TestUnknownCodeIsNotHandedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, nil)
+		host := whisk.HostedContainer{Container: whisk.Container{ID: "c", Node: "node", Spec: small}, Lessee: "one", Used: true}
+		agent := st.agent(node(256*whisk.MB, host))
+		ctl := st.controller("one", whisk.HeldContainer{Container: "c", Node: "node", Concurrency: 1, State: whisk.Busy})
+		ctl.say(request(1, "hello"))
+		synctest.Wait()
+		ctl.say(whisk.Release{Container: "c", Reason: whisk.ReleaseReclaimed})
+		agent.want(whisk.RemoveContainer{Epoch: 1, Container: "c", Lessee: "one"})
+	})
+}
+
 func TestSessions(t *testing.T) {
 	bubble("a silent peer is dead", t, func(t *testing.T) {
 		st := newStage(t, nil)

@@ -31,7 +31,7 @@ type Register struct {
 type HeldContainer struct {
 	Container   ContainerID
 	Node        NodeID
-	Key         ActionKey // zero if it holds no code yet
+	Key         ActionKey // of the action that it was allocated for, also before it holds the code
 	Concurrency int
 	State       UseState
 }

@@ -133,15 +133,11 @@ func (c *container) usableLocked() bool {
 
 // heldLocked is the container's line in a Register.
 func (c *container) heldLocked() whisk.HeldContainer {
-	held := whisk.HeldContainer{
+	return whisk.HeldContainer{
 		Container:   c.ID,
 		Node:        c.Node,
 		Key:         c.action.key,
 		Concurrency: c.action.concurrency,
 		State:       c.useLocked(),
 	}
-	if !c.coded.Load() {
-		held.Key = whisk.ActionKey{}
-	}
-	return held
 }
