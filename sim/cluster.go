@@ -4,9 +4,11 @@ package sim
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
@@ -138,7 +140,10 @@ func (c *Cluster) startScheduler() error {
 	config := scheduler.Default()
 	config.Epoch = c.epoch
 	config.Manifest = c.config.Manifest
-	s, err := scheduler.New(config, scheduler.Deps{Logger: c.config.Logger.With("epoch", c.epoch)})
+	var key [32]byte
+	binary.BigEndian.PutUint64(key[:], c.config.Seed)
+	binary.BigEndian.PutUint64(key[8:], c.epoch)
+	s, err := scheduler.New(config, scheduler.Deps{Logger: c.config.Logger.With("epoch", c.epoch), Random: rand.NewChaCha8(key)})
 	if err != nil {
 		return err
 	}
@@ -268,6 +273,9 @@ func (c *Cluster) dialContainer(ctx context.Context, address whisk.Address) (net
 	}
 	return nil, whisk.Errorf(whisk.NotFound, "no node has %s", address.Address)
 }
+
+// Controllers returns those that live.
+func (c *Cluster) Controllers() []*Controller { return slices.Clone(c.controllers) }
 
 // KillController ends a controller as a crash does: it releases nothing.
 func (c *Cluster) KillController(ctl *Controller) error {

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sim_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/whirl-faas/whirl/driver/fake"
+	"github.com/whirl-faas/whirl/sim"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// quiet plays a short history without faults.
+func quiet(t *testing.T) (history sim.History) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		cluster, err := sim.Start(t.Context(), sim.Config{
+			Seed: 1, Nodes: 1, NodeMemory: whisk.GB, Controllers: 2, Concurrency: 1,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		action := sim.Action{Name: "a", Revision: 1, Memory: 512 * whisk.MB, Concurrency: 1, Timeout: time.Second}
+		for _, ctl := range cluster.Controllers() {
+			cluster.Invoke(ctl, action, time.Minute)
+		}
+		cluster.Wait()
+		drain, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := cluster.Stop(drain); err != nil {
+			t.Error(err)
+		}
+		history = cluster.History()
+	})
+	return history
+}
+
+// TestEveryRuleCanBeBroken changes a good history in one place each, and wants
+// the checker to notice: a rule that nothing breaks would prove nothing.
+func TestEveryRuleCanBeBroken(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		change func(h *sim.History)
+		want   string
+	}{
+		{"nothing", func(*sim.History) {}, ""},
+		{"no answer", func(h *sim.History) { h.Calls[0].Answered = 0 }, "answered 0 times"},
+		{"two answers", func(h *sim.History) { h.Calls[0].Answered = 2 }, "answered 2 times"},
+		{"two claims", func(h *sim.History) { h.Calls[0].Claims = 2 }, "claimed 2 times"},
+		{"no claim", func(h *sim.History) { h.Calls[0].Claims = 0 }, "was claimed 0 times"},
+		{"refused and run", func(h *sim.History) { h.Calls[0].Refused = context.Canceled }, "refused"},
+		{"another's answer", func(h *sim.History) { h.Calls[0].Outcome.Response.Result = h.Calls[1].Outcome.Response.Result }, "was answered"},
+		{"run twice", func(h *sim.History) { repeat(h, fake.RunStarted) }, "ran 2 times"},
+		{"two at once", func(h *sim.History) { overlap(h) }, "at once"},
+		{"two controllers", func(h *sim.History) { overlap(h) }, "served ctl1 and ctl2"},
+		{"not run", func(h *sim.History) { drop(h, fake.RunStarted) }, "start 0 times"},
+		{"unknown activation", func(h *sim.History) {
+			h.Nodes[0].Events = append(h.Nodes[0].Events, fake.Event{Kind: fake.RunStarted, Activation: "x"})
+		}, "nobody asked"},
+		{"run after the end", func(h *sim.History) { drop(h, fake.Created) }, "does not exist"},
+		{"oversold", func(h *sim.History) { h.NodeMemory = 256 * whisk.MB }, "are in use"},
+		{"left over", func(h *sim.History) { h.Nodes[0].Living = 1 }, "are left"},
+		{"too late", func(h *sim.History) {
+			h.Calls[0].Outcome.Container, h.Calls[0].Outcome.Start = "", h.Calls[0].StartBy.Add(time.Minute)
+		}, "was to start by"},
+		{"violation", func(h *sim.History) {
+			h.Nodes[0].Violations = append(h.Nodes[0].Violations, fake.Violation{What: "initialised twice"})
+		}, "initialised twice"},
+		{"fault", func(h *sim.History) { h.Faults = append(h.Faults, "c holds another's code") }, "another's code"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			history := quiet(t)
+			row.change(&history)
+			wrong := strings.Join(sim.Check(history), "\n")
+			if row.want == "" && wrong != "" || !strings.Contains(wrong, row.want) {
+				t.Errorf("the checker says %q, want %q", wrong, row.want)
+			}
+		})
+	}
+}
+
+// repeat has the first event of a kind happen twice.
+func repeat(h *sim.History, kind fake.EventKind) {
+	events := h.Nodes[0].Events
+	for i, event := range events {
+		if event.Kind == kind {
+			h.Nodes[0].Events = append(events[:i+1:i+1], events[i:]...)
+			return
+		}
+	}
+}
+
+// drop removes all events of a kind.
+func drop(h *sim.History, kind fake.EventKind) {
+	var kept []fake.Event
+	for _, event := range h.Nodes[0].Events {
+		if event.Kind != kind {
+			kept = append(kept, event)
+		}
+	}
+	h.Nodes[0].Events = kept
+}
+
+// overlap moves every run into one sandbox, and its end to the end.
+func overlap(h *sim.History) {
+	var starts, ends, rest []fake.Event
+	for _, event := range h.Nodes[0].Events {
+		switch event.Kind {
+		case fake.RunStarted:
+			starts = append(starts, event)
+		case fake.RunEnded:
+			ends = append(ends, event)
+		case fake.Created:
+			rest = append(rest, event)
+		}
+	}
+	for i := range starts {
+		starts[i].Container, ends[i].Container = rest[0].Container, rest[0].Container
+	}
+	h.Nodes[0].Events = append(append(rest, starts...), ends...)
+}
