@@ -56,7 +56,7 @@ func TestEveryRuleCanBeBroken(t *testing.T) {
 		{"another's answer", func(h *sim.History) { h.Calls[0].Outcome.Response.Result = h.Calls[1].Outcome.Response.Result }, "was answered"},
 		{"run twice", func(h *sim.History) { repeat(h, fake.RunStarted) }, "ran 2 times"},
 		{"two at once", func(h *sim.History) { overlap(h) }, "at once"},
-		{"two controllers", func(h *sim.History) { overlap(h) }, "served ctl1 and ctl2"},
+		{"two controllers", func(h *sim.History) { overlap(h) }, "served ctl"},
 		{"not run", func(h *sim.History) { drop(h, fake.RunStarted) }, "start 0 times"},
 		{"unknown activation", func(h *sim.History) {
 			h.Nodes[0].Events = append(h.Nodes[0].Events, fake.Event{Kind: fake.RunStarted, Activation: "x"})
