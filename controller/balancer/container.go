@@ -66,9 +66,11 @@ func (c *container) applyLocked(e event) {
 }
 
 // giveBackLocked gives the container back, at once if it is idle and else when
-// it is. Of several reasons the one that distrusts it most counts.
+// it is. Of several reasons the one that distrusts it most counts, else the
+// first, also while a container that was given back still waits for its logs.
 func (c *container) giveBackLocked(e event, reason whisk.ReleaseReason) {
-	if c.state != draining || reason == whisk.ReleaseFailed {
+	decided := c.state == draining || c.state == released
+	if !decided || reason == whisk.ReleaseFailed {
 		c.reason = reason
 	}
 	if c.state == cold && e == unwanted {

@@ -264,6 +264,8 @@ func TestReleaseWaitsForLogs(t *testing.T) {
 		g := w.agent("n1")
 		g.slowLogs = 5 * time.Second
 		outcome := w.invoke()
+		// Being asked for meanwhile does not make it any better.
+		w.send(whisk.Reclaim{Container: outcome.Container, Drain: true})
 		time.Sleep(4900 * time.Millisecond)
 		w.expectReleases()
 		if _, err := outcome.Logs(t.Context()); err != nil {
