@@ -34,7 +34,8 @@ type requisition struct {
 	plans     list[*plan]
 	inWaiting link[*requisition] // in action.waiting
 	deadline  alarm
-	patience  alarm // it has waited long enough for others to be asked
+	patience  alarm      // it has waited long enough for others to be asked
+	shared    *container // of the action, drained elsewhere for this one; nil if none was
 	ended     bool
 }
 

@@ -147,14 +147,19 @@ const insistLooks = 64
 
 // insist is for a requisition that has waited for long. So that hot actions
 // cannot keep another out for ever, one busy container of the action with the
-// most memory at work is drained, unless that would only turn the tables.
+// most memory at work is drained, unless that would only turn the tables. Nor
+// can a controller keep another one from an action that both want.
 func (s *state) insist(r *requisition) {
 	if r.missing() <= 0 {
 		return // set again when it waits again
 	}
 	s.alarms.set(&r.patience, s.now.Add(s.cfg.FairAfter))
+	if !s.settled {
+		return
+	}
+	s.share(r)
 	hot := s.holders.top(r.action)
-	if !s.settled || hot == nil || r.plans.count > 0 {
+	if hot == nil || r.plans.count > 0 {
 		return
 	}
 	looks := insistLooks
@@ -168,6 +173,28 @@ func (s *state) insist(r *requisition) {
 			s.promise(n, r, true)
 			return
 		}
+	}
+}
+
+// share has a busy container of the requisition's own action drained, one at a
+// time, if only other controllers have any. It goes to who waits longest.
+func (s *state) share(r *requisition) {
+	if c := r.shared; c != nil && c.condition == draining && c.action == r.action {
+		return
+	}
+	var oldest *container
+	looks := insistLooks
+	for c := range r.action.busy.all() {
+		if looks--; looks < 0 || c.lessee == r.caller.id {
+			return
+		}
+		if oldest == nil && c.condition == busy && c.node.open() {
+			oldest = c
+		}
+	}
+	if r.shared = oldest; oldest != nil {
+		s.move(oldest, drain)
+		s.tell(s.controllers[oldest.lessee], whisk.Reclaim{Container: oldest.ID, Drain: true})
 	}
 }
 

@@ -440,6 +440,27 @@ func TestFairness(t *testing.T) {
 	})
 }
 
+// A controller that keeps the only container of an action at work has to share it.
+func TestFairnessBetweenControllers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, nil)
+		agent := st.agent(node(256 * whisk.MB))
+		one, two := st.controller("one"), st.controller("two")
+		time.Sleep(6 * time.Second) // until it has settled
+		one.say(request(1, "hello"))
+		c := makes(agent)
+		one.hear()
+		two.say(request(1, "hello"))
+		one.want(whisk.Reclaim{Container: c.ID, Drain: true})
+		one.silent(10 * time.Second) // it is asked for once
+		one.say(whisk.Release{Container: c.ID, Reason: whisk.ReleaseReclaimed})
+		grants(agent, c, "one", "two")
+		if got := two.hear().(whisk.Allocation); got.Origin != whisk.Transferred || got.Container.ID != c.ID {
+			t.Errorf("heard %+v", got)
+		}
+	})
+}
+
 func TestStemCellsMakeWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newStage(t, stemCells(2, nil))
