@@ -302,9 +302,11 @@ func (f *factory) putBack(releases []whisk.Release, flushed []chan struct{}) {
 	f.flushed = slices.Concat(flushed, f.flushed)
 }
 
-// states is the lines of a report. A container that has been idle for less than
-// the report interval may be between two activations: unless there is a hurry
-// its idleness waits for the next report.
+// states is the lines of a report. A container that was busy when the scheduler
+// asked for it is answered for with a line that says so, also if it is idle by
+// now: the scheduler waits for an answer, and asks again. One that has been idle
+// for less than the report interval may be between two activations: unless
+// there is a hurry its idleness waits for the next report.
 func (f *factory) states(edges []*container, hurry bool) []whisk.ContainerUse {
 	now := f.b.now()
 	var lines []whisk.ContainerUse
@@ -313,14 +315,20 @@ func (f *factory) states(edges []*container, hurry bool) []whisk.ContainerUse {
 		c.edge = false
 		use := c.useLocked()
 		young := now-c.since < int64(f.b.config.ReportInterval)
+		line := func(use whisk.UseState) {
+			c.reported = use
+			lines = append(lines, whisk.ContainerUse{Container: c.ID, State: use, Since: f.b.at(c.since)})
+		}
+		if c.answer && c.state != released {
+			c.answer = false
+			line(whisk.Busy)
+		}
 		switch {
-		case c.state == released:
-		case use == c.reported && !c.answer:
+		case c.state == released, use == c.reported:
 		case use == whisk.Free && young && !hurry:
 			c.reportLocked()
 		default:
-			c.reported, c.answer = use, false
-			lines = append(lines, whisk.ContainerUse{Container: c.ID, State: use, Since: f.b.at(c.since)})
+			line(use)
 		}
 		c.action.mu.Unlock()
 	}
