@@ -105,7 +105,7 @@ func TestKilledAgentLeavesNothing(t *testing.T) {
 		t.Fatalf("Open beside a living agent = %v, want a conflict", err)
 	}
 	if len(cgroupsOf(t, config.Instance)) == 0 {
-		t.Skip("this machine has no cgroups for us")
+		lacking(t, "this machine has no cgroups for us")
 	}
 	kill()
 	driver := openDriver(t, config)
@@ -279,7 +279,7 @@ func delegatedGroup(t *testing.T) *os.File {
 	}
 	dir, err := os.MkdirTemp(mount, "whirl_test_")
 	if err != nil {
-		t.Skipf("no version 2 cgroups: %v", err)
+		lacking(t, "no version 2 cgroups: "+err.Error())
 	}
 	t.Cleanup(func() {
 		for _, sub := range []string{"/whirl-agent", "/whirl", ""} {
@@ -290,7 +290,7 @@ func delegatedGroup(t *testing.T) *os.File {
 	})
 	for _, name := range []string{"", "/cgroup.procs", "/cgroup.subtree_control", "/cgroup.threads"} {
 		if err := os.Chown(dir+name, nobody, nobody); err != nil {
-			t.Skipf("cannot delegate a cgroup: %v", err)
+			lacking(t, "cannot delegate a cgroup: "+err.Error())
 		}
 	}
 	group, err := os.Open(dir)

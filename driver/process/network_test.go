@@ -96,7 +96,7 @@ func echoUDP(conn net.PacketConn) {
 func startHost(t *testing.T) {
 	t.Helper()
 	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("needs the ip command")
+		lacking(t, "needs the ip command, of the package iproute2")
 	}
 	host := exec.Command("/proc/self/exe", "whirl-test-host")
 	host.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
@@ -194,7 +194,7 @@ func TestOutboundNetwork(t *testing.T) {
 	config.Network, config.API, config.Resolvers = process.Outbound, api.URL, []string{nameServer(t)}
 	driver := openDriver(t, config)
 	if weak := driver.Capabilities().Weak; len(weak) > 0 && strings.Contains(weak[0], "/dev/net/tun") {
-		t.Skip(weak[0])
+		lacking(t, weak[0])
 	}
 	b := newBox(t, driver, testSpec)
 

@@ -109,6 +109,9 @@ func TestReadsCounters(t *testing.T) {
 func hierarchies(t *testing.T) map[string]mounts {
 	t.Helper()
 	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("cgroups need root")
+		}
 		t.Skip("cgroups need root")
 	}
 	file, err := os.Open("/proc/self/mountinfo")
