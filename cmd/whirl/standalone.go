@@ -193,13 +193,16 @@ func (a admitting) Admit(inv *whisk.Invocation) (controller.Admission, error) {
 	return admission, nil
 }
 
-// hint says how to get a runtime that this machine lacks.
+// hint says how to get a runtime that is not offered, "" if nothing is known.
 func (s *standalone) hint(kind string) string {
 	family, _, _ := strings.Cut(kind, ":")
 	for _, missing := range s.missing {
 		if missing.Family == family {
-			return missing.Reason + mend(missing.Mend)
+			return "On this machine " + missing.Reason + mend(missing.Mend) + "."
 		}
+	}
+	if runtime, known := s.manifest.Resolve(family + ":default"); known && family != "native" {
+		return fmt.Sprintf("This machine has %s, which %s:default stands for; it offers the version that is first on the platform's PATH.", runtime.Kind, family)
 	}
 	return ""
 }
@@ -209,8 +212,8 @@ func (s *standalone) hint(kind string) string {
 // and the agent, which takes the sandboxes down, outlives all that use them.
 func (s *standalone) start(ctx context.Context, parts *lifecycle) {
 	parts.start(ctx, "sessions", s.exchange.Run)
-	parts.start(ctx, "scheduler", s.scheduler.Run)
 	parts.start(ctx, "agent", s.agent.Run)
+	parts.start(ctx, "scheduler", s.scheduler.Run)
 	parts.start(ctx, "balancer", s.balancer.Run)
 	parts.start(ctx, "API", s.serve)
 	parts.start(ctx, "controller", s.controller.Run)
