@@ -212,8 +212,8 @@ func (s *standalone) hint(kind string) string {
 // and the agent, which takes the sandboxes down, outlives all that use them.
 func (s *standalone) start(ctx context.Context, parts *lifecycle) {
 	parts.start(ctx, "sessions", s.exchange.Run)
-	parts.start(ctx, "agent", s.agent.Run)
 	parts.start(ctx, "scheduler", s.scheduler.Run)
+	parts.start(ctx, "agent", s.agent.Run)
 	parts.start(ctx, "balancer", s.balancer.Run)
 	parts.start(ctx, "API", s.serve)
 	parts.start(ctx, "controller", s.controller.Run)
