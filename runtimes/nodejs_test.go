@@ -109,6 +109,11 @@ func TestNodeJSArchives(t *testing.T) {
 			{Name: "index.js", Content: `exports.main = () => ({ok: 1})`},
 			{Name: "out", Content: "../../etc", Mode: fs.ModeSymlink | 0o777},
 		}, 502, "leads out of it"},
+		{"link through a link", "main", []runtimetest.Entry{
+			{Name: "index.js", Content: `exports.main = () => ({ok: 1})`},
+			{Name: "d/e", Content: "..", Mode: fs.ModeSymlink | 0o777},
+			{Name: "d/e/out", Content: "../../etc", Mode: fs.ModeSymlink | 0o777},
+		}, 502, "EEXIST"},
 		{"absolute name", "main", []runtimetest.Entry{{Name: "/tmp/evil", Content: "x"}}, 502, "leads out of it"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

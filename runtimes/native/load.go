@@ -77,7 +77,8 @@ func checkExecutable(root *os.Root) error {
 }
 
 // unpack writes an archive's files below root, which no name and no link can
-// leave. Links are made last, so that no file is written through one.
+// leave. Links are made last, in directories that are there by then, so that
+// neither a file nor another link is made through one.
 func unpack(root *os.Root, archive []byte) error {
 	reader, err := zip.NewReader(bytes.NewReader(archive), int64(len(archive)))
 	if err != nil {
@@ -88,11 +89,13 @@ func unpack(root *os.Root, archive []byte) error {
 		if !filepath.IsLocal(file.Name) {
 			return fmt.Errorf("uncompress the action archive: the entry %q leads out of it", file.Name)
 		}
+		err := root.MkdirAll(path.Dir(path.Clean(file.Name)), 0o755)
 		if file.Mode()&fs.ModeSymlink != 0 {
 			links = append(links, file)
-			continue
+		} else if err == nil {
+			err = unpackFile(root, file)
 		}
-		if err := unpackFile(root, file); err != nil {
+		if err != nil {
 			return fmt.Errorf("uncompress the action archive: %s: %w", file.Name, err)
 		}
 	}
@@ -108,9 +111,6 @@ func unpackFile(root *os.Root, file *zip.File) error {
 	name := path.Clean(file.Name)
 	if file.FileInfo().IsDir() {
 		return root.MkdirAll(name, 0o755)
-	}
-	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
-		return err
 	}
 	content, err := file.Open()
 	if err != nil {
@@ -138,9 +138,6 @@ func unpackLink(root *os.Root, link *zip.File) error {
 	name := path.Clean(link.Name)
 	if !filepath.IsLocal(path.Join(path.Dir(name), string(target))) || path.IsAbs(string(target)) {
 		return fmt.Errorf("the link to %q leads out of the archive", target)
-	}
-	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
-		return err
 	}
 	return root.Symlink(string(target), name)
 }

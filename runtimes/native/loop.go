@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 )
 
 // loop is a program that stays and speaks OpenWhisk's ActionLoop protocol.
@@ -20,7 +21,8 @@ type loop struct {
 	input   *os.File // takes a line for each activation
 	output  *os.File // under results
 	results *bufio.Reader
-	ended   bool
+	closing sync.Once
+	ended   atomic.Bool
 }
 
 // startLoop starts a program and waits until it says that it is ready, or ctx
@@ -72,7 +74,7 @@ func (l *loop) awaitAck() error {
 	return nil
 }
 
-func (l *loop) alive() bool { return !l.ended }
+func (l *loop) alive() bool { return !l.ended.Load() }
 
 func (l *loop) run(ctx context.Context, message runMessage, _ environment) ([]byte, error) {
 	release := context.AfterFunc(ctx, func() { killGroup(l.process) })
@@ -110,14 +112,13 @@ func (l *loop) exchange(message []byte) ([]byte, error) {
 	return answer, err
 }
 
-// close kills the program if it still runs. It is idempotent.
+// close kills the program if it still runs, which ends a run. It is idempotent.
 func (l *loop) close() {
-	if l.ended {
-		return
-	}
-	l.ended = true
-	killGroup(l.process)
-	l.input.Close()
-	l.output.Close()
-	l.process.Wait() // its end is what we want, however it came
+	l.closing.Do(func() {
+		l.ended.Store(true)
+		killGroup(l.process)
+		l.input.Close()
+		l.output.Close()
+		l.process.Wait() // its end is what we want, however it came
+	})
 }

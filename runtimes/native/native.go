@@ -34,12 +34,16 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/whirl-faas/whirl/whisk"
 )
 
 // maxBody bounds a request in bytes. The platform's own limits are far below.
 const maxBody = 128 << 20
+
+// drainTimeout is how long Run waits for answers after its ctx ended.
+const drainTimeout = 2 * time.Second
 
 // Config is what a proxy needs. All fields but Env are required.
 type Config struct {
@@ -102,14 +106,20 @@ func Run(ctx context.Context, config Config) error {
 		Handler:     mux,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
-	stopped := make(chan struct{})
+	drained := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		defer close(stopped)
-		server.Close()
+		defer close(drained)
+		// The runs end as ctx did, but for one whose program has moved away from
+		// its process group and holds on to its streams.
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+		defer cancel()
+		if server.Shutdown(grace) != nil {
+			server.Close()
+		}
 	})
 	err := server.Serve(config.Listener)
 	if !stop() {
-		<-stopped
+		<-drained
 	}
 	proxy.close()
 	if errors.Is(err, http.ErrServerClosed) {
@@ -144,6 +154,7 @@ type program interface {
 	run(ctx context.Context, message runMessage, env environment) ([]byte, error)
 	// alive reports whether run may be called again.
 	alive() bool
+	// close ends the program, during a run too. It is idempotent.
 	close()
 }
 
@@ -238,9 +249,9 @@ func (p *proxy) endOutput() {
 	}
 }
 
-// close ends the program. No handler runs any more.
+// close ends the program, also one that still runs.
 func (p *proxy) close() {
-	if p.program != nil {
+	if status := p.status.Load(); status != empty && status != starting && p.program != nil {
 		p.program.close()
 	}
 }

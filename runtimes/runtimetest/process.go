@@ -4,6 +4,7 @@ package runtimetest
 
 import (
 	"context"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -54,6 +56,31 @@ func Process(t testing.TB, argv []string, files fs.FS, env map[string]string) *P
 		command.Wait() // it was killed, or ended as its action wished
 	})
 	return proxy
+}
+
+// Serving returns a proxy that the test itself serves on a Unix socket, and the
+// streams that it is to write to.
+func Serving(t testing.TB, socket string) (proxy *Proxy, stdout, stderr *os.File) {
+	t.Helper()
+	proxy = &Proxy{Client: client(t, socket), Stdout: new(Output), Stderr: new(Output)}
+	return proxy, pipe(t, proxy.Stdout), pipe(t, proxy.Stderr)
+}
+
+// pipe returns the writing end of a pipe into output.
+func pipe(t testing.TB, output *Output) *os.File {
+	t.Helper()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var copying sync.WaitGroup
+	copying.Go(func() { io.Copy(output, reader) })
+	t.Cleanup(func() {
+		writer.Close()
+		copying.Wait()
+		reader.Close()
+	})
+	return writer
 }
 
 // listen returns a listening socket without keeping another handle on it.
