@@ -64,7 +64,13 @@ func Detect(ctx context.Context, options Options) ([]Local, whisk.Manifest, []Mi
 		locals = append(locals, family.locals()...)
 		manifest.Families = append(manifest.Families, family.manifest())
 	}
-	locals = append(locals, Local{Kind: nativeKind, Argv: []string{"/whirl-self", "native-proxy"}})
+	locals = append(locals, Local{
+		Kind: nativeKind,
+		Argv: []string{"/whirl-self", "native-proxy"},
+		// One activation at a time needs one thread of Go. More of them only wake
+		// each other, which costs more than half of a run again.
+		Env: map[string]string{"GOMAXPROCS": "1"},
+	})
 	manifest.Families = append(manifest.Families, whisk.RuntimeFamily{
 		Name:     "native",
 		Runtimes: []whisk.Runtime{newLocalRuntime(nativeKind)},

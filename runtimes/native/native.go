@@ -68,6 +68,7 @@ func Inherit(environ []string) (Config, error) {
 			port = value
 		case "WHIRL_ACTION_DIR":
 			config.Dir = value
+		case "GOMAXPROCS": // is set for the proxy alone
 		default:
 			config.Env = append(config.Env, variable)
 		}

@@ -5,6 +5,7 @@ package native_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"syscall"
@@ -36,8 +37,11 @@ func serve() int {
 	return 0
 }
 
+// start starts the proxy as the process driver does.
 func start(t testing.TB, env map[string]string) *runtimetest.Proxy {
-	return runtimetest.Process(t, []string{"/proc/self/exe", "native-proxy"}, nil, env)
+	all := map[string]string{"GOMAXPROCS": "1"}
+	maps.Copy(all, env)
+	return runtimetest.Process(t, []string{"/proc/self/exe", "native-proxy"}, nil, all)
 }
 
 func TestNativeKeepsTheContract(t *testing.T) {

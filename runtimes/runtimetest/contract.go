@@ -174,7 +174,7 @@ func checkEnvironment(t *testing.T, p *Proxy, actions Actions) {
 			"__OW_API_HOST": "http://host", "__OW_NAMESPACE": "guest", "__OW_ACTION_NAME": "/guest/test",
 			"__OW_ACTION_VERSION": "0.0.1", "__OW_ACTIVATION_ID": id, "__OW_TRANSACTION_ID": "t",
 			"__OW_DEADLINE": "1700000060000", "__OW_API_KEY": nil, "COLOUR": "blue", "EMPTY": "",
-			"WHIRL_LISTEN_FD": nil, "WHIRL_ACTION_DIR": nil,
+			"WHIRL_LISTEN_FD": nil, "WHIRL_ACTION_DIR": nil, "GOMAXPROCS": nil,
 		}
 		if id == "2" {
 			want["__OW_API_KEY"] = "uuid:key"
