@@ -100,7 +100,7 @@ func (s *controllerSession) handle(ctx context.Context, request whisk.SandboxReq
 		s.collect(reply, request)
 	case whisk.Inspect:
 		s.later(reply, func(reply *whisk.SandboxReply) (err error) {
-			reply.Exit, err = s.agent.Inspect(ctx, s.controller, request.Container)
+			reply.Exit, err = s.agent.inspect(ctx, s.controller, request.Container)
 			return err
 		})
 	default:

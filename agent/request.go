@@ -10,26 +10,7 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// Suspend freezes a container for its lessee. It returns when the container is
-// frozen; it is no error if it was already.
-func (a *Agent) Suspend(ctx context.Context, controller whisk.ControllerID, id whisk.ContainerID) error {
-	return a.operate(ctx, controller, id, suspend)
-}
-
-// Resume thaws a container for its lessee; it is no error if it runs. A
-// container that cannot be resumed is removed.
-func (a *Agent) Resume(ctx context.Context, controller whisk.ControllerID, id whisk.ContainerID) error {
-	return a.operate(ctx, controller, id, resume)
-}
-
-func (a *Agent) operate(ctx context.Context, controller whisk.ControllerID, id whisk.ContainerID, on event) error {
-	done, err := a.queue(controller, id, on)
-	if err != nil {
-		return err
-	}
-	return await(ctx, done)
-}
-
+// await waits for the result of an operation that was queued.
 func await(ctx context.Context, done <-chan error) error {
 	select {
 	case err := <-done:
@@ -39,8 +20,9 @@ func await(ctx context.Context, done <-chan error) error {
 	}
 }
 
-// queue puts a suspend or resume behind those that the container was asked for
-// before. done takes the result.
+// queue puts a suspend or resume, for the lessee, behind those that the container
+// was asked for before. done takes the result: nil also if it is so already. A
+// container that cannot be resumed is removed.
 func (a *Agent) queue(controller whisk.ControllerID, id whisk.ContainerID, on event) (done <-chan error, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -114,18 +96,8 @@ func (a *Agent) collection(controller whisk.ControllerID, id whisk.ContainerID, 
 	return collection{c.recorder, request}, nil
 }
 
-// CollectLogs stores the output of one run of a container for the controller
-// that held it then. It returns when the output is stored, and an error if it is
-// not and will not be.
-func (a *Agent) CollectLogs(ctx context.Context, controller whisk.ControllerID, id whisk.ContainerID, request whisk.LogRequest) (whisk.LogSummary, error) {
-	c, err := a.collection(controller, id, request)
-	if err != nil {
-		return whisk.LogSummary{}, err
-	}
-	defer a.requests.Done()
-	return a.store(ctx, c.request, c.recorder.Collect(ctx, c.request))
-}
-
+// store returns when a run's output is stored, and an error if it is not and will
+// not be.
 func (a *Agent) store(ctx context.Context, request whisk.LogRequest, log output.Log) (whisk.LogSummary, error) {
 	if len(log.Lines) == 0 {
 		return log.Summary, nil
@@ -137,10 +109,10 @@ func (a *Agent) store(ctx context.Context, request whisk.LogRequest, log output.
 	return log.Summary, nil
 }
 
-// Inspect returns how a container ended that the controller holds or was the
+// inspect returns how a container ended that the controller holds or was the
 // last to hold, and nil if it still runs. A broken connection may tell of an end
-// before the driver does, so Inspect waits a moment for it.
-func (a *Agent) Inspect(ctx context.Context, controller whisk.ControllerID, id whisk.ContainerID) (*whisk.Exit, error) {
+// before the driver does, so inspect waits a moment for it.
+func (a *Agent) inspect(ctx context.Context, controller whisk.ControllerID, id whisk.ContainerID) (*whisk.Exit, error) {
 	sandbox, err := a.inspected(controller, id)
 	if err != nil || sandbox == nil {
 		return nil, err
