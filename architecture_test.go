@@ -141,6 +141,37 @@ func TestNoRoomIsEmpty(t *testing.T) {
 	}
 }
 
+// TestTheMapNamesEveryPackage holds the code to the table of folders in
+// docs/architecture.md. What lies in an internal folder is its parent's affair.
+func TestTheMapNamesEveryPackage(t *testing.T) {
+	text, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, house, _ := strings.Cut(string(text), "\n## The house\n")
+	named := map[string]bool{}
+	for line := range strings.Lines(house) {
+		if !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		folders, _, _ := strings.Cut(line[2:], "|")
+		for folder := range strings.SplitSeq(folders, ",") {
+			named[strings.Trim(folder, " `")] = true
+		}
+	}
+	dirs := packages(t)
+	for dir := range dirs {
+		if !named[dir] && !strings.Contains(dir, "/internal/") {
+			t.Errorf("docs/architecture.md has no line for %s", dir)
+		}
+	}
+	for folder := range named {
+		if dirs[folder] == nil {
+			t.Errorf("docs/architecture.md has a line for %s, but there is no such package", folder)
+		}
+	}
+}
+
 // roomOf returns the longest folder of the table that holds dir, and what it may import.
 func roomOf(dir string) (string, []string) {
 	for room := dir; room != "."; room = path.Dir(room) {
