@@ -33,14 +33,15 @@ once, when it is made.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: needsCommand,
 	}
-	user.AddCommand(p.userCreateCommand(), p.userGetCommand(), p.userListCommand(), p.userWhoIsCommand(),
-		p.userDeleteCommand(), p.userBlockCommand("block", true), p.userBlockCommand("unblock", false))
+	user.AddCommand(p.userCreateCommand(), p.userGetCommand(), p.userListCommand(), p.userWhoIsCommand(), p.userDeleteCommand(),
+		p.userBlockCommand("block", "Make the platform refuse a user's keys", true),
+		p.userBlockCommand("unblock", "Make the platform accept a blocked user's keys again", false))
 	cmd.AddCommand(user)
 	return cmd
 }
 
 func (p program) userCreateCommand() *cobra.Command {
-	cmd := p.userCommand("create SUBJECT", "Make a user, or another namespace of one, and print its key", exactly("SUBJECT"),
+	cmd := p.userCommand("create SUBJECT", "Make a user, or another namespace of one, and print its key", oneArgument("SUBJECT"),
 		func(cmd *cobra.Command, subjects controller.Subjects, args []string) error {
 			user := controller.NewUser{Subject: args[0]}
 			user.Namespace, _ = cmd.Flags().GetString("namespace")
@@ -66,7 +67,7 @@ func (p program) userCreateCommand() *cobra.Command {
 }
 
 func (p program) userGetCommand() *cobra.Command {
-	return p.userCommand("get SUBJECT", "Show a user's namespaces", exactly("SUBJECT"),
+	return p.userCommand("get SUBJECT", "Show a user's namespaces", oneArgument("SUBJECT"),
 		func(cmd *cobra.Command, subjects controller.Subjects, args []string) error {
 			subject, err := subjects.Get(cmd.Context(), args[0])
 			if err != nil {
@@ -102,7 +103,7 @@ func (p program) userListCommand() *cobra.Command {
 }
 
 func (p program) userWhoIsCommand() *cobra.Command {
-	return p.userCommand("whois UUID:KEY", "Tell whose key that is", exactly("UUID:KEY"),
+	return p.userCommand("whois UUID:KEY", "Tell whose key that is", oneArgument("UUID:KEY"),
 		func(cmd *cobra.Command, subjects controller.Subjects, args []string) error {
 			key, err := whisk.ParseAuthKey(args[0])
 			if err != nil {
@@ -118,7 +119,7 @@ func (p program) userWhoIsCommand() *cobra.Command {
 }
 
 func (p program) userDeleteCommand() *cobra.Command {
-	cmd := p.userCommand("delete SUBJECT", "Remove a user, or one namespace of it", exactly("SUBJECT"),
+	cmd := p.userCommand("delete SUBJECT", "Remove a user, or one namespace of it", oneArgument("SUBJECT"),
 		func(cmd *cobra.Command, subjects controller.Subjects, args []string) error {
 			namespace, _ := cmd.Flags().GetString("namespace")
 			done, err := subjects.Delete(cmd.Context(), args[0], namespace)
@@ -132,8 +133,8 @@ func (p program) userDeleteCommand() *cobra.Command {
 	return cmd
 }
 
-func (p program) userBlockCommand(verb string, blocked bool) *cobra.Command {
-	return p.userCommand(verb+" SUBJECT", "Make the platform refuse, or accept again, a user's keys", exactly("SUBJECT"),
+func (p program) userBlockCommand(verb, short string, blocked bool) *cobra.Command {
+	return p.userCommand(verb+" SUBJECT", short, oneArgument("SUBJECT"),
 		func(cmd *cobra.Command, subjects controller.Subjects, args []string) error {
 			done, err := subjects.Block(cmd.Context(), args[0], blocked)
 			if err != nil {

@@ -78,7 +78,28 @@ WHIRL_SANDBOX_NETWORK, its key in the file sandbox-network; the others likewise.
 		return usageErrorf("%s: %w", cmd.CommandPath(), err)
 	})
 	root.AddCommand(p.standaloneCommand(), p.adminCommand(), p.benchCommand(), p.versionCommand())
+	root.SetHelpCommand(helpCommand())
 	return root
+}
+
+// helpCommand takes the place of cobra's, which shows the root's help and exit
+// status 0 for a command that does not exist.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Show the help of a command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			target, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return usageError{err}
+			}
+			if len(rest) > 0 && target.HasAvailableSubCommands() {
+				return needsCommand(target, rest)
+			}
+			target.InitDefaultHelpFlag() // else the help does not list it
+			return target.Help()
+		},
+	}
 }
 
 // needsCommand is what a command that only has commands below it does: it shows
@@ -104,11 +125,11 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// exactly wants the named positional arguments.
-func exactly(names ...string) cobra.PositionalArgs {
+// oneArgument wants one positional argument, which the message calls by name.
+func oneArgument(name string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != len(names) {
-			return usageErrorf("%s takes %d arguments (%v), but was given %d", cmd.CommandPath(), len(names), names, len(args))
+		if len(args) != 1 {
+			return usageErrorf("%s takes one argument, %s, but was given %d", cmd.CommandPath(), name, len(args))
 		}
 		return nil
 	}

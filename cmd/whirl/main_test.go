@@ -50,6 +50,10 @@ func TestWrongUseIsRefused(t *testing.T) {
 	}{
 		{"unknown command", nil, "stand-alone", []string{`"stand-alone"`, "standalone", "admin", "bench", "version"}},
 		{"unknown flag", nil, "standalone --lisen x", []string{"--lisen"}},
+		{"help for an unknown command", nil, "help stand-alone", []string{`"stand-alone"`, "standalone", "admin", "bench", "version"}},
+		{"help for an unknown command below", nil, "help admin usr", []string{`"usr"`, "user"}},
+		{"missing argument", nil, "admin user delete", []string{"takes one argument, SUBJECT", "given 0"}},
+		{"too many arguments", nil, "admin user delete you me", []string{"takes one argument, SUBJECT", "given 2"}},
 		{"arguments", nil, "standalone now", []string{"takes no arguments", "now"}},
 		{"memory unit", nil, "standalone --memory 1x", []string{"--memory", `"1x"`, "256m"}},
 		{"memory too small", nil, "standalone --memory 1m", []string{"1 MB", "at least 256 MB"}},
