@@ -171,6 +171,7 @@ type History struct {
 	Nodes      []NodeHistory
 	NodeMemory whisk.Bytes
 	Memory     map[whisk.ContainerID]whisk.Bytes
+	Messages   []Message // between controllers, scheduler and agents
 }
 
 // NodeHistory is what the sandboxes of one node saw.
@@ -185,7 +186,7 @@ type NodeHistory struct {
 func (c *Cluster) History() History {
 	c.calls.mu.Lock()
 	defer c.calls.mu.Unlock()
-	h := History{Faults: slices.Clone(c.calls.faults), NodeMemory: c.config.NodeMemory, Memory: maps.Clone(c.calls.memory)}
+	h := History{Faults: slices.Clone(c.calls.faults), NodeMemory: c.config.NodeMemory, Memory: maps.Clone(c.calls.memory), Messages: c.trace.all()}
 	for _, call := range c.calls.all {
 		h.Calls = append(h.Calls, *call)
 	}

@@ -16,14 +16,22 @@ import (
 // way at the bound still takes its steps.
 const slack = 2 * time.Second
 
-// Check returns what a history shows that must never happen, as sentences. The
-// cluster must have been stopped.
-func Check(h History) []string {
+// Finding is a rule that a history breaks.
+type Finding struct {
+	Text      string
+	Container whisk.ContainerID // "" if it is about none; [History.Story] tells more of it
+}
+
+// Check returns what a history shows that must never happen. The cluster must
+// have been stopped.
+func Check(h History) []Finding {
 	c := checker{History: h, calls: map[whisk.ActivationID]*Call{}, runs: map[whisk.ActivationID]*runs{}}
 	for i := range h.Calls {
 		c.calls[h.Calls[i].ID] = &h.Calls[i]
 	}
-	c.wrong = append(c.wrong, h.Faults...)
+	for _, fault := range h.Faults {
+		c.blame("%s", fault)
+	}
 	for _, node := range h.Nodes {
 		c.node(node)
 	}
@@ -37,20 +45,24 @@ type checker struct {
 	History
 	calls map[whisk.ActivationID]*Call
 	runs  map[whisk.ActivationID]*runs
-	wrong []string
+	wrong []Finding
 }
 
 // runs counts what sandboxes saw of one activation.
 type runs struct{ started, ended int }
 
 func (c *checker) blame(format string, args ...any) {
-	c.wrong = append(c.wrong, fmt.Sprintf(format, args...))
+	c.blameContainer("", format, args...)
+}
+
+func (c *checker) blameContainer(id whisk.ContainerID, format string, args ...any) {
+	c.wrong = append(c.wrong, Finding{fmt.Sprintf(format, args...), id})
 }
 
 // node replays what happened on a node.
 func (c *checker) node(node NodeHistory) {
 	for _, violation := range node.Violations {
-		c.blame("%s: %s", node.Node, violation)
+		c.blameContainer(violation.Container, "%s: %s", node.Node, violation)
 	}
 	if node.Living > 0 {
 		c.blame("%s: %d sandboxes are left", node.Node, node.Living)
@@ -117,17 +129,17 @@ func (c *checker) started(node NodeHistory, event fake.Event, sandbox *tenancy) 
 	}
 	seen.started++
 	if sandbox == nil {
-		c.blame("%s %s: %s ran in %s, which does not exist", clock(event.At), node.Node, event.Activation, event.Container)
+		c.blameContainer(event.Container, "%s %s: %s ran in %s, which does not exist", clock(event.At), node.Node, event.Activation, event.Container)
 		return
 	}
 	call := c.calls[event.Activation]
 	for _, other := range sandbox.inside {
 		if c.calls[other].Controller != call.Controller {
-			c.blame("%s %s: %s served %s and %s at once", clock(event.At), node.Node, event.Container, call.Controller, c.calls[other].Controller)
+			c.blameContainer(event.Container, "%s %s: %s served %s and %s at once", clock(event.At), node.Node, event.Container, call.Controller, c.calls[other].Controller)
 		}
 	}
 	if sandbox.inside = append(sandbox.inside, event.Activation); len(sandbox.inside) > call.Action.Concurrency {
-		c.blame("%s %s: %s ran %d at once, the action allows %d", clock(event.At), node.Node, event.Container, len(sandbox.inside), call.Action.Concurrency)
+		c.blameContainer(event.Container, "%s %s: %s ran %d at once, the action allows %d", clock(event.At), node.Node, event.Container, len(sandbox.inside), call.Action.Concurrency)
 	}
 }
 

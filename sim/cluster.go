@@ -41,6 +41,7 @@ type Cluster struct {
 	ctx    context.Context // of all parts
 	logs   *controllertest.Store
 	calls  calls
+	trace  trace
 
 	mu        sync.Mutex
 	scheduler *schedulerPart // guarded by mu
@@ -181,6 +182,7 @@ func (c *Cluster) addNode(i int) error {
 	config.Script = c.config.Script
 	config.Concurrency = c.config.Concurrency
 	n := &Node{ID: whisk.NodeID(config.Name), cluster: c, config: config}
+	n.uplink.trace, n.uplink.near, n.uplink.far = &c.trace, config.Name, "scheduler"
 	c.nodes = append(c.nodes, n)
 	return n.start()
 }
@@ -235,8 +237,9 @@ func (n *Node) dial() (whisk.ControllerToAgent, error) {
 func (c *Cluster) AddController() error {
 	c.born++
 	ctl := &Controller{ID: whisk.ControllerID(fmt.Sprintf("ctl%d", c.born)), agents: map[whisk.NodeID]*link{}}
+	ctl.uplink.trace, ctl.uplink.near, ctl.uplink.far = &c.trace, string(ctl.ID), "scheduler"
 	for _, n := range c.nodes {
-		ctl.agents[n.ID] = &link{}
+		ctl.agents[n.ID] = &link{trace: &c.trace, near: string(ctl.ID), far: string(n.ID)}
 	}
 	config := balancer.Default()
 	config.Controller = ctl.ID

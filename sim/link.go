@@ -11,6 +11,9 @@ import (
 // link is a way between two parts of the cluster that can be cut: the sessions
 // on it break, and no new one comes about while it is down.
 type link struct {
+	trace     *trace
+	near, far string // what it connects
+
 	mu       sync.Mutex
 	down     bool
 	sessions map[closer]struct{}
@@ -51,5 +54,5 @@ func over[Out, In any](l *link, dial func() (whisk.Stream[Out, In], error)) (whi
 		l.sessions = map[closer]struct{}{}
 	}
 	l.sessions[stream] = struct{}{}
-	return stream, nil
+	return tapped[Out, In]{stream, l.trace, l.near, l.far}, nil
 }

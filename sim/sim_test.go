@@ -5,12 +5,12 @@ package sim_test
 import (
 	"flag"
 	"fmt"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/whirl-faas/whirl/sim"
+	"github.com/whirl-faas/whirl/whisk"
 )
 
 var (
@@ -38,8 +38,13 @@ func play(t *testing.T, seed uint64) {
 	if err != nil {
 		t.Error(err)
 	}
-	if wrong := sim.Check(history); len(wrong) > 0 {
-		t.Errorf("%d rules broken:\n%s", len(wrong), strings.Join(wrong[:min(len(wrong), 10)], "\n"))
+	told := map[whisk.ContainerID]bool{"": true}
+	for _, finding := range sim.Check(history) {
+		t.Error(finding.Text)
+		if !told[finding.Container] && len(told) < 4 {
+			told[finding.Container] = true
+			t.Logf("the story of %s:\n%s", finding.Container, history.Story(finding.Container))
+		}
 	}
 	if len(history.Calls) == 0 {
 		t.Error("nothing was called")
