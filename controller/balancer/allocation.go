@@ -26,15 +26,7 @@ func (f *factory) receive(message whisk.FactoryEvent) {
 		if m.Drain {
 			f.toContainer(m.Container, func(c *container) { c.giveBackLocked(unwanted, whisk.ReleaseReclaimed) })
 		} else {
-			f.toContainer(m.Container, func(c *container) {
-				if c.state != draining {
-					c.reason = whisk.ReleaseReclaimed
-				}
-				if c.state == cold {
-					c.reason = whisk.ReleaseUnused
-				}
-				c.applyLocked(reclaimed)
-			})
+			f.toContainer(m.Container, func(c *container) { c.giveBackLocked(reclaimed, whisk.ReleaseReclaimed) })
 		}
 	case whisk.Lost:
 		f.log.Debug("container lost", "container", m.Container, "reason", m.Reason)

@@ -73,7 +73,7 @@ func (c *container) giveBackLocked(e event, reason whisk.ReleaseReason) {
 	if !decided || reason == whisk.ReleaseFailed {
 		c.reason = reason
 	}
-	if c.state == cold && e == unwanted {
+	if c.state == cold && e != spoiled {
 		c.reason = whisk.ReleaseUnused
 	}
 	c.applyLocked(e)

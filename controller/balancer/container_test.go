@@ -266,6 +266,7 @@ func TestReleaseWaitsForLogs(t *testing.T) {
 		outcome := w.invoke()
 		// Being asked for meanwhile does not make it any better.
 		w.send(whisk.Reclaim{Container: outcome.Container, Drain: true})
+		w.send(whisk.Reclaim{Container: outcome.Container})
 		time.Sleep(4900 * time.Millisecond)
 		w.expectReleases()
 		if _, err := outcome.Logs(t.Context()); err != nil {
