@@ -27,6 +27,7 @@ const (
 type node struct {
 	id      whisk.NodeID
 	session sessionID // 0 while its agent is silent
+	latest  sessionID // that its agent had: what an earlier one still has to say is out of date
 	place   int       // in state.order
 	problem string    // why nothing should be placed here, by its agent
 	memory  whisk.Bytes

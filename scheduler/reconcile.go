@@ -21,6 +21,11 @@ func (s *state) nodeReport(id sessionID, m whisk.NodeReport) {
 	first := n == nil
 	if first {
 		n = s.nodeFor(m.Node)
+		if id < n.latest {
+			s.hangUp(id, whisk.Errorf(whisk.Conflict, "a later session registered node %s", n.id))
+			return
+		}
+		n.latest = id
 		if n.session != 0 {
 			s.hangUp(n.session, whisk.Errorf(whisk.Conflict, "another session registered node %s", n.id))
 			s.agentSilent(n)
