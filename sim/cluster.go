@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/whirl-faas/whirl/agent"
 	"github.com/whirl-faas/whirl/controller/balancer"
@@ -28,7 +30,9 @@ type Config struct {
 	Nodes       int
 	NodeMemory  whisk.Bytes
 	Controllers int
-	Concurrency int // that containers may be used with at most
+	Concurrency int           // that containers may be used with at most
+	IdleTimeout time.Duration // of containers that a controller holds; 0 for the default
+	KeepWarm    time.Duration // of containers that nobody holds; 0 for the default
 	Script      fake.Script
 	Manifest    whisk.Manifest // whose stem cells are kept
 	Logger      *slog.Logger
@@ -141,6 +145,7 @@ func (c *Cluster) startScheduler() error {
 	config := scheduler.Default()
 	config.Epoch = c.epoch
 	config.Manifest = c.config.Manifest
+	config.KeepWarm = cmp.Or(c.config.KeepWarm, config.KeepWarm)
 	var key [32]byte
 	binary.BigEndian.PutUint64(key[:], c.config.Seed)
 	binary.BigEndian.PutUint64(key[8:], c.epoch)
@@ -243,6 +248,7 @@ func (c *Cluster) AddController() error {
 	}
 	config := balancer.Default()
 	config.Controller = ctl.ID
+	config.IdleTimeout = cmp.Or(c.config.IdleTimeout, config.IdleTimeout)
 	b, err := balancer.New(config, balancer.Deps{
 		DialScheduler: func(context.Context) (whisk.ControllerToScheduler, error) {
 			return over(&ctl.uplink, func() (whisk.ControllerToScheduler, error) {

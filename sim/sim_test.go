@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	histories = flag.Int("histories", 60, "random histories to play")
+	histories = flag.Int("histories", everydayHistories, "random histories to play")
 	firstSeed = flag.Uint64("seed", 0, "seed of the first history; 0 takes one from the clock")
 )
 

@@ -32,14 +32,17 @@ func Play(ctx context.Context, seed uint64) (History, error) {
 	return cluster.History(), errors.Join(errs...)
 }
 
-// Durations of a history's phases.
+// Durations of a history's phases. Many short histories find more than few long
+// ones, and what the platform does after minutes it does here after seconds.
 const (
-	rageFor    = 90 * time.Second
-	patience   = 45 * time.Second // of a call while the storm goes on
-	calmFor    = 2 * time.Minute  // leases run out, sessions and nodes come back
-	probeIn    = 60 * time.Second // a call in the calm has its container by then
-	idleFor    = 12 * time.Minute // everything idle was given back by then
-	runTimeout = 3 * time.Second  // of the actions
+	rageFor     = 45 * time.Second // at most
+	patience    = 45 * time.Second // of a call while the storm goes on
+	calmFor     = time.Minute      // leases run out, sessions and nodes come back
+	probeIn     = 60 * time.Second // a call in the calm has its container by then
+	idleTimeout = 20 * time.Second // of containers that a controller holds
+	keepWarm    = 20 * time.Second // of containers that nobody holds
+	idleFor     = 90 * time.Second // everything idle was given back by then
+	runTimeout  = 3 * time.Second  // of the actions
 )
 
 // storm is the load on a cluster and the faults that happen to it.
@@ -74,6 +77,8 @@ func (s *storm) config() Config {
 		NodeMemory:  whisk.Bytes(2+s.random.IntN(6)) * 256 * whisk.MB,
 		Controllers: 1 + s.random.IntN(2),
 		Concurrency: 3,
+		IdleTimeout: idleTimeout,
+		KeepWarm:    keepWarm,
 		Script:      s.script(),
 	}
 	if s.chance(50) {
@@ -150,7 +155,7 @@ func (s *storm) operations() func(*rand.Rand, whisk.ContainerID) fake.Operation 
 
 // rage loads the cluster and hurts it.
 func (s *storm) rage() error {
-	for end := time.Now().Add(rageFor); time.Now().Before(end); {
+	for end := time.Now().Add(time.Second + s.upTo(rageFor)); time.Now().Before(end); {
 		pause := s.upTo(time.Second)
 		if s.chance(8) {
 			pause = 9*time.Second + s.upTo(4*time.Second) // around the pause grace
@@ -222,6 +227,9 @@ func (s *storm) calm() error {
 func (s *storm) probe() error {
 	var errs []error
 	for round := range 2 {
+		if round > 0 {
+			time.Sleep(idleFor)
+		}
 		var probes []*Call
 		for _, ctl := range s.cluster.controllers {
 			for _, action := range s.actions {
@@ -237,7 +245,6 @@ func (s *storm) probe() error {
 					round, call.ID, call.Action.code(), call.Controller, call.Refused, call.Outcome.Response.Result, call.Ended.Sub(call.Received)))
 			}
 		}
-		time.Sleep(idleFor)
 	}
 	return errors.Join(errs...)
 }
