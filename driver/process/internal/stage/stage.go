@@ -20,6 +20,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"syscall"
@@ -88,7 +89,6 @@ func Asked() bool { return len(os.Args) == 1 && os.Args[0] == Argument }
 func Main() {
 	runtime.LockOSThread()
 	control := &control{file: os.NewFile(controlFD, "control")}
-	unix.CloseOnExec(controlFD)
 	plan, err := control.receive()
 	if err != nil {
 		os.Exit(2) // the driver is gone, and nobody reads
@@ -107,6 +107,7 @@ func run(plan Plan, control *control) error {
 		name string
 		do   func() error
 	}{
+		{"keep files from the runtime", closeFilesOnExec},
 		{"prefer it for the out-of-memory killer", func() error { return os.WriteFile("/proc/self/oom_score_adj", []byte("500"), 0) }},
 		{"hide the cgroups", func() error { return unix.Unshare(unix.CLONE_NEWCGROUP) }},
 		{NetworkStep, func() error { return setNetwork(plan.Network, control) }},
@@ -139,6 +140,13 @@ func run(plan Plan, control *control) error {
 func failure(step string, err error) *Failure {
 	errno, _ := errors.AsType[syscall.Errno](err)
 	return &Failure{Step: step, Text: err.Error(), Errno: errno}
+}
+
+// closeFilesOnExec leaves the runtime the listening socket and its standard
+// streams. The agent opens no file that others inherit, but whoever started the
+// agent may have, and a directory of the host would lead out of the root.
+func closeFilesOnExec() error {
+	return unix.CloseRange(controlFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 }
 
 // setLimits sets what cgroups do not bound.
