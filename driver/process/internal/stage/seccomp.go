@@ -23,9 +23,10 @@ const (
 const namespaceFlags = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC |
 	unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
 
-// families are the socket families that a sandbox may use. The others reach the
-// hypervisor, raw devices, or kernel code that nobody needs here.
-var families = [...]uint32{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK}
+// families are the socket families that a sandbox may use, beside a part of
+// netlink. The others reach the hypervisor, raw devices, or kernel code that
+// nobody needs here.
+var families = [...]uint32{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6}
 
 // filterSyscalls installs the filter on the calling thread; it lasts through exec.
 func filterSyscalls() error {
@@ -39,46 +40,77 @@ func filterSyscalls() error {
 	return nil
 }
 
-// deniedFilter refuses the calls of the list below and lets all others pass.
-// What it refuses needs a privilege that the sandbox lacks anyway, or is a part
-// of the kernel with a history of holes that no action needs.
+// deniedFilter refuses the calls of the list below, some uses of those that
+// follow it, and lets all others pass. What it refuses needs a privilege that the
+// sandbox lacks anyway, or is a part of the kernel with a history of holes that
+// no action needs.
 func deniedFilter() []unix.SockFilter {
-	deny := func(errno uintptr) unix.SockFilter {
-		return statement(unix.BPF_RET|unix.BPF_K, unix.SECCOMP_RET_ERRNO|uint32(errno))
-	}
-	load := func(offset uint32) unix.SockFilter { return statement(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, offset) }
 	filter := []unix.SockFilter{
 		load(offsetArch),
 		jump(unix.BPF_JEQ, auditArch, 1, 0),
-		deny(uintptr(unix.ENOSYS)), // calls in the manner of another architecture
+		deny(unix.ENOSYS), // calls in the manner of another architecture
 		load(offsetCall),
 	}
 	if x32Bit != 0 {
-		filter = append(filter, jump(unix.BPF_JGE, x32Bit, 0, 1), deny(uintptr(unix.ENOSYS)))
+		filter = append(filter, jump(unix.BPF_JGE, x32Bit, 0, 1), deny(unix.ENOSYS))
 	}
 	for _, call := range slices.Concat(deniedCalls, deniedArchCalls) {
-		filter = append(filter, jump(unix.BPF_JEQ, uint32(call), 0, 1), deny(uintptr(unix.EPERM)))
+		filter = append(filter, jump(unix.BPF_JEQ, uint32(call), 0, 1), deny(unix.EPERM))
 	}
 	// The flags of clone3 lie in memory, where no filter can look. Libraries
 	// use clone where there is no clone3.
-	filter = append(filter, jump(unix.BPF_JEQ, unix.SYS_CLONE3, 0, 1), deny(uintptr(unix.ENOSYS)))
-	filter = append(filter,
+	filter = append(filter, jump(unix.BPF_JEQ, unix.SYS_CLONE3, 0, 1), deny(unix.ENOSYS))
+	for _, part := range [][]unix.SockFilter{cloneFilter(), socketFilter()} {
+		filter = append(filter, part...)
+	}
+	return append(filter, allow())
+}
+
+// cloneFilter refuses clone with namespaces. Like the filters below it ends
+// with the word for its call, and leaves others to what follows.
+func cloneFilter() []unix.SockFilter {
+	return []unix.SockFilter{
 		jump(unix.BPF_JEQ, unix.SYS_CLONE, 0, 4),
-		load(offsetFirstArg),
+		load(argument(0)),
 		jump(unix.BPF_JSET, namespaceFlags, 0, 1),
-		deny(uintptr(unix.EPERM)),
-		statement(unix.BPF_RET|unix.BPF_K, unix.SECCOMP_RET_ALLOW),
-		jump(unix.BPF_JEQ, unix.SYS_SOCKET, 0, uint8(2+len(families))),
-		load(offsetFirstArg),
-	)
+		deny(unix.EPERM),
+		allow(),
+	}
+}
+
+// socketFilter refuses socket families, however a socket is made, and of netlink
+// all but what programs learn of their interfaces and addresses by.
+func socketFilter() []unix.SockFilter {
+	filter := []unix.SockFilter{
+		jump(unix.BPF_JEQ, unix.SYS_SOCKETPAIR, 1, 0),
+		jump(unix.BPF_JEQ, unix.SYS_SOCKET, 0, uint8(len(families)+7)),
+		load(argument(0)),
+	}
 	for i, family := range families {
-		filter = append(filter, jump(unix.BPF_JEQ, family, uint8(len(families)-i), 0))
+		filter = append(filter, jump(unix.BPF_JEQ, family, uint8(len(families)-i+4), 0))
 	}
 	return append(filter,
-		deny(uintptr(unix.EAFNOSUPPORT)),
-		statement(unix.BPF_RET|unix.BPF_K, unix.SECCOMP_RET_ALLOW),
+		jump(unix.BPF_JEQ, unix.AF_NETLINK, 1, 0),
+		deny(unix.EAFNOSUPPORT),
+		load(argument(2)),
+		jump(unix.BPF_JEQ, unix.NETLINK_ROUTE, 1, 0),
+		deny(unix.EPROTONOSUPPORT),
+		allow(),
 	)
 }
+
+func load(offset uint32) unix.SockFilter {
+	return statement(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, offset)
+}
+
+// argument is the offset of an argument's low half.
+func argument(n uint32) uint32 { return offsetFirstArg + 8*n }
+
+func deny(errno unix.Errno) unix.SockFilter {
+	return statement(unix.BPF_RET|unix.BPF_K, unix.SECCOMP_RET_ERRNO|uint32(errno))
+}
+
+func allow() unix.SockFilter { return statement(unix.BPF_RET|unix.BPF_K, unix.SECCOMP_RET_ALLOW) }
 
 func statement(code uint16, k uint32) unix.SockFilter { return unix.SockFilter{Code: code, K: k} }
 
