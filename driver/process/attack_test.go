@@ -3,10 +3,13 @@
 package process_test
 
 import (
+	"errors"
+	"net"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,5 +29,27 @@ func TestSandboxInheritsNothing(t *testing.T) {
 	checkFacts(t, f)
 	if slices.ContainsFunc(f.Files, func(file string) bool { return strings.HasSuffix(file, filepath.Base(dir)) }) {
 		t.Errorf("the sandbox holds %s open: %q", dir, f.Files)
+	}
+}
+
+// TestSandboxCannotOutliveItsAgent has a sandbox withdraw its death signal. No
+// cgroup would find it again where an ordinary user has none.
+func TestSandboxCannotOutliveItsAgent(t *testing.T) {
+	needRoot(t)
+	reports, kill := startAgent(t, testConfig(t))
+	address := reports[1].Address
+	var errno int
+	b := reach(t, address)
+	b.do("call", values{"Number": unix.SYS_PRCTL, "A": unix.PR_SET_PDEATHSIG}, &errno)
+	kill()
+	refused := func() bool {
+		conn, err := net.Dial(address.Network, address.Address)
+		if err == nil {
+			conn.Close()
+		}
+		return errors.Is(err, unix.ECONNREFUSED)
+	}
+	if !within(10*time.Second, refused) {
+		t.Errorf("the sandbox lives on after its agent was killed (prctl: %v)", unix.Errno(errno))
 	}
 }

@@ -118,20 +118,26 @@ func newBoxEnv(t testing.TB, driver whisk.Driver, spec whisk.ContainerSpec, env 
 }
 
 func adopt(t testing.TB, sandbox whisk.Sandbox) *box {
-	address := sandbox.Address()
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var dialer net.Dialer
-		return dialer.DialContext(ctx, address.Network, address.Address)
-	}}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		if err := sandbox.Destroy(ctx); err != nil {
 			t.Errorf("Destroy = %v", err)
 		}
-		transport.CloseIdleConnections()
 	})
-	return &box{sandbox, t, &http.Client{Transport: transport, Timeout: 30 * time.Second}}
+	b := reach(t, sandbox.Address())
+	b.Sandbox = sandbox
+	return b
+}
+
+// reach returns a box that can be asked only: another process made the sandbox.
+func reach(t testing.TB, address whisk.Address) *box {
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var dialer net.Dialer
+		return dialer.DialContext(ctx, address.Network, address.Address)
+	}}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &box{nil, t, &http.Client{Transport: transport, Timeout: 30 * time.Second}}
 }
 
 // try has the sandbox do something and decodes what it answers into result.

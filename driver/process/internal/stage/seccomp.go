@@ -43,7 +43,7 @@ func filterSyscalls() error {
 // deniedFilter refuses the calls of the list below, some uses of those that
 // follow it, and lets all others pass. What it refuses needs a privilege that the
 // sandbox lacks anyway, or is a part of the kernel with a history of holes that
-// no action needs.
+// no action needs, or would undo a promise of the driver.
 func deniedFilter() []unix.SockFilter {
 	filter := []unix.SockFilter{
 		load(offsetArch),
@@ -60,7 +60,7 @@ func deniedFilter() []unix.SockFilter {
 	// The flags of clone3 lie in memory, where no filter can look. Libraries
 	// use clone where there is no clone3.
 	filter = append(filter, jump(unix.BPF_JEQ, unix.SYS_CLONE3, 0, 1), deny(unix.ENOSYS))
-	for _, part := range [][]unix.SockFilter{cloneFilter(), socketFilter()} {
+	for _, part := range [][]unix.SockFilter{cloneFilter(), lifeFilter(), socketFilter()} {
 		filter = append(filter, part...)
 	}
 	return append(filter, allow())
@@ -73,6 +73,20 @@ func cloneFilter() []unix.SockFilter {
 		jump(unix.BPF_JEQ, unix.SYS_CLONE, 0, 4),
 		load(argument(0)),
 		jump(unix.BPF_JSET, namespaceFlags, 0, 1),
+		deny(unix.EPERM),
+		allow(),
+	}
+}
+
+// lifeFilter keeps the sandbox's first process from undoing that it dies with the
+// agent. The others may choose to die with their parent, in the same manner only.
+func lifeFilter() []unix.SockFilter {
+	return []unix.SockFilter{
+		jump(unix.BPF_JEQ, unix.SYS_PRCTL, 0, 6),
+		load(argument(0)),
+		jump(unix.BPF_JEQ, unix.PR_SET_PDEATHSIG, 0, 3),
+		load(argument(1)),
+		jump(unix.BPF_JEQ, uint32(unix.SIGKILL), 1, 0),
 		deny(unix.EPERM),
 		allow(),
 	}
