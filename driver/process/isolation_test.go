@@ -171,6 +171,8 @@ func TestSystemCallFilter(t *testing.T) {
 		{"pair of alg", unix.SYS_SOCKETPAIR, unix.AF_ALG, unix.SOCK_SEQPACKET, 0, unix.EAFNOSUPPORT},
 		{"audit", unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_AUDIT, unix.EPROTONOSUPPORT},
 		{"netfilter", unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER, unix.EPROTONOSUPPORT},
+		{"asynchronous I/O", unix.SYS_IO_SETUP, 1, 0, 0, unix.EPERM},
+		{"quota", unix.SYS_QUOTACTL_FD, 0, 0, 0, unix.EPERM},
 		{"outlive the agent", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, 0, 0, unix.EPERM},
 		{"die with the parent", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0},
 		{"name itself", unix.SYS_PRCTL, unix.PR_GET_DUMPABLE, 0, 0, 0},
