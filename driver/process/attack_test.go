@@ -36,7 +36,8 @@ func TestSandboxInheritsNothing(t *testing.T) {
 // cgroup would find it again where an ordinary user has none.
 func TestSandboxCannotOutliveItsAgent(t *testing.T) {
 	needRoot(t)
-	reports, kill := startAgent(t, testConfig(t))
+	config := testConfig(t)
+	reports, kill := startAgent(t, config)
 	address := reports[1].Address
 	var errno int
 	b := reach(t, address)
@@ -52,4 +53,5 @@ func TestSandboxCannotOutliveItsAgent(t *testing.T) {
 	if !within(10*time.Second, refused) {
 		t.Errorf("the sandbox lives on after its agent was killed (prctl: %v)", unix.Errno(errno))
 	}
+	openDriver(t, config) // removes its cgroups
 }
