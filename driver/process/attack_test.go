@@ -3,11 +3,14 @@
 package process_test
 
 import (
+	"encoding/json"
 	"errors"
 	"net"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,4 +57,35 @@ func TestSandboxCannotOutliveItsAgent(t *testing.T) {
 		t.Errorf("the sandbox lives on after its agent was killed (prctl: %v)", unix.Errno(errno))
 	}
 	openDriver(t, config) // removes its cgroups
+}
+
+// flood opens connections and writes to each until no more is taken.
+func flood(params json.RawMessage) (any, error) {
+	var p struct {
+		Address     string
+		Connections int
+	}
+	if err := json.Unmarshal(params, &p); err != nil {
+		return nil, err
+	}
+	var writers sync.WaitGroup
+	var opened, written atomic.Int64
+	for range p.Connections {
+		writers.Go(func() {
+			conn, err := net.DialTimeout("tcp", p.Address, 10*time.Second)
+			if err != nil {
+				return
+			}
+			opened.Add(1)
+			chunk := make([]byte, 64<<10)
+			for err == nil {
+				_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+				var n int
+				n, err = conn.Write(chunk)
+				written.Add(int64(n))
+			}
+		})
+	}
+	writers.Wait()
+	return map[string]int64{"connections": opened.Load(), "mb": written.Load() >> 20}, nil
 }

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,7 +31,7 @@ const (
 )
 
 // testHost is another host: a process with a network of its own. It answers on
-// ports 7 (echo, TCP and UDP) and 80.
+// ports 7 (echo, TCP and UDP) and 80, and takes connections on 9 without a word.
 func testHost([]string) {
 	// The other end of the cable is put in before the first line comes.
 	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
@@ -51,6 +52,11 @@ func testHost([]string) {
 	if err != nil {
 		panic(err)
 	}
+	sink, err := net.Listen("tcp", thereAddress+":9")
+	if err != nil {
+		panic(err)
+	}
+	defer sink.Close()
 	go echoTCP(tcp)
 	go echoUDP(udp)
 	go func() {
@@ -233,13 +239,14 @@ func TestOutboundNetwork(t *testing.T) {
 			"a service of the host":            here.Addr().String(),
 			"the metadata service":             "169.254.169.254:80",
 			"nobody":                           "0.0.0.0:" + otherPort,
-			"a closed port":                    thereAddress + ":9",
+			"a closed port":                    thereAddress + ":10",
 		} {
 			if err := b.try("dial", values{"network": "tcp", "address": address, "line": "x"}, nil); err == nil {
 				t.Errorf("it reaches %s (%s)", what, address)
 			}
 		}
 	})
+	t.Run("FloodIsHeld", func(t *testing.T) { testFlood(t, newBox(t, driver, testSpec)) })
 	t.Run("EachItsOwn", func(t *testing.T) {
 		// Both have the same address inside and the same port: they must not meet.
 		two := newBox(t, driver, testSpec)
@@ -251,6 +258,26 @@ func TestOutboundNetwork(t *testing.T) {
 			t.Error("it reaches a port of its own where nobody listens")
 		}
 	})
+}
+
+// testFlood has a sandbox fill all connections that it may have with what nobody
+// reads. What waits to be sent lies in this process, not in the sandbox.
+func testFlood(t *testing.T, b *box) {
+	inUse := func() int {
+		var stats runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&stats)
+		return int(stats.HeapAlloc >> 20)
+	}
+	before := inUse()
+	var got struct{ Connections, MB int }
+	b.do("flood", values{"address": thereAddress + ":9", "connections": 600}, &got)
+	if got.Connections != 512 || got.MB == 0 {
+		t.Errorf("it has %d connections and wrote %d MB, want 512 connections", got.Connections, got.MB)
+	}
+	if grown := inUse() - before; grown > 150 { // it was 925 with the stack's own sizes
+		t.Errorf("this process holds %d MB for the sandbox", grown)
+	}
 }
 
 func TestHostNetwork(t *testing.T) {

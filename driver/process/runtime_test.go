@@ -114,6 +114,7 @@ var behaviours = map[string]func(params json.RawMessage) (any, error){
 	"dial":           dial,
 	"get":            get,
 	"resolve":        resolve,
+	"flood":          flood,
 }
 
 func allocate(params json.RawMessage) (any, error) {

@@ -30,7 +30,7 @@ const (
 // handle has the stack hand all connections of the sandbox to us.
 func (n *Network) handle(ctx context.Context) {
 	// Of connections in the making as many may wait as may exist.
-	forwarder := tcp.NewForwarder(n.stack, 0, n.uplink.Flows, func(request *tcp.ForwarderRequest) {
+	forwarder := tcp.NewForwarder(n.stack, tcpBuffer, n.uplink.Flows, func(request *tcp.ForwarderRequest) {
 		if !n.begin() {
 			request.Complete(sendReset)
 			return

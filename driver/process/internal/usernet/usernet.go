@@ -39,6 +39,10 @@ import (
 // MTU of the device. Packets only travel through memory, so large ones are cheap.
 const MTU = 32 << 10
 
+// tcpBuffer is how many bytes a connection may hold in each direction. They lie
+// in this process, whatever the sandbox's own limit is.
+const tcpBuffer = 128 << 10
+
 // nic is the stack's only interface.
 const nic = 1
 
@@ -123,13 +127,19 @@ func (n *Network) start() error {
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4},
 	})
 	sack := tcpip.TCPSACKEnabled(true)
+	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: tcpBuffer, Max: tcpBuffer}
+	send := tcpip.TCPSendBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: tcpBuffer, Max: tcpBuffer}
+	moderate := tcpip.TCPModerateReceiveBufferOption(false)
 	address := tcpip.ProtocolAddress{
 		Protocol:          ipv4.ProtocolNumber,
 		AddressWithPrefix: tcpip.AddressWithPrefix{Address: tcpip.AddrFrom4(gatewayAddress().As4()), PrefixLen: 24},
 	}
 	for what, err := range map[string]tcpip.Error{
-		"enable SACK": n.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &sack),
-		"add nic":     n.stack.CreateNIC(nic, n.link),
+		"enable SACK":              n.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &sack),
+		"bound receive buffers":    n.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &receive),
+		"bound send buffers":       n.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &send),
+		"keep buffers as they are": n.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &moderate),
+		"add nic":                  n.stack.CreateNIC(nic, n.link),
 	} {
 		if err != nil {
 			return fmt.Errorf("%s: %s", what, err)
