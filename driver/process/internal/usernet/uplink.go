@@ -4,6 +4,7 @@ package usernet
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -67,7 +68,7 @@ func (u *Uplink) targets(network string, destination netip.AddrPort) []string {
 // neighbourhood, or to nobody in particular.
 func (u *Uplink) forbidden(address netip.Addr) bool {
 	first := address.As4()[0]
-	if address.IsLoopback() || address.IsLinkLocalUnicast() || address.IsMulticast() ||
+	if address.IsLoopback() || address.IsLinkLocalUnicast() || address.IsMulticast() || hostService(address) ||
 		first == 0 || first >= 240 || netip.PrefixFrom(gatewayAddress(), 24).Contains(address) {
 		return true
 	}
@@ -77,8 +78,25 @@ func (u *Uplink) forbidden(address netip.Addr) bool {
 	}
 	return slices.ContainsFunc(own, func(own net.Addr) bool {
 		prefix, err := netip.ParsePrefix(own.String())
-		return err == nil && prefix.Addr().Unmap() == address
+		return err == nil && (prefix.Addr().Unmap() == address || broadcast(prefix, address))
 	})
+}
+
+// hostService reports whether clouds offer a host its identity and secrets at an
+// address that is not link-local: Alibaba's metadata and Azure's wire server.
+func hostService(address netip.Addr) bool {
+	return address == netip.AddrFrom4([4]byte{100, 100, 100, 200}) || address == netip.AddrFrom4([4]byte{168, 63, 129, 16})
+}
+
+// broadcast reports whether an address stands for all machines of a network, the
+// host among them: the last one, and the first one in the manner of old.
+func broadcast(network netip.Prefix, address netip.Addr) bool {
+	if !network.Addr().Is4() || network.Bits() > 30 || !network.Contains(address) {
+		return false
+	}
+	bytes := address.As4()
+	within := binary.BigEndian.Uint32(bytes[:]) << network.Bits()
+	return within == 0 || within == ^uint32(0)<<network.Bits()
 }
 
 func gatewayAddress() netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 2, 2}) }

@@ -8,9 +8,9 @@
 // Its little network is 10.0.2.0/24, as with QEMU and slirp: the sandbox is
 // .100, its gateway .2, its name server .3. The gateway answers on the port of
 // the platform's API and nowhere else; the name server hands queries to the
-// host's resolvers. Addresses of the host itself, loopback, link-local (and so
-// the metadata services of clouds) and multicast are refused, so a sandbox
-// reaches what any other machine on the network reaches. There is no IPv6.
+// host's resolvers. Addresses of the host itself, loopback, link-local and the
+// other metadata services of clouds, broadcast and multicast are refused: a
+// sandbox reaches what the host reaches beyond itself. There is no IPv6.
 //
 // A [Network] builds its stack when the first packet comes out of the sandbox;
 // until then it costs a goroutine. Connections are bounded in number and idle time.
