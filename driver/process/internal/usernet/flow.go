@@ -25,6 +25,7 @@ const (
 	tcpIdle      = 15 * time.Minute
 	udpIdle      = time.Minute
 	queryTimeout = 3 * time.Second // of one name server
+	querySettle  = 100 * time.Millisecond
 )
 
 // handle has the stack hand all connections of the sandbox to us.
@@ -102,12 +103,14 @@ func (n *Network) udpFlow(ctx context.Context, request *udp.ForwarderRequest) {
 }
 
 // relayQueries answers the queries of one socket of the sandbox, one after the
-// other. The next name server is asked if one does not answer.
+// other. The next name server is asked if one does not answer. It ends soon after
+// the last answer: resolvers take a new socket for each name, and would soon have
+// used up the sandbox's connections. A query that comes later begins a new flow.
 func (n *Network) relayQueries(ctx context.Context, inside net.Conn, servers []string) {
 	defer context.AfterFunc(ctx, func() { inside.Close() })()
 	query := make([]byte, 64<<10)
 	for {
-		_ = inside.SetReadDeadline(time.Now().Add(udpIdle)) // a closed one says so at Read
+		_ = inside.SetReadDeadline(time.Now().Add(querySettle)) // a closed one says so at Read
 		size, err := inside.Read(query)
 		if err != nil {
 			return

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -23,7 +24,10 @@ func TestTargets(t *testing.T) {
 	uplink := &Uplink{
 		API: "localhost:3233", APIPort: 3233,
 		Addresses: func() ([]net.Addr, error) {
-			return []net.Addr{&net.IPNet{IP: net.IPv4(203, 0, 113, 9), Mask: net.CIDRMask(24, 32)}}, nil
+			return []net.Addr{
+				&net.IPNet{IP: net.IPv4(203, 0, 113, 9), Mask: net.CIDRMask(24, 32)},
+				&net.IPNet{IP: net.IPv4(198, 18, 0, 1), Mask: net.CIDRMask(31, 32)},
+			}, nil
 		},
 		Resolvers: func() []string { return []string{"127.0.0.53:53", "[2001:db8::1]:53"} },
 	}
@@ -34,6 +38,11 @@ func TestTargets(t *testing.T) {
 		{"udp", "198.51.100.1:443", "198.51.100.1:443"},
 		{"tcp", "203.0.113.8:80", "203.0.113.8:80"}, // a neighbour of the host
 		{"tcp", "203.0.113.9:80", ""},               // the host
+		{"udp", "203.0.113.255:9", ""},              // a broadcast, which the host hears too
+		{"udp", "203.0.113.0:9", ""},                // likewise, in the old manner
+		{"tcp", "198.18.0.0:9", "198.18.0.0:9"},     // the other end of a link of two
+		{"tcp", "100.100.100.200:80", ""},           // clouds' services for the host that are not link-local
+		{"tcp", "168.63.129.16:80", ""},
 		{"tcp", "10.0.2.2:3233", "localhost:3233"},
 		{"udp", "10.0.2.2:3233", ""},
 		{"tcp", "10.0.2.2:22", ""},
@@ -201,6 +210,45 @@ func TestFlowsAreBounded(t *testing.T) {
 	}
 	if len(dialled) != 0 {
 		t.Errorf("%d connections more than %d", len(dialled), flows)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("Run = %v", err)
+	}
+}
+
+// TestAnsweredQueriesMakeRoom asks more questions than there may be flows, each
+// from a port of its own as resolvers do.
+func TestAnsweredQueriesMakeRoom(t *testing.T) {
+	uplink := &Uplink{
+		Flows:     2,
+		Addresses: func() ([]net.Addr, error) { return nil, nil },
+		Resolvers: func() []string { return []string{"192.0.2.1:53"} },
+		Dial: func(context.Context, string, string) (net.Conn, error) {
+			near, far := net.Pipe()
+			go func() { _, _ = io.Copy(far, far) }() // an echo, which ends with near
+			return near, nil
+		},
+	}
+	device, guest := fakeDevice(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- New(device, uplink).Run(ctx) }()
+	packet := make([]byte, MTU)
+	for i := range 6 {
+		own := netip.AddrPortFrom(netip.MustParseAddr(guestName), uint16(5000+i))
+		query := datagram(own, netip.AddrPortFrom(serverAddress(), 53), []byte(fmt.Sprint("query ", i)))
+		for tries, answered := 0, false; !answered; tries++ { // as resolvers do when no answer comes
+			if tries == 100 {
+				t.Fatalf("query %d is not answered", i)
+			}
+			if _, err := guest.Write(query); err != nil {
+				t.Fatal(err)
+			}
+			_ = guest.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+			n, err := guest.Read(packet)
+			answered = err == nil && bytes.HasSuffix(packet[:n], query[28:])
+		}
 	}
 	cancel()
 	if err := <-ended; err != nil {
