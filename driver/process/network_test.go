@@ -233,7 +233,23 @@ func TestOutboundNetwork(t *testing.T) {
 		}
 	})
 	t.Run("DoesNotReach", func(t *testing.T) {
+		// A whole network that is this machine, as load balancers have them: no
+		// interface has its addresses.
+		mustIP("route add local 198.18.78.0/24 dev lo")
+		t.Cleanup(func() { _ = exec.Command("ip", "route", "del", "local", "198.18.78.0/24", "dev", "lo").Run() })
+		everywhere, err := net.Listen("tcp", "0.0.0.0:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { everywhere.Close() })
+		go echoTCP(everywhere)
+		_, port, err := net.SplitHostPort(everywhere.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
 		for what, address := range map[string]string{
+			"the host by a route":              "198.18.78.9:" + port,
+			"the host itself":                  hereAddress + ":" + port,
 			"the API through the own loopback": apiURL.Host,
 			"another port of the gateway":      "10.0.2.2:" + otherPort,
 			"a service of the host":            here.Addr().String(),

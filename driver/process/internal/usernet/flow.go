@@ -55,7 +55,7 @@ func destination(id stack.TransportEndpointID) netip.AddrPort {
 
 // tcpFlow dials first and accepts then, so that a sandbox sees a refusal as a refusal.
 func (n *Network) tcpFlow(ctx context.Context, request *tcp.ForwarderRequest) {
-	outside, err := n.dial(ctx, "tcp", n.uplink.targets("tcp", destination(request.ID())))
+	outside, err := n.dial(ctx, "tcp", destination(request.ID()))
 	if err != nil {
 		request.Complete(sendReset)
 		return
@@ -93,7 +93,7 @@ func (n *Network) udpFlow(ctx context.Context, request *udp.ForwarderRequest) {
 			n.relayQueries(ctx, inside, addresses)
 			return
 		}
-		outside, err := n.dial(ctx, "udp", addresses)
+		outside, err := n.dial(ctx, "udp", target)
 		if err != nil {
 			return
 		}

@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 
@@ -213,16 +214,31 @@ func (n *Network) finish() {
 	n.flows.Done()
 }
 
-// dial connects to the first of the addresses that answers.
-func (n *Network) dial(ctx context.Context, network string, addresses []string) (net.Conn, error) {
+// dial connects the sandbox with a destination: the first of the addresses that
+// stand for it and that answers.
+func (n *Network) dial(ctx context.Context, network string, destination netip.AddrPort) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	err := errRefused
-	for _, address := range addresses {
+	for _, address := range n.uplink.targets(network, destination) {
 		var conn net.Conn
-		if conn, err = n.uplink.dial(ctx, network, address); err == nil {
-			return conn, nil
+		if conn, err = n.uplink.dial(ctx, network, address); err != nil {
+			continue
 		}
+		if turnsBack(conn) && address == destination.String() {
+			conn.Close()
+			return nil, errRefused
+		}
+		return conn, nil
 	}
 	return nil, err
+}
+
+// turnsBack reports whether a connection leads to this machine. A route may do so
+// whatever addresses the interfaces have, and so may an address that came while
+// we dialled: the kernel then takes the same address for both ends.
+func turnsBack(conn net.Conn) bool {
+	local, errLocal := netip.ParseAddrPort(conn.LocalAddr().String())
+	remote, errRemote := netip.ParseAddrPort(conn.RemoteAddr().String())
+	return errLocal == nil && errRemote == nil && local.Addr() == remote.Addr()
 }
