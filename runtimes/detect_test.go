@@ -5,6 +5,7 @@ package runtimes_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -100,6 +101,48 @@ func TestDetectAddsInterpretersThatAreNamed(t *testing.T) {
 	for _, want := range []string{"ruby goes by the name of neither", "python4 does not work", "no node of version 18.0"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("missing is\n%s\nwant %q in it", all, want)
+		}
+	}
+}
+
+// A python that was built for the prefix $HOME/.local, as many are, must not show
+// actions all that lies there.
+func TestDetectShowsNothingBesideAnInterpreter(t *testing.T) {
+	prefix := t.TempDir()
+	describe := `import os, sys; print(os.path.realpath(sys.executable), os.path.dirname(os.__file__), "python%d.%d" % sys.version_info[:2], sep="\n")`
+	output, err := exec.Command("python3", "-c", describe).Output()
+	lines := strings.Split(strings.TrimSpace(string(output)), "\n")
+	if err != nil || len(lines) != 3 {
+		t.Fatalf("python3 describes itself as %q, %v", output, err)
+	}
+	executable, library, name := lines[0], lines[1], lines[2]
+	binary, err := os.ReadFile(executable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"bin", "lib", "share"} {
+		if err := os.Mkdir(filepath.Join(prefix, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(prefix, "bin", "python3"), binary, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(library, filepath.Join(prefix, "lib", name)); err != nil {
+		t.Fatal(err)
+	}
+	locals, _, missing := runtimes.Detect(t.Context(), runtimes.Options{Path: filepath.Join(prefix, "bin")})
+	if len(locals) != 2 {
+		t.Fatalf("found %v, missing %+v", kinds(locals), missing)
+	}
+	for _, need := range []string{"bin/python3", "lib"} {
+		if !slices.Contains(locals[0].Mounts, filepath.Join(prefix, need)) {
+			t.Errorf("sandboxes are not shown %s: %v", need, locals[0].Mounts)
+		}
+	}
+	for _, mount := range locals[0].Mounts {
+		if strings.HasPrefix(filepath.Join(prefix, "share", "secret"), mount+"/") {
+			t.Errorf("sandboxes are shown %s", mount)
 		}
 	}
 }

@@ -40,7 +40,8 @@ func (r release) compare(other release) int {
 func (r release) String() string { return fmt.Sprintf("%d.%d", r.major, r.minor) }
 
 // Both scripts print a description. The interpreter itself knows best where it
-// is, behind all links and shims, and which files it has mapped.
+// is, behind all links and shims, and which files it has mapped. Neither names its
+// whole prefix: that may be the user's home.
 const (
 	describeNode = `const fs = require("fs"), path = require("path"), exe = fs.realpathSync(process.execPath);
 const modules = path.join(path.dirname(path.dirname(exe)), "lib", "node_modules");
@@ -49,11 +50,21 @@ console.log(JSON.stringify({
   directories: fs.existsSync(modules) ? [modules] : [],
   maps: fs.readFileSync("/proc/self/maps", "utf8"),
 }));`
-	describePython = `import json, os, platform, sys
+	describePython = `import json, os, platform, sys, sysconfig
 exe = os.path.realpath(sys.executable)
+paths = sysconfig.get_paths()
+needed = {os.path.dirname(os.__file__), *(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))}
+for prefix in (sys.base_prefix, sys.base_exec_prefix):
+  needed.update(os.path.join(prefix, name) for name in ("lib", "lib64", "share/zoneinfo"))
+try:
+  import ssl
+  certificates = ssl.get_default_verify_paths()
+  needed.update((certificates.openssl_cafile, certificates.openssl_capath))
+except ImportError:
+  pass
 print(json.dumps({
   "version": platform.python_version(), "executable": exe,
-  "directories": sorted({sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, os.path.dirname(os.__file__)}),
+  "directories": sorted(needed),
   "maps": open("/proc/self/maps").read(),
 }))`
 )
