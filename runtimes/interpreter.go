@@ -76,10 +76,10 @@ func (i interpreter) mounts() []string {
 func shownAnyway(path string) bool {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	switch first {
-	case "usr", "bin", "sbin", "etc", "dev", "proc":
+	case "usr", "bin", "sbin", "etc", "dev", "proc", "lib", "lib32", "lib64", "libx32", "libo32":
 		return true
 	}
-	return strings.HasPrefix(first, "lib")
+	return false
 }
 
 // lookPath returns the commands of that name on the path, in its order.

@@ -26,7 +26,7 @@ type Local struct {
 	Version string            // of the interpreter, such as "20.20.2"; "" if there is none
 	Argv    []string          // inside the sandbox
 	Files   fs.FS             // shown read-only at /whirl in the sandbox; nil for nothing
-	Mounts  []string          // of the host, shown read-only at the same path, beside /usr, /lib*, /bin, /sbin and /etc
+	Mounts  []string          // of the host, shown read-only at the same path, beside /usr, /lib and its likes, /bin, /sbin and /etc
 	Env     map[string]string // of the proxy; nil for nothing
 }
 

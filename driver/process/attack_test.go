@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,6 +33,22 @@ func TestSandboxInheritsNothing(t *testing.T) {
 	checkFacts(t, f)
 	if slices.ContainsFunc(f.Files, func(file string) bool { return strings.HasSuffix(file, filepath.Base(dir)) }) {
 		t.Errorf("the sandbox holds %s open: %q", dir, f.Files)
+	}
+}
+
+// TestSandboxSeesNoneOfTheHostsOwnDirectories puts one at the top whose name only
+// looks like that of a library directory.
+func TestSandboxSeesNoneOfTheHostsOwnDirectories(t *testing.T) {
+	needRoot(t)
+	dir, err := os.MkdirTemp("/", "library_")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	var f sandboxFacts
+	newBox(t, openDriver(t, testConfig(t)), testSpec).do("facts", nil, &f)
+	if slices.Contains(f.Root, filepath.Base(dir)) {
+		t.Errorf("the sandbox is shown %s: %v", dir, f.Root)
 	}
 }
 

@@ -33,13 +33,10 @@ func (r root) start() error {
 }
 
 // addSystem shows the host's programs and libraries as the host has them: the
-// top-level directories are links into /usr on most systems.
+// top-level directories are links into /usr on most systems. They are named one
+// by one, because a machine may have a /library of its own.
 func (r root) addSystem() error {
-	paths, err := filepath.Glob("/lib*")
-	if err != nil {
-		return err
-	}
-	for _, path := range append(paths, "/usr", "/bin", "/sbin") {
+	for _, path := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/libo32"} {
 		if err := r.mirror(path); err != nil {
 			return err
 		}
