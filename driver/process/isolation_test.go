@@ -34,8 +34,8 @@ func checkFacts(t *testing.T, f sandboxFacts) {
 			t.Errorf("/proc/self/status lacks %q", want)
 		}
 	}
-	if f.NoFile != 4096 || f.Core != 0 {
-		t.Errorf("limits: %d open files, cores of %d; want 4096 and 0", f.NoFile, f.Core)
+	if f.NoFile != 4096 || f.Core != 1 || f.RealTime != 0 {
+		t.Errorf("limits: %d open files, cores of %d, real-time priority %d; want 4096, 1 and 0", f.NoFile, f.Core, f.RealTime)
 	}
 	for _, file := range f.Files {
 		if _, target, _ := strings.Cut(file, " "); strings.HasPrefix(target, "/") && target != "/dev/null" && !strings.HasPrefix(target, "/proc/") {

@@ -173,6 +173,7 @@ type sandboxFacts struct {
 	Session       int
 	Cgroups       string
 	NoFile, Core  uint64
+	RealTime      uint64
 }
 
 func facts(json.RawMessage) (any, error) {
@@ -215,6 +216,8 @@ func facts(json.RawMessage) (any, error) {
 	f.NoFile = limit.Max
 	_ = unix.Getrlimit(unix.RLIMIT_CORE, &limit)
 	f.Core = limit.Max
+	_ = unix.Getrlimit(unix.RLIMIT_RTPRIO, &limit)
+	f.RealTime = limit.Max
 	return f, errors.Join(errs[:]...)
 }
 

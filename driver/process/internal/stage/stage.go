@@ -149,9 +149,17 @@ func closeFilesOnExec() error {
 	return unix.CloseRange(controlFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 }
 
-// setLimits sets what cgroups do not bound.
+// setLimits sets what cgroups do not bound. Real-time priorities, which a user may
+// have been granted, would let a sandbox take a CPU from the machine. A core limit
+// of 1 is the only one at which the kernel does not start the host's handler of
+// cores for a crash in a sandbox, as 0 lets it; see core(5).
 func setLimits(plan Plan) error {
-	limits := map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_NOFILE: plan.OpenFiles}
+	limits := map[int]uint64{
+		unix.RLIMIT_CORE:   1,
+		unix.RLIMIT_NOFILE: plan.OpenFiles,
+		unix.RLIMIT_RTPRIO: 0,
+		unix.RLIMIT_NICE:   0,
+	}
 	if plan.Processes > 0 {
 		limits[unix.RLIMIT_NPROC] = plan.Processes
 	}
