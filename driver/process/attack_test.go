@@ -5,6 +5,7 @@ package process_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -76,6 +77,19 @@ func TestSandboxCannotOutliveItsAgent(t *testing.T) {
 	openDriver(t, config) // removes its cgroups
 }
 
+func TestEmptyFilesAreBounded(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, openDriver(t, testConfig(t)), testSpec)
+	var got struct {
+		Count int
+		Why   string
+	}
+	b.do("files", nil, &got)
+	if got.Count < 30_000 || got.Count > 40_000 || !strings.Contains(got.Why, "no space") {
+		t.Errorf("it made %d files until %q, want some 32000 and no space", got.Count, got.Why)
+	}
+}
+
 // flood opens connections and writes to each until no more is taken.
 func flood(params json.RawMessage) (any, error) {
 	var p struct {
@@ -105,4 +119,18 @@ func flood(params json.RawMessage) (any, error) {
 	}
 	writers.Wait()
 	return map[string]int64{"connections": opened.Load(), "mb": written.Load() >> 20}, nil
+}
+
+// files makes empty files until no more is possible, and says how many and why.
+func files(json.RawMessage) (any, error) {
+	for count := 0; ; count++ {
+		file, err := os.Create(fmt.Sprint("/tmp/", count))
+		if err != nil {
+			return map[string]any{"count": count, "why": err.Error()}, nil
+		}
+		file.Close()
+		if count == 100_000 {
+			return nil, errors.New("no limit met")
+		}
+	}
 }

@@ -115,6 +115,7 @@ var behaviours = map[string]func(params json.RawMessage) (any, error){
 	"get":            get,
 	"resolve":        resolve,
 	"flood":          flood,
+	"files":          files,
 }
 
 func allocate(params json.RawMessage) (any, error) {

@@ -212,11 +212,16 @@ func (r root) enter() error {
 	return os.Chdir("/tmp")
 }
 
+// bytesPerFile is how much of a file system's size there must be for each of its
+// files. One that holds anything takes 4096 bytes anyway.
+const bytesPerFile = 2048
+
 func (r root) tmpfs(target string, flags uintptr, size int64, mode uint32) error {
 	if err := os.MkdirAll(r.base+target, 0o755); err != nil {
 		return err
 	}
-	options := fmt.Sprintf("size=%d,mode=%o", size, mode)
+	// Empty files take the kernel's memory too, of which size says nothing.
+	options := fmt.Sprintf("size=%d,mode=%o,nr_inodes=%d", size, mode, max(size/bytesPerFile, 1024))
 	if err := unix.Mount("tmpfs", r.base+target, "tmpfs", flags, options); err != nil {
 		return fmt.Errorf("mount %s: %w", target, err)
 	}
