@@ -35,14 +35,12 @@ func (p *Parameters) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &list); err != nil {
 		return Errorf(Invalid, "parameters must be an array of objects with key and value: %w", err)
 	}
-	out := make(Parameters, 0, len(list))
 	for _, param := range list {
 		if param.Key == "" || len(param.Value) == 0 {
 			return Errorf(Invalid, "a parameter needs both a key and a value")
 		}
-		out = out.With(param)
 	}
-	*p = out
+	*p = make(Parameters, 0, len(list)).Merge(list)
 	return nil
 }
 
@@ -73,20 +71,35 @@ func (p Parameters) With(param Parameter) Parameters {
 	return append(p, param)
 }
 
-// Merge returns a new Parameters of p overlaid with over.
+// Merge returns a new Parameters of p overlaid with over. Of duplicate keys in
+// over the last wins. Users choose how many there are, so it takes time in
+// proportion to both and not to their product.
 func (p Parameters) Merge(over Parameters) Parameters {
 	out := slices.Clone(p)
+	at := make(map[string]int, len(p)+len(over))
+	for i, param := range p {
+		at[param.Key] = i
+	}
 	for _, param := range over {
-		out = out.With(param)
+		i, there := at[param.Key]
+		if there {
+			out[i] = param
+			continue
+		}
+		at[param.Key] = len(out)
+		out = append(out, param)
 	}
 	return out
 }
 
-// Without returns a new Parameters that lacks the given keys.
+// Without returns a new Parameters that lacks the given keys. As with Merge,
+// their number is the users' choice.
 func (p Parameters) Without(keys ...string) Parameters {
-	return slices.DeleteFunc(slices.Clone(p), func(param Parameter) bool {
-		return slices.Contains(keys, param.Key)
-	})
+	dropped := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		dropped[key] = true
+	}
+	return slices.DeleteFunc(slices.Clone(p), func(param Parameter) bool { return dropped[param.Key] })
 }
 
 // Size is the number of bytes of all keys and of the JSON text of all values:

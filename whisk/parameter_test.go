@@ -5,6 +5,8 @@ package whisk_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/whirl-faas/whirl/whisk"
@@ -97,4 +99,25 @@ func FuzzParameters(f *testing.F) {
 			t.Errorf("%s changes to %s", first, second)
 		}
 	})
+}
+
+// A user may send a hundred thousand short parameters within the size limits.
+// If the cost were the square of their number this would take tens of minutes,
+// and stop the test.
+func TestManyParametersCostLittle(t *testing.T) {
+	const n = 300_000
+	text := []byte{'['}
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = "key" + strconv.Itoa(i)
+		text = fmt.Appendf(text, `{"key":%q,"value":%d},`, keys[i], i)
+	}
+	text[len(text)-1] = ']'
+	p := parameters(t, string(text))
+	if merged := p.Merge(p); len(merged) != n || string(merged.Get(keys[n-1])) != strconv.Itoa(n-1) {
+		t.Errorf("merged with itself there are %d, want %d", len(merged), n)
+	}
+	if left := p.Without(keys[1:]...); len(left) != 1 || left[0].Key != keys[0] {
+		t.Errorf("left are %d, want the first", len(left))
+	}
 }
