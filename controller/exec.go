@@ -4,62 +4,27 @@ package controller
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// ExecWrite is the code of an [ActionWrite].
-type ExecWrite struct {
-	Kind json.RawMessage `json:"kind"` // raw, because its wrong type has a text of its own
-	Code *string         `json:"code"`
-	Jar  *string         `json:"jar"` // the name of Code that old clients use for java
-	Main string          `json:"main"`
-}
-
-// text returns the code as it was sent, "" if there is none.
-func (e ExecWrite) text() string {
-	switch {
-	case e.Code != nil:
-		return *e.Code
-	case e.Jar != nil:
-		return *e.Jar
+// storeExec stores the code of a PUT, if its kind may still be written.
+func (c *Controller) storeExec(ctx context.Context, write execWrite) (whisk.Exec, []byte, error) {
+	if write.runtime.Deprecated {
+		return whisk.Exec{}, nil, errDeprecated(write.runtime.Kind)
 	}
-	return ""
-}
-
-// newExec checks what a PUT wants to run and stores its code.
-func (c *Controller) newExec(ctx context.Context, write ExecWrite) (whisk.Exec, []byte, error) {
-	var kind string
-	if json.Unmarshal(write.Kind, &kind) != nil || kind == "" {
-		return whisk.Exec{}, nil, errMalformed("'kind' must be a string defined in 'exec'")
-	}
-	runtime, known := c.deps.Manifest.Resolve(kind)
-	if !known {
-		return whisk.Exec{}, nil, errMalformed("%w", c.errUnknownKind(kind))
-	}
-	if runtime.Deprecated {
-		return whisk.Exec{}, nil, errDeprecated(runtime.Kind)
-	}
-	if runtime.RequireMain && write.Main == "" {
-		return whisk.Exec{}, nil, errMalformed("'main' must be a string defined in 'exec' for '%s' actions", runtime.Kind)
-	}
-	if write.Code == nil && write.Jar == nil {
-		return whisk.Exec{}, nil, errMalformed("'code' must be a string defined in 'exec' for '%s' actions", runtime.Kind)
-	}
-	code := write.text()
-	exec := whisk.Exec{Kind: runtime.Kind, Size: whisk.Bytes(len(code)), Binary: isBase64(code), Main: write.Main}
-	if code == "" {
+	exec := whisk.Exec{Kind: write.runtime.Kind, Size: whisk.Bytes(len(write.code)), Binary: isBase64(write.code), Main: write.main}
+	if write.code == "" {
 		return exec, []byte{}, nil
 	}
-	digest, err := c.deps.Blobs.Put(ctx, strings.NewReader(code))
+	digest, err := c.deps.Blobs.Put(ctx, strings.NewReader(write.code))
 	if err != nil {
 		return whisk.Exec{}, nil, fmt.Errorf("store the code: %w", err)
 	}
 	exec.Code = digest
-	return exec, []byte(code), nil
+	return exec, []byte(write.code), nil
 }
 
 // runtimeOf returns the runtime of a stored action, if it may still be used.

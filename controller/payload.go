@@ -19,13 +19,7 @@ func (c *Controller) checkPayload(payload []byte) ([]byte, error) {
 	if len(payload) == 0 {
 		return []byte("{}"), nil
 	}
-	if !apijson.IsObject(payload) {
-		if err := json.Unmarshal(payload, new(json.RawMessage)); err != nil {
-			return nil, errMalformed("%w", err)
-		}
-		return nil, errMalformed("Object expected")
-	}
-	return payload, nil
+	return payload, checkObject(payload)
 }
 
 // checkFinal refuses a payload that gives parameters which the action has fixed.

@@ -25,11 +25,8 @@ func FuzzMergeParameters(f *testing.F) {
 	c := newController(f, "us", store, &controllertest.Balancer{}, func(c *controller.Config) {
 		c.Records.Records, c.AdmitWait = 1<<20, time.Millisecond
 	})
-	write, err := controller.ParseActionWrite([]byte(`{"exec":{"kind":"nodejs:20","code":"x"},"parameters":[{"key":"a","value":1},{"key":"z","value":[2.50]},{"key":"env","value":"e","init":true}]}`))
-	if err != nil {
-		f.Fatal(err)
-	}
-	if _, _, err := c.PutAction(f.Context(), guest, hello, write, true); err != nil {
+	body := `{"exec":{"kind":"nodejs:20","code":"x"},"parameters":[{"key":"a","value":1},{"key":"z","value":[2.50]},{"key":"env","value":"e","init":true}]}`
+	if _, _, err := c.PutAction(f.Context(), guest, hello, []byte(body), true); err != nil {
 		f.Fatal(err)
 	}
 	// It does not run: nothing in the background disturbs the fuzzer's measure of coverage.

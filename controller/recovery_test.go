@@ -47,11 +47,7 @@ func newController(t testing.TB, id whisk.ControllerID, store *controllertest.St
 
 func putHello(t testing.TB, c *controller.Controller) {
 	t.Helper()
-	write, err := controller.ParseActionWrite([]byte(helloJS))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := c.PutAction(t.Context(), guest, hello, write, true); err != nil {
+	if _, _, err := c.PutAction(t.Context(), guest, hello, []byte(helloJS), true); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -159,9 +159,8 @@ func begin(t *testing.T, cluster *sim.Cluster, store *controllertest.Store) *lif
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	l.stop = stop
 	go func() { l.ended <- made.Run(ctx) }()
-	kind, code := []byte(`"fake:1"`), "function main() {}"
-	write := controller.ActionWrite{Exec: &controller.ExecWrite{Kind: kind, Code: &code}}
-	if _, _, err := made.PutAction(t.Context(), caller, l.call().Action, write, true); err != nil {
+	body := `{"exec":{"kind":"fake:1","code":"function main() {}"}}`
+	if _, _, err := made.PutAction(t.Context(), caller, l.call().Action, []byte(body), true); err != nil {
 		t.Fatal(err)
 	}
 	return l

@@ -5,6 +5,7 @@ package apijson_test
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,6 +146,22 @@ func BenchmarkIsObject(b *testing.B) {
 	for b.Loop() {
 		if !apijson.IsObject(payload) {
 			b.Fatal("not an object")
+		}
+	}
+}
+
+// Depth is what is open at once: not the number of brackets, nor those in texts.
+func TestDepthOfObjects(t *testing.T) {
+	nest := func(n int) string { return `{"a":` + strings.Repeat("[", n-1) + strings.Repeat("]", n-1) + `}` }
+	for text, want := range map[string]bool{
+		nest(apijson.MaxDepth):     true,
+		nest(apijson.MaxDepth + 1): false,
+		`{"a":[` + strings.Repeat(`{},[],`, apijson.MaxDepth) + `0]}`:                                     true,
+		`{"a\\":"` + strings.Repeat(`[{\"`, apijson.MaxDepth) + `","b":{}}`:                               true,
+		`{"":"\\",` + strings.Repeat(`"a":{`, apijson.MaxDepth) + strings.Repeat("}", apijson.MaxDepth+1): false,
+	} {
+		if got := apijson.IsObject([]byte(text)); got != want {
+			t.Errorf("IsObject(%.40s…) = %v, want %v", text, got, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package apijson
 
 import (
+	"bytes"
 	"encoding/json"
 	"iter"
 	"slices"
@@ -10,11 +11,47 @@ import (
 	"unicode/utf8"
 )
 
-// IsObject reports whether text is exactly one valid JSON object in UTF-8,
-// perhaps with white space around it.
+// MaxDepth is how deep what users send may be nested: as deep as in OpenWhisk,
+// and not so deep that a runtime's own reader gives up.
+const MaxDepth = 1000
+
+// IsObject reports whether text is exactly one valid JSON object in UTF-8 of at
+// most [MaxDepth] levels, perhaps with white space around it.
 func IsObject(text []byte) bool {
 	i := skipSpace(text, 0)
-	return i < len(text) && text[i] == '{' && json.Valid(text) && utf8.Valid(text)
+	return i < len(text) && text[i] == '{' && json.Valid(text) && utf8.Valid(text) && !TooDeep(text)
+}
+
+// TooDeep reports whether text, which must be valid JSON, is nested more than
+// [MaxDepth] levels deep.
+func TooDeep(text []byte) bool {
+	if bytes.Count(text, []byte("["))+bytes.Count(text, []byte("{")) <= MaxDepth {
+		return false
+	}
+	depth := 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			i = skipString(text, i) - 1
+		case '[', '{':
+			if depth++; depth > MaxDepth {
+				return true
+			}
+		case ']', '}':
+			depth--
+		}
+	}
+	return false
+}
+
+// Compact returns text, which must be valid JSON, without white space between
+// its parts, and with a memory of its own.
+func Compact(text []byte) []byte {
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, text); err != nil {
+		panic(err) // the caller vouched for valid JSON
+	}
+	return compact.Bytes()
 }
 
 // IsArray reports whether text, which must be valid JSON, is an array.

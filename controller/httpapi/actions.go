@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/controller/apijson"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -101,12 +100,7 @@ func (x *exchange) putAction(name whisk.FullName) {
 		x.fail(http.StatusBadRequest, "Request entity expected but not supplied")
 		return
 	}
-	write, err := controller.ParseActionWrite(*buffer)
-	if err != nil {
-		x.refuse(err)
-		return
-	}
-	x.answerAction(x.api.PutAction(x.r.Context(), x.caller, name, write, overwrite))
+	x.answerAction(x.api.PutAction(x.r.Context(), x.caller, name, *buffer, overwrite))
 }
 
 func (x *exchange) deleteAction(name whisk.FullName) {

@@ -23,7 +23,7 @@ type API interface {
 	Action(ctx context.Context, caller *controller.Caller, name whisk.FullName, withCode bool) (whisk.Action, []byte, error)
 	Actions(ctx context.Context, caller *controller.Caller, namespace, pkg string, page controller.Page) ([]json.RawMessage, error)
 	CountActions(ctx context.Context, caller *controller.Caller, namespace, pkg string, skip int) (int, error)
-	PutAction(ctx context.Context, caller *controller.Caller, name whisk.FullName, write controller.ActionWrite, overwrite bool) (whisk.Action, []byte, error)
+	PutAction(ctx context.Context, caller *controller.Caller, name whisk.FullName, body []byte, overwrite bool) (whisk.Action, []byte, error)
 	DeleteAction(ctx context.Context, caller *controller.Caller, name whisk.FullName) (whisk.Action, []byte, error)
 	Invoke(ctx context.Context, call controller.Call, wait time.Duration) (controller.Answer, error)
 	Submit(ctx context.Context, call controller.Call) (whisk.ActivationID, error)

@@ -95,6 +95,8 @@ func TestRefusals(t *testing.T) {
 
 		{name: "large payload", method: "POST", path: invoke, body: `{"a":"` + strings.Repeat("a", 1<<20) + `"}`, status: 413, text: "Request larger than allowed: 1048584 > 1048576 bytes."},
 		{name: "payload no object", method: "POST", path: invoke, body: `[1]`, status: 400, text: "The request content was malformed:\nObject expected"},
+		{name: "payload no UTF-8", method: "POST", path: invoke, body: "{\"a\":\"\xff\"}", status: 400, text: "The request content was malformed:\nJSON must be UTF-8"},
+		{name: "deep payload", method: "POST", path: invoke, body: `{"a":` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000) + `}`, status: 400, text: "The request content was malformed:\nJSON must not be nested more than 1000 levels deep"},
 		{name: "form payload", method: "POST", path: invoke, body: `a=1`, headers: []string{"Content-Type: application/x-www-form-urlencoded"}, status: 415, text: "The request's Content-Type [application/x-www-form-urlencoded] is not supported. Expected:\napplication/json"},
 		{name: "put of text", method: "PUT", path: guest + "/actions/x", body: hello, headers: []string{"Content-Type: text/plain"}, status: 415, text: "The request's Content-Type [text/plain] is not supported. Expected:\napplication/json"},
 		{name: "put of nothing", method: "PUT", path: guest + "/actions/x", status: 415, text: "The request's Content-Type is not supported. Expected:\napplication/json"},
