@@ -103,15 +103,23 @@ func (x *exchange) recoverPanic() {
 	x.fail(http.StatusInternalServerError, defaultText(http.StatusInternalServerError))
 }
 
+const (
+	slowLine    = 2 * time.Minute // what 50 MB may take
+	longestWait = 2 * time.Minute // that a request waits for its answer: a blocking call, and what comes before and after
+)
+
 // Server returns an HTTP server with limits that keep slow or endless clients
 // from holding connections. Address, listener and TLS are the caller's.
 func Server(handler http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       2 * time.Minute, // a body of 50 MB over a slow line
+		ReadTimeout:       slowLine,
+		WriteTimeout:      slowLine + longestWait + slowLine, // counted from the request's header on
 		IdleTimeout:       5 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * is answered like any other
 	}
 }
