@@ -35,9 +35,12 @@ func (c *Controller) Authenticate(ctx context.Context, header string) (*Caller, 
 	if caller, ok := c.identities.get(header); ok {
 		return caller, nil
 	}
+	if header == "" {
+		return nil, ErrNoCredentials
+	}
 	scheme, token, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "basic") {
-		return nil, ErrNoCredentials
+		return nil, ErrCredentials
 	}
 	text, err := base64.StdEncoding.DecodeString(strings.TrimSpace(token))
 	if err != nil {

@@ -29,6 +29,9 @@ func (x *exchange) listNamespaces() {
 
 // listActions serves the actions of a package, or of the whole namespace if pkg is "".
 func (x *exchange) listActions(namespace, pkg string) {
+	if !x.owns(whisk.FullName{Namespace: namespace, Package: pkg}) {
+		return
+	}
 	q := x.query()
 	page := q.page("actions", x.api.Limits())
 	count := q.boolean("count", false)
@@ -83,16 +86,12 @@ func (x *exchange) putAction(name whisk.FullName) {
 		x.refuse(q.err)
 		return
 	}
-	if err := x.caller.Owns(name); err != nil {
-		x.refuse(err)
-		return
-	}
 	buffer := x.buffers.get()
 	defer x.buffers.put(buffer)
 	if !x.readBody(buffer, maxBody) {
 		return
 	}
-	if len(*buffer) == 0 && !x.isJSON() {
+	if !x.isJSON() {
 		x.unsupportedMediaType()
 		return
 	}
@@ -116,9 +115,7 @@ func (x *exchange) answerAction(action whisk.Action, code []byte, err error) {
 }
 
 func (x *exchange) getLimits(namespace string) {
-	if err := x.caller.Owns(whisk.FullName{Namespace: namespace}); err != nil {
-		x.refuse(err)
-		return
+	if x.owns(whisk.FullName{Namespace: namespace}) {
+		x.answer(http.StatusOK, limitsDocument(x.api.Limits()))
 	}
-	x.answer(http.StatusOK, limitsDocument(x.api.Limits()))
 }

@@ -10,6 +10,9 @@ import (
 )
 
 func (x *exchange) listActivations(namespace string) {
+	if !x.owns(whisk.FullName{Namespace: namespace}) {
+		return
+	}
 	q := x.query()
 	page := q.page("activations", x.api.Limits())
 	count := q.boolean("count", false)
@@ -48,7 +51,8 @@ func (x *exchange) listActivations(namespace string) {
 	})
 }
 
-// getActivation serves a record, or the part of it that the path names: "result" or "logs".
+// getActivation serves a record, or the part of it that the path names: "result"
+// or "logs", "" for the whole.
 func (x *exchange) getActivation(namespace string, id whisk.ActivationID, part string) {
 	read := x.api.ActivationWithLogs
 	if part == "result" {

@@ -16,8 +16,8 @@ import (
 // maxBody is the longest body that is read at all: the longest code, in JSON.
 const maxBody = 50 * whisk.MB
 
-// readBody reads a request's JSON into buffer. It returns false after it
-// answered that the body is of another type or longer than limit.
+// readBody reads a request's body into buffer. It returns false after it
+// answered that the body is longer than limit or broke off.
 //
 // A body that is too long is read to its end and thrown away if it is not
 // absurdly long: a client that is cut off in the middle of sending never sees the answer.
@@ -30,8 +30,6 @@ func (x *exchange) readBody(buffer *[]byte, limit whisk.Bytes) bool {
 		x.refuse(whisk.Errorf(whisk.Invalid, "The request content was malformed:\nthe body ended early"))
 	case surplus > 0:
 		x.refuse(whisk.Errorf(whisk.TooLarge, "Request larger than allowed: %d > %d bytes.", int64(limit+surplus), int64(limit)))
-	case len(*buffer) > 0 && !x.isJSON():
-		x.unsupportedMediaType()
 	default:
 		return true
 	}

@@ -11,24 +11,25 @@ import (
 )
 
 // invokeAction runs an action. The checks come in OpenWhisk's order: who may,
-// how large, and only then whether the action is there.
+// how large, with which parameters, of which type, and only then whether the
+// action is there.
 func (x *exchange) invokeAction(name whisk.FullName) {
+	limits := x.api.Limits()
+	buffer := x.buffers.get()
+	defer x.buffers.put(buffer)
+	if !x.readBody(buffer, limits.Payload) {
+		return
+	}
 	q := x.query()
 	blocking := q.boolean("blocking", false)
 	resultOnly := q.boolean("result", false)
-	limits := x.api.Limits()
 	wait := q.timeout(limits.BlockingWait)
 	if q.err != nil {
 		x.refuse(q.err)
 		return
 	}
-	if err := x.caller.Owns(name); err != nil {
-		x.refuse(err)
-		return
-	}
-	buffer := x.buffers.get()
-	defer x.buffers.put(buffer)
-	if !x.readBody(buffer, limits.Payload) {
+	if len(*buffer) > 0 && !x.isJSON() {
+		x.unsupportedMediaType()
 		return
 	}
 	call := controller.Call{Caller: x.caller, Action: name, Payload: *buffer, Transaction: x.transaction}

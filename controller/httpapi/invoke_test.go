@@ -307,6 +307,10 @@ func TestActivationFilters(t *testing.T) {
 		"?since=2000&upto=3000":        "2 1",
 		"?limit=1&skip=1":              "2",
 		"?name=a&since=1001&docs=true": "2",
+		"?since=-5&upto=9223372036854775807&docs=": "3 2 1 0",
+		"?since=9223372036854775807":               "",
+		"?upto=-62135596800000":                    "", // Go's zero time
+		"?upto=-9223372036854775808":               "",
 	} {
 		var got []string
 		for _, record := range p.must(200, "GET", guest+"/activations"+query, "").list(t) {

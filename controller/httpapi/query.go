@@ -48,11 +48,10 @@ func (q *query) unescape(s string) string {
 }
 
 func (q *query) boolean(name string, otherwise bool) bool {
-	text, given := q.text(name)
-	if !given {
+	text, _ := q.text(name)
+	switch text = strings.ToLower(text); text {
+	case "":
 		return otherwise
-	}
-	switch strings.ToLower(text) {
 	case "true", "yes", "on", "1":
 		return true
 	case "false", "no", "off", "0":
@@ -66,7 +65,7 @@ func (q *query) boolean(name string, otherwise bool) bool {
 func (q *query) page(collection string, limits whisk.Limits) controller.Page {
 	page := controller.Page{Limit: limits.ListDefault}
 	if text, given := q.text("skip"); given {
-		n, err := strconv.Atoi(text)
+		n, err := integer(text)
 		switch {
 		case err != nil:
 			q.malformed("skip", "The value '%s' is not an integer for %s.", text, collection)
@@ -76,7 +75,7 @@ func (q *query) page(collection string, limits whisk.Limits) controller.Page {
 		page.Skip = n
 	}
 	if text, given := q.text("limit"); given {
-		n, err := strconv.Atoi(text)
+		n, err := integer(text)
 		switch {
 		case err != nil:
 			q.malformed("limit", "The value '%s' is not an integer for %s.", text, collection)
@@ -89,6 +88,12 @@ func (q *query) page(collection string, limits whisk.Limits) controller.Page {
 		}
 	}
 	return page
+}
+
+// integer reads what OpenWhisk takes for an integer, which has 32 bits.
+func integer(text string) (int, error) {
+	n, err := strconv.ParseInt(text, 10, 32)
+	return int(n), err
 }
 
 // timeout reads how long a blocking call may wait.
@@ -126,15 +131,17 @@ func (q *query) filter() controller.ActivationFilter {
 // latest is the last moment whose milliseconds every store can hold in 64 bits.
 const latest = 1 << 53
 
+// moment reads a time in milliseconds, zero if it is not given. Any 64 bits are
+// one; before the epoch and after latest there are no records to tell apart.
 func (q *query) moment(name string) time.Time {
 	text, given := q.text(name)
 	if !given || text == "" {
 		return time.Time{}
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < 0 || n > latest {
+	if err != nil {
 		q.malformed(name, "Parameter is not a valid value for epoch seconds: %s", text)
 		return time.Time{}
 	}
-	return time.UnixMilli(n)
+	return time.UnixMilli(min(max(n, -1), latest))
 }

@@ -113,6 +113,11 @@ func (x *exchange) routeActions(namespace, path string) {
 		x.fail(http.StatusNotFound, textNoPath)
 		return
 	}
+	serve := x.actionMethod()
+	if serve == nil {
+		x.methodNotAllowed("PUT, GET, DELETE, POST")
+		return
+	}
 	name, err := unescapeName(first)
 	if err != nil {
 		x.refuse(err)
@@ -130,44 +135,64 @@ func (x *exchange) routeActions(namespace, path string) {
 			return
 		}
 	}
-	x.serveAction(full)
-}
-
-func (x *exchange) serveAction(name whisk.FullName) {
-	switch x.r.Method {
-	case http.MethodGet:
-		x.getAction(name)
-	case http.MethodPut:
-		x.putAction(name)
-	case http.MethodPost:
-		x.invokeAction(name)
-	case http.MethodDelete:
-		x.deleteAction(name)
-	default:
-		x.methodNotAllowed("PUT, GET, POST, DELETE")
+	if x.owns(full) {
+		serve(full)
 	}
 }
 
-// routeActivations serves what follows activations/: nothing, {id}, {id}/result or {id}/logs.
+// actionMethod returns what serves the request's method on one action, nil if nothing does.
+func (x *exchange) actionMethod() func(whisk.FullName) {
+	switch x.r.Method {
+	case http.MethodGet:
+		return x.getAction
+	case http.MethodPut:
+		return x.putAction
+	case http.MethodPost:
+		return x.invokeAction
+	case http.MethodDelete:
+		return x.deleteAction
+	}
+	return nil
+}
+
+// owns reports whether the caller may act in the namespace of name; false after
+// it answered that it is somebody else's. As in OpenWhisk this comes after the
+// path and the method, and before parameters and body.
+func (x *exchange) owns(name whisk.FullName) bool {
+	if err := x.caller.Owns(name); err != nil {
+		x.refuse(err)
+		return false
+	}
+	return true
+}
+
+// routeActivations serves what follows activations/: nothing, {id} and perhaps a
+// slash, {id}/result or {id}/logs.
 func (x *exchange) routeActivations(namespace, path string) {
 	if path == "" {
 		x.get(func() { x.listActivations(namespace) })
 		return
 	}
-	raw, part, hasPart := strings.Cut(path, "/")
-	if hasPart && part != "result" && part != "logs" {
-		x.fail(http.StatusNotFound, textNoPath)
-		return
-	}
-	id, err := unescape(raw)
-	if err == nil {
-		err = whisk.CheckActivationID(id)
-	}
-	if err != nil {
-		x.refuse(err)
-		return
-	}
-	x.get(func() { x.getActivation(namespace, whisk.ActivationID(id), part) })
+	x.get(func() {
+		raw, part, _ := strings.Cut(path, "/")
+		id, err := unescape(raw)
+		if err == nil {
+			err = whisk.CheckActivationID(id)
+		}
+		if err != nil {
+			x.refuse(err)
+			return
+		}
+		if !x.owns(whisk.FullName{Namespace: namespace, Name: id}) {
+			return
+		}
+		switch part {
+		case "", "result", "logs":
+			x.getActivation(namespace, whisk.ActivationID(id), part)
+		default:
+			x.fail(http.StatusNotFound, textNoPath)
+		}
+	})
 }
 
 func (x *exchange) routeLimits(namespace, path string, slash bool) {
