@@ -62,6 +62,9 @@ func (s *state) controllerSaid(id sessionID, m whisk.FactoryRequest) {
 		for _, use := range m.States {
 			if c := s.containers[use.Container]; c != nil && c.lessee == ctl.id && c.condition.leased() {
 				s.reported(c, use)
+			} else if told := s.claims[use.Container]; told.by == ctl {
+				told.State = use.State
+				s.claims[use.Container] = told
 			}
 		}
 	case whisk.Release:

@@ -583,6 +583,22 @@ func TestUnknownCodeIsNotHandedOn(t *testing.T) {
 	})
 }
 
+// What a controller says of a container counts also before its agent has reported.
+func TestUseReportedBeforeTheAgentCame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, nil)
+		c := whisk.Container{ID: "c", Node: "node", Spec: small}
+		one := st.controller("one", whisk.HeldContainer{Container: "c", Node: "node", Key: action("hello"), Concurrency: 1, State: whisk.Free})
+		one.say(states(c, whisk.Busy))
+		two := st.controller("two")
+		two.say(request(1, "hello"))
+		synctest.Wait()
+		agent := st.agent(node(1*whisk.GB, whisk.HostedContainer{Container: c, Lessee: "one", Used: true}))
+		makes(agent) // rather than to ask for what is at work
+		one.silent(time.Second)
+	})
+}
+
 func TestSessions(t *testing.T) {
 	bubble("a silent peer is dead", t, func(t *testing.T) {
 		st := newStage(t, nil)
