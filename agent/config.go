@@ -13,8 +13,9 @@ import (
 
 // Config is an agent's.
 type Config struct {
-	Node   whisk.NodeID
-	Memory whisk.Bytes // for action containers
+	Node    whisk.NodeID
+	Address string      // where controllers reach this agent, as they are told with each container; "" where they need none
+	Memory  whisk.Bytes // for action containers
 
 	Creations  int // in flight at once; more wait for their turn
 	Containers int // existing, being made or being removed; more are refused

@@ -256,7 +256,7 @@ func (c *Cluster) AddController() error {
 				return inmem.Dial(s.exchange, s.ServeController)
 			})
 		},
-		DialAgent: func(_ context.Context, id whisk.NodeID) (whisk.ControllerToAgent, error) {
+		DialAgent: func(_ context.Context, id whisk.NodeID, _ string) (whisk.ControllerToAgent, error) {
 			n := c.node(id)
 			return over(ctl.agents[id], n.dial)
 		},

@@ -145,7 +145,7 @@ func (s *standalone) makeBalancer() (err error) {
 		DialScheduler: func(context.Context) (whisk.ControllerToScheduler, error) {
 			return inmem.Dial(s.exchange, s.scheduler.ServeController)
 		},
-		DialAgent: func(context.Context, whisk.NodeID) (whisk.ControllerToAgent, error) {
+		DialAgent: func(context.Context, whisk.NodeID, string) (whisk.ControllerToAgent, error) {
 			return inmem.Dial(s.exchange, s.agent.ServeController)
 		},
 		DialContainer: func(ctx context.Context, address whisk.Address) (net.Conn, error) {

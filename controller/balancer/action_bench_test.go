@@ -22,7 +22,7 @@ func benchAction(b *testing.B, n, concurrency int) *action {
 	inv := &whisk.Invocation{Limits: whisk.ActionLimits{Concurrency: concurrency}}
 	a := lb.lockAction(inv)
 	defer a.mu.Unlock()
-	g := newAgent(lb, "n1")
+	g := newAgent(lb, "n1", "")
 	g.dispatchUntil.Store(math.MaxInt64)
 	for i := range n {
 		c := &container{Container: whisk.Container{ID: whisk.ContainerID(fmt.Sprint(i))}, action: a, agent: g, state: free}

@@ -23,6 +23,8 @@ type agent struct {
 	wake chan struct{} // holds one token while the queue is not empty; never closed
 	stop context.CancelFunc
 
+	address atomic.Pointer[string] // where it was last said to be; an agent may come back elsewhere
+
 	// dispatchUntil is when, on the balancer's clock, nothing new may start on
 	// the agent's containers any more: the lease's end less the margin.
 	dispatchUntil atomic.Int64
@@ -51,7 +53,7 @@ type call struct {
 	err       error
 }
 
-func newAgent(b *Balancer, node whisk.NodeID) *agent {
+func newAgent(b *Balancer, node whisk.NodeID, address string) *agent {
 	g := &agent{
 		b:       b,
 		log:     b.log.With("node", node),
@@ -60,6 +62,7 @@ func newAgent(b *Balancer, node whisk.NodeID) *agent {
 		pending: make(map[uint64]*call),
 		unused:  b.now(),
 	}
+	g.address.Store(&address)
 	g.leaseEnd.Store(b.now() + int64(whisk.LeaseTTL))
 	return g
 }
@@ -105,7 +108,7 @@ func (g *agent) notify() {
 func (g *agent) run(ctx context.Context) {
 	wait := g.b.backoff()
 	for ctx.Err() == nil {
-		stream, err := g.b.deps.DialAgent(ctx, g.node)
+		stream, err := g.b.deps.DialAgent(ctx, g.node, *g.address.Load())
 		if err == nil {
 			err = g.session(ctx, stream, wait.reset)
 		}

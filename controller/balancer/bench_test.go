@@ -54,7 +54,7 @@ func benchWorld(b *testing.B) *balancer.Balancer {
 			}()
 			return near, nil
 		},
-		DialAgent: func(context.Context, whisk.NodeID) (whisk.ControllerToAgent, error) {
+		DialAgent: func(context.Context, whisk.NodeID, string) (whisk.ControllerToAgent, error) {
 			near, far := inmem.Pipe[whisk.SandboxRequest, whisk.SandboxReply]()
 			go func() {
 				for {

@@ -109,7 +109,9 @@ func (c Config) Validate() error {
 // called concurrently.
 type Deps struct {
 	DialScheduler func(context.Context) (whisk.ControllerToScheduler, error)
-	DialAgent     func(context.Context, whisk.NodeID) (whisk.ControllerToAgent, error)
+	// DialAgent opens a session with a node's agent, at the address that came
+	// with its containers.
+	DialAgent func(ctx context.Context, node whisk.NodeID, address string) (whisk.ControllerToAgent, error)
 	// DialContainer connects to a container. Any error counts as a refused
 	// connection: nothing was sent.
 	DialContainer func(context.Context, whisk.Address) (net.Conn, error)

@@ -187,3 +187,24 @@ func TestAgentQueueIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// An agent that came back elsewhere is found there, by what came with its newest
+// container.
+func TestAgentThatMoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		w.invoke()
+		g := w.agent("n1")
+		g.mu.Lock()
+		g.address = "n1:2"
+		g.mu.Unlock()
+		g.hangUp()
+		result := w.background(func(inv *whisk.Invocation) { inv.Key.Action.Name = "other" })
+		if outcome := <-result; outcome.Container != "box2" {
+			t.Errorf("%+v", outcome)
+		}
+		time.Sleep(whisk.LeaseTTL)
+		w.expectReleases() // the leases on both were renewed
+	})
+}

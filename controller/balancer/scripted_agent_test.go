@@ -15,8 +15,9 @@ import (
 type scriptedAgent struct {
 	w        *world
 	mu       sync.Mutex
-	down     bool // cannot be dialled
-	mute     bool // does not answer renewals
+	address  string // where it can be dialled, as its containers say
+	down     bool   // cannot be dialled
+	mute     bool   // does not answer renewals
 	slow     time.Duration
 	requests []whisk.SandboxRequest
 	stream   whisk.AgentToController
@@ -28,17 +29,17 @@ func (w *world) agent(node whisk.NodeID) *scriptedAgent {
 	defer w.mu.Unlock()
 	g := w.agents[node]
 	if g == nil {
-		g = &scriptedAgent{w: w}
+		g = &scriptedAgent{w: w, address: string(node) + ":1"}
 		w.agents[node] = g
 	}
 	return g
 }
 
-func (w *world) dialAgent(_ context.Context, node whisk.NodeID) (whisk.ControllerToAgent, error) {
+func (w *world) dialAgent(_ context.Context, node whisk.NodeID, address string) (whisk.ControllerToAgent, error) {
 	g := w.agent(node)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.down {
+	if g.down || address != g.address {
 		return nil, errors.New("no agent")
 	}
 	near, far := inmem.Pipe[whisk.SandboxRequest, whisk.SandboxReply]()

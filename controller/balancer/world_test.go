@@ -172,11 +172,15 @@ func (w *world) serveController(stream whisk.SchedulerToController) {
 
 // make adds a container that nobody holds.
 func (w *world) make(spec whisk.ContainerSpec, node whisk.NodeID) *box {
+	g := w.agent(node)
+	g.mu.Lock()
+	address := g.address
+	g.mu.Unlock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	id := fmt.Sprintf("box%d", w.made.Add(1))
 	x := &box{w: w, Container: whisk.Container{
-		ID: whisk.ContainerID(id), Node: node, Spec: spec, Address: whisk.Address{Network: "memory", Address: id},
+		ID: whisk.ContainerID(id), Node: node, Agent: address, Spec: spec, Address: whisk.Address{Network: "memory", Address: id},
 	}}
 	if w.prepare != nil {
 		w.prepare(x)
