@@ -126,7 +126,8 @@ func (c *Controller) merge(ctx context.Context, former whisk.Action, created boo
 		return whisk.Action{}, nil, err
 	}
 	action.Annotations = mergeAnnotations(former.Annotations, write, created, action.Exec.Kind)
-	if size := action.Annotations.Size(); size > c.config.Limits.Parameters {
+	// Those of several updates add up; those that the server makes are not the user's fault.
+	if size := action.Annotations.Without("exec", "provide-api-key").Size(); size > c.config.Limits.Parameters {
 		return whisk.Action{}, nil, errTooLarge("annotations", size, c.config.Limits.Parameters)
 	}
 	return action, code, nil

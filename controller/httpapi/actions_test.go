@@ -185,6 +185,21 @@ func TestLastPatchNumberHasNoNext(t *testing.T) {
 	p.must(200, "PUT", guest+"/actions/x?overwrite=true", `{"version":"1.1.0"}`)
 }
 
+// What a user may send is not refused for what the server adds to it, and
+// updates do not add up beyond it.
+func TestLargestAnnotations(t *testing.T) {
+	p := newPlatform(t)
+	annotations := func(key string, size int) string {
+		return `"annotations":[{"key":"` + key + `","value":"` + strings.Repeat("a", size-len(key)-2) + `"}]}`
+	}
+	p.must(200, "PUT", guest+"/actions/x", `{"exec":{"kind":"nodejs:20","code":"x"},`+annotations("k", 1<<20))
+	got := p.must(413, "PUT", guest+"/actions/x?overwrite=true", `{`+annotations("l", 100)).decode(t)
+	if got["error"] != "annotations larger than allowed: 1048676 > 1048576 bytes." {
+		t.Errorf("got %v", got)
+	}
+	p.must(200, "PUT", guest+"/actions/x?overwrite=true", `{"delAnnotations":["k"],`+annotations("l", 1<<20))
+}
+
 func TestAbsurdBodiesAreNotRead(t *testing.T) {
 	p := newPlatform(t)
 	r := httptest.NewRequest("PUT", guest+"/actions/x", iotest.ErrReader(errors.New("somebody reads it")))
