@@ -86,6 +86,11 @@ func (x *exchange) putAction(name whisk.FullName) {
 		x.refuse(q.err)
 		return
 	}
+	leave, ok := x.takeRoom()
+	if !ok {
+		return
+	}
+	defer leave()
 	buffer := x.buffers.get()
 	defer x.buffers.put(buffer)
 	if !x.readBody(buffer, maxBody) {

@@ -4,16 +4,12 @@ package httpapi_test
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"net/http/httptest"
 	"strings"
 	"testing"
-	"testing/iotest"
 	"testing/synctest"
 	"time"
 
-	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -74,141 +70,6 @@ func TestUpdateMerges(t *testing.T) {
 	p.must(200, "DELETE", guest+"/actions/a", "")
 	if got := p.must(200, "PUT", guest+"/actions/a", hello).decode(t); got["version"] != "0.0.1" {
 		t.Errorf("created again with version %v", got["version"])
-	}
-}
-
-func TestPutRefusals(t *testing.T) {
-	p := newPlatform(t, func(c *controller.Config) { c.Limits.Code = whisk.MB }) // 48 MB would only take longer
-	exec := `"exec":{"kind":"nodejs:20","code":"x"}`
-	big := strings.Repeat("a", 1<<20)
-	tests := []struct {
-		body   string
-		status int
-		text   string
-	}{
-		{`{}`, 400, "exec undefined"},
-		{`{"exec":{"code":"x"}}`, 400, "The request content was malformed:\n'kind' must be a string defined in 'exec'"},
-		{`{"exec":{"kind":1,"code":"x"}}`, 400, "The request content was malformed:\n'kind' must be a string defined in 'exec'"},
-		{`{"exec":{"kind":"cobol:60","code":"x"}}`, 400, "The request content was malformed:\nThe specified runtime 'cobol:60' is not supported by this platform. Valid values are: 'java:8', 'nodejs:18', 'nodejs:20'."},
-		{`{"exec":{"kind":"python:3.11","code":"x"}}`, 400, "The request content was malformed:\nThe specified runtime 'python:3.11' is not supported by this platform. Valid values are: 'java:8', 'nodejs:18', 'nodejs:20'. To get it: apt-get install python3."},
-		{`{"exec":{"kind":"sequence","components":["/_/a"]}}`, 400, "The request content was malformed:\nThe specified runtime 'sequence' is not supported by this platform. Valid values are: 'java:8', 'nodejs:18', 'nodejs:20'."},
-		{`{"exec":{"kind":"nodejs","code":"x"}}`, 400, "The request content was malformed:\nThe specified runtime 'nodejs' is not supported by this platform. Valid values are: 'java:8', 'nodejs:18', 'nodejs:20'."},
-		{`{"exec":{"kind":"nodejs:18","code":"x"}}`, 400, "The 'nodejs:18' runtime is no longer supported. You may read and delete but not update or invoke this action."},
-		{`{"exec":{"kind":"java:default","code":"x"}}`, 400, "The request content was malformed:\n'main' must be a string defined in 'exec' for 'java:default' actions"},
-		{`{"exec":{"kind":" COBOL ","code":"x"}}`, 400, "The request content was malformed:\nThe specified runtime 'cobol' is not supported by this platform. Valid values are: 'java:8', 'nodejs:18', 'nodejs:20'."},
-		{`{"exec":{"kind":"nodejs:20"}}`, 400, "The request content was malformed:\n'code' must be a string defined in 'exec' for 'nodejs:20' actions"},
-		{`{"exec":{"kind":"nodejs:20","code":5}}`, 400, "The request content was malformed:\n'code' must be a string defined in 'exec' for 'nodejs:20' actions"},
-		{`{"exec":{"kind":"nodejs:20","code":"x","main":5}}`, 400, "The request content was malformed:\nif defined, 'main' be a string in 'exec' for 'nodejs:20' actions"},
-		{`{"exec":"x"}`, 400, "The request content was malformed:\n'exec' must be an object"},
-		{`{"Exec":{"kind":"nodejs:20","code":"x"}}`, 400, "exec undefined"},
-		{`{` + exec + `,"limits":"x"}`, 400, "The request content was malformed:\n'limits' must be an object"},
-		{`{` + exec + `,"limits":{"memory":"256"}}`, 400, "The request content was malformed:\nmemory limit malformed"},
-		{`{` + exec + `,"limits":{"timeout":100.5}}`, 400, "The request content was malformed:\ntime limit must be whole number"},
-		{`{` + exec + `,"limits":{"memory":1e400}}`, 400, "memory size 9223372036854775807 MB exceeds allowed threshold of 512 MB"},
-		{`{` + exec + `,"limits":{"memory":-1e400}}`, 400, "memory size -9223372036854775808 MB below allowed threshold of 128 MB"},
-		{`{` + exec + `,"limits":{"timeout":1,"memory":1}}`, 400, "memory size 1 MB below allowed threshold of 128 MB"},
-		{`{` + exec + `,"parameters":{"a":1}}`, 400, "The request content was malformed:\n'parameters' must be an array of objects, each with a string 'key' and a 'value'"},
-		{`{` + exec + `,"annotations":[null]}`, 400, "The request content was malformed:\n'annotations' must be an array of objects, each with a string 'key' and a 'value'"},
-		{`{` + exec + `,"delAnnotations":"a"}`, 400, "The request content was malformed:\n'delAnnotations' must be an array of strings"},
-		{`{` + exec + `,"publish":"yes"}`, 400, "The request content was malformed:\n'publish' must be a boolean"},
-		{`{` + exec + `,"version":1}`, 400, "The request content was malformed:\n'version' must be a string"},
-		{`{` + exec + `,"parameters":[{"key":"a","value":"` + "\xff" + `"}]}`, 400, "The request content was malformed:\nJSON must be UTF-8"},
-		{`{` + exec + `,"x":` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000) + `}`, 400, "The request content was malformed:\nJSON must not be nested more than 1000 levels deep"},
-		{`{` + exec + `,"limits":{"memory":1024}}`, 400, "memory size 1024 MB exceeds allowed threshold of 512 MB"},
-		{`{` + exec + `,"limits":{"memory":1}}`, 400, "memory size 1 MB below allowed threshold of 128 MB"},
-		{`{` + exec + `,"limits":{"timeout":300001}}`, 400, "duration 300001 milliseconds exceeds allowed threshold of 300000 milliseconds"},
-		{`{` + exec + `,"limits":{"timeout":99}}`, 400, "duration 99 milliseconds below allowed threshold of 100 milliseconds"},
-		{`{` + exec + `,"limits":{"timeout":9223372036854775807}}`, 400, "duration 9223372036854775807 milliseconds exceeds allowed threshold of 300000 milliseconds"},
-		{`{` + exec + `,"limits":{"logs":11}}`, 400, "log size 11 MB exceeds allowed threshold of 10 MB"},
-		{`{` + exec + `,"limits":{"concurrency":2}}`, 400, "concurrency 2 exceeds allowed threshold of 1"},
-		{`{` + exec + `,"limits":{"concurrency":0}}`, 400, "concurrency 0 below allowed threshold of 1"},
-		{`{` + exec + `,"parameters":[{"key":"p","value":"` + big + `"}]}`, 413, "parameters larger than allowed: 1048579 > 1048576 bytes."},
-		{`{` + exec + `,"annotations":[{"key":"p","value":"` + big + `"}]}`, 413, "annotations larger than allowed: 1048579 > 1048576 bytes."},
-		{`{"exec":{"kind":"nodejs:20","code":"` + strings.Repeat("a", 1<<20+1) + `"}}`, 413, "exec larger than allowed: 1048577 > 1048576 bytes."},
-	}
-	for _, test := range tests {
-		got := p.do("PUT", guest+"/actions/x", test.body)
-		if text := got.decode(t)["error"]; got.status != test.status || text != test.text {
-			t.Errorf("PUT %.80s = %d %q, want %d %q", test.body, got.status, text, test.status, test.text)
-		}
-	}
-	if got := p.must(200, "GET", guest+"/actions?count=true", "").body; got != `{"actions":0}` {
-		t.Errorf("refused actions are there: %s", got)
-	}
-}
-
-// What a body says is refused before it matters whether the action is there,
-// and a deprecated kind after.
-func TestOrderOfChecksOfAPut(t *testing.T) {
-	p := newPlatform(t, func(c *controller.Config) { c.Limits.Code = 10 })
-	p.must(200, "PUT", guest+"/actions/x", `{"exec":{"kind":"nodejs:20","code":"x"}}`)
-	for _, test := range []struct {
-		body   string
-		status int
-		text   string
-	}{
-		{`{"exec":{"kind":"cobol","code":"` + strings.Repeat("a", 11) + `"},"limits":{"memory":1}}`, 400, "The specified runtime 'cobol'"},
-		{`{"exec":{"kind":"nodejs:20","code":"` + strings.Repeat("a", 11) + `"},"limits":{"memory":1}}`, 413, "exec larger than allowed: 11 > 10 bytes."},
-		{`{"exec":{"kind":"nodejs:20","code":"a"},"limits":{"memory":1}}`, 400, "memory size 1 MB below"},
-		{`{"exec":{"kind":"nodejs:18","code":"a"}}`, 409, "resource already exists"},
-		{`{}`, 409, "resource already exists"},
-	} {
-		got := p.do("PUT", guest+"/actions/x", test.body)
-		if text, _ := got.decode(t)["error"].(string); got.status != test.status || !strings.Contains(text, test.text) {
-			t.Errorf("PUT %s = %d %q, want %d %q", test.body, got.status, text, test.status, test.text)
-		}
-	}
-}
-
-// Python's JSON writes whole floats, and other clients write what they like.
-func TestPutReadsJSONAsOpenWhiskDoes(t *testing.T) {
-	p := newPlatform(t)
-	body := `{"exec":{"kind":"nodejs:20","code":"x","Main":"no","binary":"what"},"limits":{"memory":128},"limits":{"memory":256.0,"timeout":5e3,"logs":null},` +
-		`"parameters":[{"key":"a","value":1}],"parameters":null,"annotations":[{"key":"k","value":{ "v" : [ 1.0 ] }}],"Publish":true,"version":null,"namespace":"else","name":7}`
-	sameJSON(t, p.must(200, "PUT", guest+"/actions/x", body).body, `{"namespace":"guest","name":"x","version":"0.0.1","publish":false,"updated":"<any>",
-		"exec":{"kind":"nodejs:20","code":"x","binary":false},"parameters":[],
-		"annotations":[{"key":"k","value":{"v":[1.0]}},{"key":"provide-api-key","value":false},{"key":"exec","value":"nodejs:20"}],
-		"limits":{"timeout":5000,"memory":256,"logs":10,"concurrency":1}}`)
-}
-
-// The last patch number must not make a document that nobody can read.
-func TestLastPatchNumberHasNoNext(t *testing.T) {
-	p := newPlatform(t)
-	p.must(200, "PUT", guest+"/actions/x", `{"exec":{"kind":"nodejs:20","code":"x"},"version":"1.0.2147483647"}`)
-	got := p.must(400, "PUT", guest+"/actions/x?overwrite=true", `{}`).decode(t)
-	if got["error"] != "the version 1.0.2147483647 cannot be raised, the update must give a version" {
-		t.Errorf("got %v", got)
-	}
-	if got := p.must(200, "GET", guest+"/actions/x", "").decode(t); got["version"] != "1.0.2147483647" {
-		t.Errorf("got %v", got)
-	}
-	p.must(200, "PUT", guest+"/actions/x?overwrite=true", `{"version":"1.1.0"}`)
-}
-
-// What a user may send is not refused for what the server adds to it, and
-// updates do not add up beyond it.
-func TestLargestAnnotations(t *testing.T) {
-	p := newPlatform(t)
-	annotations := func(key string, size int) string {
-		return `"annotations":[{"key":"` + key + `","value":"` + strings.Repeat("a", size-len(key)-2) + `"}]}`
-	}
-	p.must(200, "PUT", guest+"/actions/x", `{"exec":{"kind":"nodejs:20","code":"x"},`+annotations("k", 1<<20))
-	got := p.must(413, "PUT", guest+"/actions/x?overwrite=true", `{`+annotations("l", 100)).decode(t)
-	if got["error"] != "annotations larger than allowed: 1048676 > 1048576 bytes." {
-		t.Errorf("got %v", got)
-	}
-	p.must(200, "PUT", guest+"/actions/x?overwrite=true", `{"delAnnotations":["k"],`+annotations("l", 1<<20))
-}
-
-func TestAbsurdBodiesAreNotRead(t *testing.T) {
-	p := newPlatform(t)
-	r := httptest.NewRequest("PUT", guest+"/actions/x", iotest.ErrReader(errors.New("somebody reads it")))
-	r.ContentLength = 51 << 20
-	r.Header.Set("Authorization", basic(guestUUID, guestKey))
-	w := httptest.NewRecorder()
-	p.handler.ServeHTTP(w, r)
-	if w.Code != 413 || !strings.Contains(w.Body.String(), "The request content is larger than the server is willing or able to process.") {
-		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
 

@@ -4,17 +4,47 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/whirl-faas/whirl/whisk"
 )
 
 // maxBody is the longest body that is read at all: the longest code, in JSON.
 const maxBody = 50 * whisk.MB
+
+// Long bodies need several times their length while they are worked on. All that
+// are in hand at once share this much; who finds no room waits a while for it.
+const (
+	longBody      = int64(whisk.MB)
+	roomForBodies = 4 * int64(maxBody)
+	roomPatience  = 30 * time.Second
+)
+
+// takeRoom takes room for the request's body, to be left when it is not needed
+// any more. It returns false after it answered that there is none.
+func (x *exchange) takeRoom() (leave func(), ok bool) {
+	length := x.r.ContentLength
+	switch {
+	case length < 0: // it comes in chunks
+		length = int64(maxBody)
+	case length <= longBody, length > int64(maxBody): // the latter is not going to be read
+		return func() {}, true
+	}
+	patience, cancel := context.WithTimeout(x.r.Context(), roomPatience)
+	defer cancel()
+	if err := x.room.Acquire(patience, length); err != nil {
+		x.fail(http.StatusServiceUnavailable, fmt.Sprintf("Too many long requests at once (limit: %d bytes together).", roomForBodies))
+		return nil, false
+	}
+	return func() { x.room.Release(length) }, true
+}
 
 // readBody reads a request's body into buffer. It returns false after it
 // answered that the body is longer than limit or broke off.

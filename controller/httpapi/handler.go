@@ -10,6 +10,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -50,6 +52,7 @@ type Handler struct {
 	info           []byte // of GET /
 	version        []byte // of GET /api/v1
 	buffers        buffers
+	room           *semaphore.Weighted // for long bodies, see takeRoom
 }
 
 // New returns a handler of the use cases of api.
@@ -66,6 +69,7 @@ func New(config Config, api API) *Handler {
 		newTransaction: config.NewTransaction,
 		info:           infoDocument(api.Limits(), api.Runtimes()),
 		version:        versionDocument(config.Build, config.BuildNumber),
+		room:           semaphore.NewWeighted(roomForBodies),
 	}
 }
 
