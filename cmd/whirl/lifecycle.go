@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"time"
 )
 
 // lifecycle runs components that depend on each other: each may rely on those
@@ -14,6 +16,7 @@ import (
 //
 // It is used by one goroutine.
 type lifecycle struct {
+	logger  *slog.Logger
 	running []*component
 	failed  chan struct{} // holds a token once a component ended by itself
 }
@@ -28,7 +31,9 @@ type component struct {
 // errStopping is why components' contexts end in an orderly stop.
 var errStopping = errors.New("stopping")
 
-func newLifecycle() *lifecycle { return &lifecycle{failed: make(chan struct{}, 1)} }
+func newLifecycle(logger *slog.Logger) *lifecycle {
+	return &lifecycle{logger: logger, failed: make(chan struct{}, 1)}
+}
 
 // start runs a component until its context ends. The context carries ctx's
 // values, but only stop ends it.
@@ -62,8 +67,10 @@ func (l *lifecycle) stop() error {
 	for len(l.running) > 0 {
 		c := l.running[len(l.running)-1]
 		l.running = l.running[:len(l.running)-1]
+		begin := time.Now()
 		c.stop(errStopping)
 		<-c.done
+		l.logger.Debug("stopped", "part", c.name, "took", time.Since(begin))
 		if c.err != nil && !errors.Is(c.err, context.Canceled) && !errors.Is(c.err, errStopping) {
 			errs = append(errs, fmt.Errorf("%s: %w", c.name, c.err))
 		}

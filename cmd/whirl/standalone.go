@@ -48,7 +48,7 @@ func (p program) runStandalone(ctx context.Context, settings standaloneSettings)
 	if err := s.assemble(ctx); err != nil {
 		return err
 	}
-	parts := newLifecycle()
+	parts := newLifecycle(logger)
 	defer func() { err = errors.Join(err, parts.stop()) }()
 	s.start(ctx, parts)
 	s.announce(p.stdout)
