@@ -341,6 +341,21 @@ func TestAsOrdinaryUser(t *testing.T) {
 			t.Errorf("Exit = %+v, want out of memory", exit)
 		}
 	})
+	t.Run("SharedMemory", func(t *testing.T) {
+		// Only all three together are above its limit.
+		b := newBox(t, driver, testSpec)
+		b.do("write", values{"path": "/dev/shm/x", "size": 30 << 20}, nil)
+		b.do("write", values{"path": "/tmp/x", "size": 60 << 20}, nil)
+		_ = b.try("allocate", values{"mb": 45}, nil) // it may be killed before it answers
+		select {
+		case <-b.Done():
+		case <-time.After(10 * time.Second):
+			t.Fatal("it may have 135 MB of 128")
+		}
+		if exit := b.Exit(); !exit.OutOfMemory {
+			t.Errorf("Exit = %+v, want out of memory", exit)
+		}
+	})
 	t.Run("Processes", func(t *testing.T) {
 		var got struct{ Started int }
 		b := newBox(t, driver, testSpec)

@@ -53,7 +53,8 @@ func (d *Driver) describeLimits() (limits, weak []string) {
 	if d.support.Memory {
 		has = append(has, "memory without swap")
 	} else {
-		weak = append(weak, "no memory cgroup: sandboxes above their limit are found and killed within about 0.1 s, and may use more until then"+mend)
+		weak = append(weak, "no memory cgroup: sandboxes above their limit are found and killed within about 0.1 s, and may use more until then; "+
+			"memory that no process has mapped, as in sockets, pipes and memfds, is not counted"+mend)
 	}
 	if d.support.PIDs {
 		has = append(has, fmt.Sprintf("%d processes", d.config.PIDs))

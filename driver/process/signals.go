@@ -122,7 +122,7 @@ func usageOf(pids []int) usage {
 const clockTick = 10 * time.Millisecond
 
 // exact is the proportional share of memory, which costs the kernel a walk
-// through all page tables, and what lies in /tmp, which belongs to no process.
+// through all page tables, and what belongs to no process.
 func (u usage) exact() whisk.Bytes {
 	var total whisk.Bytes
 	for _, pid := range u.pids {
@@ -136,16 +136,19 @@ func (u usage) exact() whisk.Bytes {
 	return total + u.temporary()
 }
 
-// temporary is what lies in the sandbox's /tmp.
+// temporary is what lies in the sandbox's file systems, all of them in memory.
 func (u usage) temporary() whisk.Bytes {
 	if len(u.pids) == 0 {
 		return 0
 	}
-	var space unix.Statfs_t
-	if err := unix.Statfs(procPath(u.pids[0], "root/tmp"), &space); err != nil {
-		return 0
+	var total whisk.Bytes
+	for _, dir := range []string{"root/tmp", "root/dev/shm"} {
+		var space unix.Statfs_t
+		if err := unix.Statfs(procPath(u.pids[0], dir), &space); err == nil {
+			total += whisk.Bytes(int64(space.Blocks-space.Bfree) * space.Bsize)
+		}
 	}
-	return whisk.Bytes(int64(space.Blocks-space.Bfree) * space.Bsize)
+	return total
 }
 
 func readProc(pid int, name string) string {
