@@ -90,6 +90,43 @@ func TestEmptyFilesAreBounded(t *testing.T) {
 	}
 }
 
+// TestSocketsCountAsMemory fills connections within a sandbox. All TCP of a machine
+// shares one bound, which a single sandbox could use up.
+func TestSocketsCountAsMemory(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, openDriver(t, testConfig(t)), testSpec)
+	var got struct{ Connections, MB int }
+	err := b.try("fillLoopback", values{"connections": 200}, &got)
+	if err == nil && (got.Connections == 0 || got.MB > 64) {
+		t.Errorf("a sandbox of 128 MB has %d MB in %d connections", got.MB, got.Connections)
+	}
+	if err != nil { // the kernel counts them together with all else
+		<-b.Done()
+		if !b.Exit().OutOfMemory {
+			t.Errorf("it ended by %+v after %v, want out of memory", b.Exit(), err)
+		}
+	}
+}
+
+// fillLoopback floods connections that nobody accepts.
+func fillLoopback(params json.RawMessage) (any, error) {
+	var p map[string]any
+	if err := json.Unmarshal(params, &p); err != nil {
+		return nil, err
+	}
+	sink, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer sink.Close()
+	p["address"] = sink.Addr().String()
+	again, err := json.Marshal(p)
+	if err != nil {
+		return nil, err
+	}
+	return flood(again)
+}
+
 // flood opens connections and writes to each until no more is taken.
 func flood(params json.RawMessage) (any, error) {
 	var p struct {

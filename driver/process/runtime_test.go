@@ -116,6 +116,7 @@ var behaviours = map[string]func(params json.RawMessage) (any, error){
 	"resolve":        resolve,
 	"flood":          flood,
 	"files":          files,
+	"fillLoopback":   fillLoopback,
 }
 
 func allocate(params json.RawMessage) (any, error) {

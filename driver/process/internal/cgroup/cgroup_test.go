@@ -66,7 +66,8 @@ func TestLimitsAreWritten(t *testing.T) {
 		{"legacy", func(dir string) *Group {
 			return &Group{legacy: map[string]string{"memory": dir, "pids": dir, "cpu": dir}}
 		}, map[string]string{
-			"memory.limit_in_bytes": "268435456", "memory.memsw.limit_in_bytes": "268435456", "pids.max": "99", "cpu.shares": "2048",
+			"memory.limit_in_bytes": "268435456", "memory.memsw.limit_in_bytes": "268435456",
+			"memory.kmem.tcp.limit_in_bytes": "33554432", "pids.max": "99", "cpu.shares": "2048",
 		}},
 	} {
 		dir := t.TempDir()

@@ -29,6 +29,10 @@ type Limits struct {
 	Share  int   // of the CPU, in thousandths of what a 256 MB sandbox gets
 }
 
+// tcpShare is the part of its memory that a group may have in TCP buffers on top,
+// where the kernel counts those apart.
+const tcpShare = 8
+
 // Usage is what a group uses.
 type Usage struct {
 	Memory int64         // bytes, without file pages that the kernel can drop at once
@@ -70,7 +74,9 @@ func (g *Group) limit(limits Limits) error {
 			ignoreMissing(write(g.unified, "memory.oom.group", "1")))
 	} else if dir := g.legacy["memory"]; dir != "" {
 		errs = append(errs, write(dir, "memory.limit_in_bytes", memory),
-			ignoreMissing(write(dir, "memory.memsw.limit_in_bytes", memory)))
+			ignoreMissing(write(dir, "memory.memsw.limit_in_bytes", memory)),
+			// Version 1 counts the buffers of TCP apart, and not at all without a limit.
+			ignoreMissing(write(dir, "memory.kmem.tcp.limit_in_bytes", strconv.FormatInt(limits.Memory/tcpShare, 10))))
 	}
 	if g.hosts["pids"] {
 		errs = append(errs, write(g.unified, "pids.max", pids))
