@@ -54,7 +54,7 @@ func (d *Driver) describeLimits() (limits, weak []string) {
 		has = append(has, "memory without swap")
 	} else {
 		weak = append(weak, "no memory cgroup: sandboxes above their limit are found and killed within about 0.1 s, and may use more until then; "+
-			"memory that no process has mapped, as in sockets, pipes and memfds, is not counted"+mend)
+			"memory that processes can keep out of sight, in sockets, pipes, memfds and shared mappings, is not counted"+mend)
 	}
 	if d.support.PIDs {
 		has = append(has, fmt.Sprintf("%d processes", d.config.PIDs))
