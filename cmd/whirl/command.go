@@ -77,7 +77,7 @@ WHIRL_SANDBOX_NETWORK, its key in the file sandbox-network; the others likewise.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageErrorf("%s: %w", cmd.CommandPath(), err)
 	})
-	root.AddCommand(p.standaloneCommand(), p.adminCommand(), p.benchCommand(), p.versionCommand())
+	root.AddCommand(p.standaloneCommand(), p.adminCommand(), p.certsCommand(), p.benchCommand(), p.versionCommand())
 	root.SetHelpCommand(helpCommand())
 	return root
 }
