@@ -12,7 +12,7 @@ import "time"
 // container up, or when that lessee's lease ran out.
 
 // AgentCommand is a message from the scheduler to an agent: [CreateContainer],
-// [GrantLease], [RemoveContainer] or [KeepAlive].
+// [GrantLease], [RemoveContainer], [DrainNode] or [KeepAlive].
 type AgentCommand interface{ agentCommand() }
 
 // AgentReport is a message from an agent to the scheduler: [NodeReport],
@@ -26,6 +26,7 @@ type NodeReport struct {
 	Node       NodeID
 	Memory     Bytes  // for action containers
 	Problem    string // why nothing should be placed here; "" if all is well
+	Draining   bool   // the last [DrainNode] that the agent heard said so
 	Containers []HostedContainer
 }
 
@@ -62,6 +63,14 @@ type RemoveContainer struct {
 	Epoch     uint64
 	Container ContainerID
 	Lessee    ControllerID
+}
+
+// DrainNode says whether an operator has the node emptied. The agent does
+// nothing about it but tell it in its reports: so a scheduler that starts anew,
+// and keeps nothing on disk, learns of it. It is not answered.
+type DrainNode struct {
+	Epoch uint64
+	Drain bool
 }
 
 // ContainerCreated says that a container runs.
@@ -110,6 +119,7 @@ type ContainerGone struct {
 func (CreateContainer) agentCommand() {}
 func (GrantLease) agentCommand()      {}
 func (RemoveContainer) agentCommand() {}
+func (DrainNode) agentCommand()       {}
 func (KeepAlive) agentCommand()       {}
 
 func (NodeReport) agentReport()       {}

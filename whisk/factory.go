@@ -15,7 +15,7 @@ import "time"
 type FactoryRequest interface{ factoryRequest() }
 
 // FactoryEvent is a message from the scheduler to a controller: [Allocation],
-// [Redirect], [Rejection], [Reclaim], [Lost] or [KeepAlive].
+// [Redirect], [Rejection], [Reclaim], [Lost], [Roster] or [KeepAlive].
 type FactoryEvent interface{ factoryEvent() }
 
 // Register is the first message of every session. The scheduler forgets what
@@ -175,6 +175,45 @@ type Lost struct {
 	Reason    string
 }
 
+// Roster tells how all nodes are, sorted by their names, for those who ask a
+// controller. It comes after the registration and when something changed,
+// coalesced; only the latest counts.
+type Roster struct{ Nodes []NodeStanding }
+
+// NodeStanding is one line of a [Roster].
+type NodeStanding struct {
+	Node  NodeID
+	State NodeState
+}
+
+// NodeState is how the scheduler sees a node and its agent. New containers go
+// to a node that is up, and to no other. docs/state-machines.md draws the machine.
+type NodeState uint8
+
+// The states of a node.
+const (
+	NodeDown         NodeState = iota // its agent is gone
+	NodeUp                            // all is well
+	NodeUnhealthy                     // its engine errs, or did and has not proven itself since
+	NodeUnresponsive                  // its agent does not answer just now
+	NodeDraining                      // an operator has it emptied
+	NodeDrained                       // it is empty and stays so
+)
+
+// String returns the state in a word.
+func (s NodeState) String() string {
+	return [...]string{"down", "up", "unhealthy", "unresponsive", "draining", "drained"}[s]
+}
+
+// Invoker returns OpenWhisk's word for the state: up, unhealthy, unresponsive
+// or down. As there, a node that an operator took out of service is down.
+func (s NodeState) Invoker() string {
+	if s == NodeDraining || s == NodeDrained {
+		s = NodeDown
+	}
+	return s.String()
+}
+
 // KeepAlive shows either side that the other lives.
 type KeepAlive struct{ Epoch uint64 }
 
@@ -190,4 +229,5 @@ func (Redirect) factoryEvent()   {}
 func (Rejection) factoryEvent()  {}
 func (Reclaim) factoryEvent()    {}
 func (Lost) factoryEvent()       {}
+func (Roster) factoryEvent()     {}
 func (KeepAlive) factoryEvent()  {}
