@@ -66,6 +66,7 @@ type Agent struct {
 	epoch      uint64                     // the highest seen
 	reports    *outbox[whisk.AgentReport] // to the scheduler; nil without a session
 	health     health
+	draining   bool // an operator has the node emptied, the scheduler says
 }
 
 // phase is where the agent is in its own life.
@@ -224,7 +225,7 @@ func (a *Agent) Report() whisk.NodeReport {
 
 // nodeReportLocked lists what exists or is being made.
 func (a *Agent) nodeReportLocked() whisk.NodeReport {
-	report := whisk.NodeReport{Node: a.config.Node, Memory: a.config.Memory, Problem: a.health.problem()}
+	report := whisk.NodeReport{Node: a.config.Node, Memory: a.config.Memory, Problem: a.health.problem(), Draining: a.draining}
 	for _, id := range slices.Sorted(maps.Keys(a.containers)) {
 		if c := a.containers[id]; c.exists() || c.state == creating {
 			report.Containers = append(report.Containers, whisk.HostedContainer{

@@ -109,6 +109,11 @@ func (a *Agent) obey(command whisk.AgentCommand) {
 		if a.followLocked(m.Epoch, m.Container) {
 			a.obeyRemoveLocked(m)
 		}
+	case whisk.DrainNode:
+		if m.Epoch >= a.epoch {
+			a.epoch, a.draining = m.Epoch, m.Drain
+			a.logger.Info("drain ordered", "drain", m.Drain)
+		}
 	}
 }
 

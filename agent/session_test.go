@@ -247,3 +247,31 @@ func TestASessionThatEndsDoesNotLoseOutput(t *testing.T) {
 		}
 	})
 }
+
+// TestADrainIsCarried holds that a drain is told to every scheduler, so that one
+// that knows nothing learns of it, and that only the newest has a say in it.
+func TestADrainIsCarried(t *testing.T) {
+	inBubble(t, nil, func(n *node) {
+		if n.session().Draining {
+			t.Error("draining from the start")
+		}
+		n.command(whisk.DrainNode{Epoch: 2, Drain: true})
+		synctest.Wait()
+		_ = n.current.Close()
+		if !n.session().Draining {
+			t.Error("the drain was forgotten")
+		}
+		n.command(whisk.DrainNode{Epoch: 1})
+		synctest.Wait()
+		_ = n.current.Close()
+		if !n.session().Draining {
+			t.Error("a leader of the past ended the drain")
+		}
+		n.command(whisk.DrainNode{Epoch: 2})
+		synctest.Wait()
+		_ = n.current.Close()
+		if n.session().Draining {
+			t.Error("the drain did not end")
+		}
+	})
+}

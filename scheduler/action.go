@@ -24,6 +24,7 @@ type action struct {
 	members int         // containers that hold its code, and requisitions
 	held    whisk.Bytes // of leased containers
 	leases  int
+	idle    int         // of the leases
 	atWork  whisk.Bytes // of the containers in busy
 
 	kept list[*container] // the least recently used first

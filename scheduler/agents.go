@@ -69,6 +69,7 @@ func (s *state) hosted(n *node, id whisk.ContainerID) *container {
 // up meanwhile, or another may have taken its place.
 func (s *state) created(c *container, at whisk.Address) {
 	c.Address = at
+	s.proved(c.node)
 	r := c.purpose
 	switch {
 	case r == nil && c.lessee == "":
@@ -99,12 +100,17 @@ func (s *state) shelve(c *container) {
 // fault or has failed too often.
 func (s *state) creationFailed(c *container, m whisk.CreationFailed) {
 	r, n := c.purpose, c.node
-	if r == nil && c.lessee == "" && c.condition == creating {
+	ill := m.Fault == whisk.NodeFault || c.trial // no user had a part in a trial
+	if r == nil && c.lessee == "" && c.condition == creating && !c.trial {
 		c.pool.failed(s.now)
 		s.alarms.set(&c.pool.retry, c.pool.retryAt)
 	}
 	s.log.Warn("container not created", "container", c.ID, "node", n.id, "err", m.Message)
+	s.figures.failures[m.Fault]++
 	s.lost(c, m.Message)
+	if ill {
+		s.faulted(n, m.Message)
+	}
 	if r == nil || r.ended {
 		return
 	}
@@ -112,9 +118,8 @@ func (s *state) creationFailed(c *container, m whisk.CreationFailed) {
 		s.reject(r, whisk.BadImage, m.Message, 0)
 		return
 	}
-	r.faults++
-	r.avoid = n.id
-	if r.faults >= s.cfg.Attempts {
+	r.avoid = append(r.avoid, n.id)
+	if len(r.avoid) >= s.cfg.Attempts {
 		s.reject(r, whisk.StartFailed, provisionFailed, 0)
 	}
 }
@@ -141,6 +146,10 @@ func (s *state) granted(c *container) {
 // rehome finds somebody for a container that is leased to a controller which
 // does not know of it, because the need for it went away meanwhile.
 func (s *state) rehome(c *container) {
+	if c.node.closed {
+		s.remove(c)
+		return
+	}
 	var r *requisition
 	if c.action != nil {
 		r = s.wanting(c.action, "")
@@ -198,6 +207,9 @@ func (s *state) lost(c *container, reason string) {
 	r, n := c.purpose, c.node
 	if c.condition.leased() {
 		s.tell(s.controllers[c.lessee], whisk.Lost{Container: c.ID, Reason: reason})
+	}
+	if c.condition != creating && c.condition != removing {
+		s.figures.lost++
 	}
 	s.move(c, vanished)
 	s.touch(n)

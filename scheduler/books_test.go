@@ -28,6 +28,9 @@ func (s *state) checkBooks() error {
 			return fmt.Errorf("container %s, %s: %w", c.ID, c.condition, err)
 		}
 	}
+	if err := s.checkClaims(); err != nil {
+		return err
+	}
 	return s.checkDemand()
 }
 
@@ -56,8 +59,10 @@ func (s *state) checkNode(n *node) error {
 		return fmt.Errorf("tally %v, booked %v", tally, n.tally)
 	case n.creating > s.cfg.CreationsPerNode:
 		return fmt.Errorf("%d creations at once", n.creating)
-	case n.session == 0 && n.plans.count > 0:
-		return fmt.Errorf("plans while silent")
+	case n.state != whisk.NodeUp && n.plans.count > 0:
+		return fmt.Errorf("plans while %s", n.state)
+	case n.state == whisk.NodeDown && n.containers.count > 0:
+		return fmt.Errorf("%d containers while down", n.containers.count)
 	case n.short() > 0 && n.draining == 0:
 		return fmt.Errorf("promised %s too much", n.short())
 	}
@@ -70,6 +75,24 @@ func (s *state) checkNode(n *node) error {
 			last = c
 		}
 	}
+	// The facts must have been drawn their conclusion from.
+	if to, _ := stand(n.state, n.sign()); to != n.state {
+		return fmt.Errorf("is %s, but %s", n.state, n.sign())
+	}
+	if n.closed && n.session != 0 {
+		if left := tally[prewarmed] + tally[kept] + tally[stray]; left > 0 && s.settled {
+			return fmt.Errorf("to be emptied, but hosts %d that nobody holds", left)
+		}
+	}
+	trials := 0
+	for c := range n.containers.all() {
+		if c.trial {
+			trials++
+		}
+	}
+	if trials > 1 || (trials == 1) != n.trying {
+		return fmt.Errorf("%d trials, trying %t", trials, n.trying)
+	}
 	shown := s.view[n.place]
 	n.show(s)
 	if shown != s.view[n.place] {
@@ -79,7 +102,7 @@ func (s *state) checkNode(n *node) error {
 }
 
 func (s *state) checkContainer(c *container) error {
-	reachable := c.node.session != 0
+	reachable := c.node.usable()
 	ctl := s.controllers[c.lessee]
 	asked := reachable && ctl != nil && ctl.session != 0
 	switch {
@@ -91,7 +114,7 @@ func (s *state) checkContainer(c *container) error {
 		return fmt.Errorf("leased to nobody")
 	case (c.purpose != nil) != (c.byPurpose.in != nil):
 		return fmt.Errorf("purpose and list differ")
-	case c.purpose != nil && (c.purpose.ended || !reachable):
+	case c.purpose != nil && (c.purpose.ended || c.node.session == 0):
 		return fmt.Errorf("bound to an ended requisition or on a silent node")
 	case c.purpose != nil && c.condition != creating && c.condition != granting && c.condition != recalled:
 		return fmt.Errorf("bound but not under way")
@@ -99,7 +122,7 @@ func (s *state) checkContainer(c *container) error {
 		return fmt.Errorf("kept and list differ")
 	case (c.condition == prewarmed && reachable) != (c.byPool.in == &c.pool.ready):
 		return fmt.Errorf("ready and list differ")
-	case (c.condition == creating && reachable && c.purpose == nil) != (c.byPool.in == &c.pool.coming):
+	case (c.condition == creating && reachable && c.purpose == nil && !c.trial) != (c.byPool.in == &c.pool.coming):
 		return fmt.Errorf("coming and list differ")
 	case c.action != nil && (c.condition == free && asked) != (c.byAction.in == &c.action.free):
 		return fmt.Errorf("free and list differ")
@@ -109,6 +132,29 @@ func (s *state) checkContainer(c *container) error {
 		return fmt.Errorf("its action is not in the books")
 	case s.pools[c.Spec] != c.pool:
 		return fmt.Errorf("its pool is not in the books")
+	}
+	return nil
+}
+
+// checkClaims holds the controllers' claims to the nodes' lists of them.
+func (s *state) checkClaims() error {
+	claims := 0
+	for id, here := range s.claims {
+		if here.count == 0 {
+			return fmt.Errorf("an empty list of claims on %s", id)
+		}
+		claims += here.count
+		for told := range here.all() {
+			if told.by.claims[told.Container] != told || told.by.session == 0 || told.Node != id {
+				return fmt.Errorf("%s's claim of %s is in one book only", told.by.id, told.Container)
+			}
+		}
+	}
+	for _, ctl := range s.controllers {
+		claims -= len(ctl.claims)
+	}
+	if claims != 0 {
+		return fmt.Errorf("%d claims too many on nodes", claims)
 	}
 	return nil
 }
@@ -143,6 +189,9 @@ func (s *state) checkDemand() error {
 		var atWork whisk.Bytes
 		for c := range a.busy.all() {
 			atWork += c.Spec.Memory
+		}
+		if a.idle < a.free.count || a.idle > a.leases {
+			return fmt.Errorf("action %s: %d idle of %d leases, %d listed", a.key.Action, a.idle, a.leases, a.free.count)
 		}
 		if atWork != a.atWork || (atWork > 0) != (a.rank > 0) {
 			return fmt.Errorf("action %s: at work %s, booked %s, rank %d", a.key.Action, atWork, a.atWork, a.rank)

@@ -22,6 +22,7 @@ type container struct {
 	purpose     *requisition       // that it is made, moved or asked back for; nil for none
 	concurrency int                // slots of it while leased
 	stocked     bool               // it was prewarmed once
+	trial       bool               // it is made to see whether its node can
 	surplus     bool               // prewarmed beyond the wanted number
 	redirected  int                // slots pointed to since it was last reported
 	since       time.Time          // when it was last used, for the order of eviction
@@ -57,6 +58,9 @@ func (s *state) move(c *container, by change) {
 	}
 	if to == gone || to == removing || c.condition == creating || c.condition == prewarmed {
 		s.restock = true
+	}
+	if c.condition == creating {
+		c.tried()
 	}
 	s.unlink(c)
 	s.account(c, -1)
@@ -121,6 +125,9 @@ func (s *state) account(c *container, sign int) {
 	if c.action != nil && c.condition.leased() {
 		c.action.held += size
 		c.action.leases += sign
+		if c.condition == free || c.condition == recalled || c.condition == evicting {
+			c.action.idle += sign
+		}
 	}
 	if c.condition == draining {
 		n.draining += sign
@@ -128,18 +135,19 @@ func (s *state) account(c *container, sign int) {
 }
 
 // link puts the container into the lists of its condition. What cannot be used
-// because its agent or its lessee is silent is in none from which we choose.
+// because its agent or its lessee is silent, or its node is to be emptied, is in
+// none from which we choose.
 func (s *state) link(c *container) {
 	ctl := s.controllers[c.lessee]
 	if c.condition.leased() && ctl != nil {
 		ctl.leased.push(&c.byHolder)
 	}
-	if c.node.session == 0 {
+	if !c.node.usable() {
 		return
 	}
 	switch c.condition {
 	case creating:
-		if c.purpose == nil {
+		if c.purpose == nil && !c.trial {
 			c.pool.coming.push(&c.byPool)
 		}
 	case prewarmed:
@@ -257,7 +265,7 @@ func (s *state) unbind(c *container) {
 	c.purpose = nil
 	c.byPurpose.leave()
 	r.pending--
-	if c.condition == creating && c.node.session != 0 {
+	if c.condition == creating && c.node.usable() {
 		c.pool.coming.push(&c.byPool)
 		s.restock = true
 	}

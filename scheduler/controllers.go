@@ -17,19 +17,17 @@ type controller struct {
 	session      sessionID // 0 while it is silent
 	leased       list[*container]
 	requisitions map[whisk.RequisitionID]*requisition
-}
-
-// claim is a container that a controller says it holds, and whose agent has not
-// reported yet.
-type claim struct {
-	by *controller
-	whisk.HeldContainer
+	claims       map[whisk.ContainerID]*claim
 }
 
 func (s *state) controllerFor(id whisk.ControllerID) *controller {
 	ctl := s.controllers[id]
 	if ctl == nil {
-		ctl = &controller{id: id, requisitions: make(map[whisk.RequisitionID]*requisition)}
+		ctl = &controller{
+			id:           id,
+			requisitions: make(map[whisk.RequisitionID]*requisition),
+			claims:       make(map[whisk.ContainerID]*claim),
+		}
 		s.controllers[id] = ctl
 	}
 	return ctl
@@ -62,16 +60,15 @@ func (s *state) controllerSaid(id sessionID, m whisk.FactoryRequest) {
 		for _, use := range m.States {
 			if c := s.containers[use.Container]; c != nil && c.lessee == ctl.id && c.condition.leased() {
 				s.reported(c, use)
-			} else if told := s.claims[use.Container]; told.by == ctl {
+			} else if told := ctl.claims[use.Container]; told != nil {
 				told.State = use.State
-				s.claims[use.Container] = told
 			}
 		}
 	case whisk.Release:
 		if c := s.containers[m.Container]; c != nil && c.lessee == ctl.id && c.condition.leased() {
 			s.released(c, m.Reason)
-		} else if s.claims[m.Container].by == ctl {
-			delete(s.claims, m.Container)
+		} else {
+			s.disclaim(ctl.claims[m.Container])
 		}
 	case whisk.KeepAlive:
 		s.lead(m.Epoch)
@@ -94,6 +91,7 @@ func (s *state) register(id sessionID, m whisk.Register) {
 	}
 	ctl.session = id
 	s.callers[id] = ctl
+	s.introduce(ctl)
 	s.log.Info("controller registered", "controller", ctl.id, "containers", len(m.Held))
 	listed := make(map[whisk.ContainerID]bool, len(m.Held))
 	for _, h := range m.Held {
@@ -104,7 +102,7 @@ func (s *state) register(id sessionID, m whisk.Register) {
 			// Its agent has reported, without it.
 			s.tell(ctl, whisk.Lost{Container: h.Container, Reason: "its agent does not have it any more"})
 		case c == nil:
-			s.claims[h.Container] = claim{ctl, h}
+			s.claim(ctl, h)
 		case c.lessee == ctl.id && c.condition.leased():
 			s.held(ctl, c, h)
 		case c.heir != ctl.id || c.condition != granting:
@@ -128,6 +126,7 @@ func (s *state) held(ctl *controller, c *container, h whisk.HeldContainer) {
 		c.concurrency = max(1, h.Concurrency)
 	})
 	s.reported(c, whisk.ContainerUse{Container: c.ID, State: h.State, Since: s.now})
+	s.touch(c.node)
 }
 
 // reported follows a controller's report of a container that it holds.
@@ -195,7 +194,7 @@ func (s *state) released(c *container, reason whisk.ReleaseReason) {
 // successor returns who gets a clean container that was given back: the
 // requisition that it was asked back for, or else one that waits.
 func (s *state) successor(c *container) *requisition {
-	if c.node.session == 0 {
+	if !c.node.usable() {
 		return nil
 	}
 	if s.owed(c) {
@@ -232,10 +231,11 @@ func (s *state) owed(c *container) bool {
 	return short > 0
 }
 
-// pressed reports whether the memory of a container that comes back is needed:
-// it was promised, or a requisition waits that it could make room for.
+// pressed reports whether a container that comes back must make room: its
+// memory was promised, or a requisition waits that could have it, or its node is
+// to be emptied.
 func (s *state) pressed(c *container) bool {
-	return s.owed(c) || len(s.sizes) > 0 && c.node.open() && s.sizes[0] <= c.node.memory
+	return c.node.closed || s.owed(c) || len(s.sizes) > 0 && c.node.open() && s.sizes[0] <= c.node.memory
 }
 
 // controllerSilent is for a controller whose session ended. What it asked for
@@ -244,7 +244,11 @@ func (s *state) pressed(c *container) bool {
 func (s *state) controllerSilent(ctl *controller) {
 	s.departed("controller", string(ctl.id), ctl.leased.count)
 	delete(s.callers, ctl.session)
+	var orphans []*requisition // others', that waited for what it was asked to give back
 	for c := range ctl.leased.all() {
+		if r := c.purpose; r != nil && r.caller != ctl {
+			orphans = append(orphans, r)
+		}
 		s.unbind(c)
 		if c.condition != busy {
 			s.move(c, worked)
@@ -262,9 +266,12 @@ func (s *state) controllerSilent(ctl *controller) {
 	for _, id := range slices.Sorted(maps.Keys(ctl.requisitions)) {
 		s.end(ctl.requisitions[id])
 	}
-	for id, told := range s.claims {
-		if told.by == ctl {
-			delete(s.claims, id)
+	for _, told := range ctl.claims {
+		s.disclaim(told)
+	}
+	for _, r := range orphans {
+		if !r.ended {
+			s.serve(r)
 		}
 	}
 	s.dropController(ctl)

@@ -39,6 +39,7 @@ type world struct {
 	calm   bool                 // nothing fails or asks any more
 	log    []string
 	stats  map[string]int
+	closed map[whisk.NodeID]bool // the operator's orders
 }
 
 type happening struct {
@@ -68,6 +69,9 @@ type worldAgent struct {
 	memory  whisk.Bytes
 	session sessionID // 0 while away
 	hosts   map[whisk.ContainerID]*hosted
+	drained bool      // as the scheduler last said
+	cursed  time.Time // until then every creation fails by the node's fault
+	route   error     // what its health route answers
 }
 
 type hosted struct {
@@ -103,12 +107,14 @@ func newWorld(t testing.TB, seed uint64, cfg Config) *world {
 		t: t, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Unix(1_000_000, 0),
 		agents: make(map[whisk.NodeID]*worldAgent), ctls: make(map[whisk.ControllerID]*worldController),
 		peers: make(map[sessionID]func(effect)), ready: make(map[string]time.Time), stats: make(map[string]int),
+		closed: make(map[whisk.NodeID]bool),
 	}
 	ids, err := newIdentities(cfg.Epoch, strings.NewReader("12345"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.s = newState(cfg, ids, slog.New(slog.DiscardHandler), w.now)
+	w.s.checks = seed%3 == 0
 	return w
 }
 
@@ -161,6 +167,9 @@ func (w *world) handle(e event) {
 		if do.end != nil {
 			w.fail("session closed: %v", do.end)
 		}
+		if m, ok := do.command.(whisk.CreateContainer); ok {
+			w.placed(do.session, m)
+		}
 		if peer := w.peers[do.session]; peer != nil {
 			w.carry(fmt.Sprint("down", do.session), func() {
 				if w.peers[do.session] != nil {
@@ -171,6 +180,24 @@ func (w *world) handle(e event) {
 	}
 	if err := w.s.checkBooks(); err != nil {
 		w.fail("%v", err)
+	}
+}
+
+// placed checks where a container was ordered: on a node that is up, or to try
+// an unhealthy one.
+func (w *world) placed(session sessionID, m whisk.CreateContainer) {
+	n := w.s.agents[session]
+	trial := w.s.containers[m.Container] != nil && w.s.containers[m.Container].trial
+	switch {
+	case n == nil:
+		w.fail("%s ordered from nobody", m.Container)
+	case w.closed[n.id]:
+		w.fail("%s ordered on %s, which is to be emptied", m.Container, n.id)
+	case trial && m.Lessee != "":
+		w.fail("%s is for a controller, and for trying %s", m.Container, n.id)
+	}
+	if trial {
+		w.stats["tried"]++
 	}
 }
 
@@ -219,7 +246,7 @@ func (a *worldAgent) connect() {
 }
 
 func (a *worldAgent) report() whisk.NodeReport {
-	r := whisk.NodeReport{Node: a.id, Memory: a.memory}
+	r := whisk.NodeReport{Node: a.id, Memory: a.memory, Draining: a.drained}
 	for _, id := range slices.Sorted(maps.Keys(a.hosts)) {
 		h := a.hosts[id].HostedContainer
 		h.Making = a.hosts[id].making
@@ -245,7 +272,14 @@ func (a *worldAgent) disconnect(away time.Duration) {
 
 func (a *worldAgent) obey(e effect) {
 	w := a.w
+	if e.check != "" {
+		answer := checkedUp{e.session, a.route}
+		w.after(3*time.Second, func() { w.handle(answer) })
+		return
+	}
 	switch m := e.command.(type) {
+	case whisk.DrainNode:
+		a.drained = m.Drain
 	case whisk.CreateContainer:
 		if a.hosts[m.Container] != nil {
 			w.fail("container %s made twice", m.Container)
@@ -291,10 +325,11 @@ func (a *worldAgent) made(id whisk.ContainerID) {
 	if h == nil || !h.making {
 		return
 	}
-	if !a.w.calm && a.w.rng.IntN(10) == 0 {
+	cursed := a.w.now.Before(a.cursed)
+	if !a.w.calm && (cursed || a.w.rng.IntN(10) == 0) {
 		delete(a.hosts, id)
 		fault := whisk.NodeFault
-		if a.w.rng.IntN(4) == 0 {
+		if !cursed && a.w.rng.IntN(4) == 0 {
 			fault = whisk.UserFault
 		}
 		a.tell(whisk.CreationFailed{Container: id, Fault: fault, Message: "scripted"})
@@ -551,7 +586,13 @@ func (w *world) disturb() {
 			ctl.ended(r.ID, 1)
 			return
 		}
-	case dice < 88:
+	case dice < 82:
+		w.operate(node)
+	case dice < 84:
+		node.cursed = w.now.Add(w.delay(20 * time.Second))
+	case dice < 86:
+		node.muffle()
+	case dice < 89:
 		node.crash()
 	case dice < 92:
 		node.disconnect(5 * time.Second)
@@ -588,6 +629,7 @@ func (w *world) restart() {
 	clear(w.peers)
 	w.note("scheduler restarts")
 	for _, id := range slices.Sorted(maps.Keys(w.agents)) {
+		w.closed[id] = w.agents[id].drained // an order under way is lost
 		if a := w.agents[id]; a.session != 0 {
 			a.disconnect(3 * time.Second)
 		}
@@ -597,6 +639,29 @@ func (w *world) restart() {
 			c.disconnect(3 * time.Second)
 		}
 	}
+}
+
+// operate has an operator drain a node, or end its drain.
+func (w *world) operate(node *worldAgent) {
+	order := &nodeOrder{node: node.id, drain: !w.closed[node.id]}
+	if w.s.nodes[node.id] != nil {
+		w.closed[node.id] = false // while it is handled
+	}
+	w.handle(order)
+	switch {
+	case order.err == nil:
+		w.closed[node.id] = order.drain
+		w.note("operator: %s drain %t", node.id, order.drain)
+		w.stats[fmt.Sprint("drain ", order.drain)]++
+	case w.s.nodes[node.id] != nil:
+		w.fail("%+v refused: %v", order, order.err)
+	}
+}
+
+// muffle has a node's health route answer ill, or not at all, for a while.
+func (a *worldAgent) muffle() {
+	a.route = whisk.Errorf([]whisk.Kind{whisk.Internal, whisk.Timeout}[a.w.rng.IntN(2)], "scripted")
+	a.w.after(30*time.Second, func() { a.route = nil })
 }
 
 // trouble has an agent report a problem, which goes away again.
@@ -664,6 +729,9 @@ func (w *world) atRest() {
 	for _, a := range w.agents {
 		hosts += len(a.hosts)
 	}
+	for _, n := range w.s.order {
+		w.settled(n)
+	}
 	if hosts != len(w.s.containers) {
 		w.fail("agents host %d containers, the books have %d", hosts, len(w.s.containers))
 	}
@@ -673,6 +741,22 @@ func (w *world) atRest() {
 			w.fail("%d of %d stem cells ready while there is room", p.ready.count, p.wanted)
 		}
 	}
+}
+
+// settled checks that a node is in service, or emptied as ordered.
+func (w *world) settled(n *node) {
+	closed := w.closed[n.id]
+	cramped := n.memory-n.used+n.spare < w.s.trialSpec.Memory
+	switch {
+	case closed != w.agents[n.id].drained:
+		w.fail("%s to be emptied %t, its agent knows %t", n.id, closed, w.agents[n.id].drained)
+	case closed && (n.state != whisk.NodeDrained || n.containers.count > 0):
+		w.fail("%s is %s and hosts %d, but was to be emptied", n.id, n.state, n.containers.count)
+	case !closed && n.state == whisk.NodeUnhealthy && n.trouble() == "" && cramped:
+	case !closed && n.state != whisk.NodeUp:
+		w.fail("%s is %s in the calm: %s", n.id, n.state, n.reason())
+	}
+	w.stats["ends "+n.state.String()]++
 }
 
 var histories = flag.Uint64("histories", 300, "how many random histories to play")
@@ -690,7 +774,8 @@ func TestHistories(t *testing.T) {
 		}
 	}
 	t.Log(total)
-	for _, what := range []string{"allocated created", "allocated prewarmed", "allocated transferred", "redirected", "rejected no capacity", "rejected bad image"} {
+	for _, what := range []string{"allocated created", "allocated prewarmed", "allocated transferred", "redirected", "rejected no capacity", "rejected bad image",
+		"tried", "drain true", "drain false", "ends up", "ends drained"} {
 		if total[what] == 0 {
 			t.Errorf("no history had a requisition %s", what)
 		}

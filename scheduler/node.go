@@ -5,6 +5,7 @@ package scheduler
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/whirl-faas/whirl/scheduler/policy"
 	"github.com/whirl-faas/whirl/whisk"
@@ -29,8 +30,21 @@ type node struct {
 	session sessionID // 0 while its agent is silent
 	latest  sessionID // that its agent had: what an earlier one still has to say is out of date
 	place   int       // in state.order
-	problem string    // why nothing should be placed here, by its agent
 	memory  whisk.Bytes
+
+	state     whisk.NodeState // only judge changes it
+	since     time.Time       // when it entered the state
+	problem   string          // why nothing should be placed here, by its agent
+	ailment   string          // likewise, by its health route
+	fault     string          // of the last creation that failed by its fault
+	faults    int             // such creations in a row
+	misses    int             // questions in a row that its health route did not answer
+	suspect   bool            // it erred, and made no container since
+	closed    bool            // an operator has it emptied
+	abandoned bool            // its agent was silent for the whole grace
+	trying    bool            // a container is made to see whether it can
+	pause     time.Duration   // before that is tried again
+	tryAt     time.Time       // not before
 
 	used     whisk.Bytes // of all containers
 	leaving  whisk.Bytes // the part of used that is on its way out
@@ -45,7 +59,9 @@ type node struct {
 	resting    [restClasses]list[*container]
 	plans      list[*plan]
 	touched    bool  // it is in state.touched
-	grace      alarm // gives the silent node up
+	grace      alarm // gives the silent node up, and later forgets it
+	trial      alarm // tries the unhealthy node
+	checkup    alarm // asks its health route
 }
 
 // plan is a creation that waits on its node.
@@ -64,8 +80,10 @@ type plan struct {
 func (s *state) nodeFor(id whisk.NodeID) *node {
 	n := s.nodes[id]
 	if n == nil {
-		n = &node{id: id}
-		n.grace.ring = func() { s.giveUp(n) }
+		n = &node{id: id, since: s.now}
+		n.grace.ring = func() { s.graceOver(n) }
+		n.trial.ring = func() { s.try(n) }
+		n.checkup.ring = func() { s.checkUp(n) }
 		s.nodes[id] = n
 		at, _ := slices.BinarySearchFunc(s.order, id, func(n *node, id whisk.NodeID) int { return cmp.Compare(n.id, id) })
 		s.order = slices.Insert(s.order, at, n)
@@ -87,9 +105,6 @@ func (s *state) renumber() {
 	s.recount()
 	s.roomier = true
 }
-
-// open reports whether containers may be placed on the node.
-func (n *node) open() bool { return n.session != 0 && n.problem == "" && n.memory > 0 }
 
 // short returns by how much the promises exceed what is free or will come free
 // by itself; negative if there is more.
@@ -221,6 +236,7 @@ func (s *state) evictFor(n *node, need whisk.Bytes) {
 	}
 	for _, i := range policy.Victims(sizes, need) {
 		c := resting[i]
+		s.figures.evictions++
 		if c.condition == free {
 			s.move(c, evict)
 			s.tell(s.controllers[c.lessee], whisk.Reclaim{Container: c.ID})
@@ -245,8 +261,14 @@ func (s *state) create(n *node, spec whisk.ContainerSpec, r *requisition, label 
 		s.bind(c, r)
 		c.lessee = r.caller.id
 	}
+	s.launch(c, label)
+}
+
+// launch orders the creation of a container that is in the books.
+func (s *state) launch(c *container, label string) {
+	s.figures.creations++
 	s.move(c, ordered)
-	s.command(n, whisk.CreateContainer{Epoch: s.cfg.Epoch, Container: c.ID, Spec: spec, Label: label, Lessee: c.lessee})
+	s.command(c.node, whisk.CreateContainer{Epoch: s.cfg.Epoch, Container: c.ID, Spec: c.Spec, Label: label, Lessee: c.lessee})
 }
 
 // remove orders a container's end. Its lessee, if any, has given it up.

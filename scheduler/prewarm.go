@@ -11,12 +11,6 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// How long a failing stem cell is left alone, doubled with each failure.
-const (
-	firstPause = time.Second
-	lastPause  = time.Minute
-)
-
 // pool is all containers of one spec that hold no code yet, and who waits for
 // one. Pools of stem cells are for ever, others as long as they are in use.
 type pool struct {

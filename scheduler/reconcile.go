@@ -3,8 +3,6 @@
 package scheduler
 
 import (
-	"slices"
-
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -20,37 +18,53 @@ func (s *state) nodeReport(id sessionID, m whisk.NodeReport) {
 	}
 	first := n == nil
 	if first {
-		n = s.nodeFor(m.Node)
-		if id < n.latest {
-			s.hangUp(id, whisk.Errorf(whisk.Conflict, "a later session registered node %s", n.id))
+		if n = s.meet(id, m); n == nil {
 			return
 		}
-		n.latest = id
-		if n.session != 0 {
-			s.hangUp(n.session, whisk.Errorf(whisk.Conflict, "another session registered node %s", n.id))
-			s.agentSilent(n)
-		}
-		s.alarms.stop(&n.grace)
-		s.agents[id] = n
-		s.log.Info("agent registered", "node", n.id, "memory", m.Memory.String(), "containers", len(m.Containers))
-	}
-	if m.Problem != n.problem {
-		s.log.Info("node health changed", "node", n.id, "problem", m.Problem)
 	}
 	n.memory, n.problem = m.Memory, m.Problem
+	n.suspect = n.suspect || m.Problem != ""
 	s.reach(n, id)
 	s.renumber()
 	s.reconcile(n, m.Containers, first)
+	if first {
+		s.refute(n)
+		s.checkUp(n)
+		if n.closed != m.Draining {
+			s.command(n, whisk.DrainNode{Epoch: s.cfg.Epoch, Drain: n.closed})
+		}
+	}
+	s.judge(n)
 	for c := range n.containers.all() {
 		s.offer(c)
 	}
-	if !n.open() {
-		for p := range n.plans.all() {
-			s.cancel(p)
-		}
-	}
 	s.touch(n)
 	s.rejectMisfits()
+}
+
+// meet begins an agent's session. Of a node that is new here its agent knows
+// whether it is to be empty; of others we know it better, for the agent may have
+// started anew or missed the order. It returns nil if the agent has begun a later one.
+func (s *state) meet(id sessionID, m whisk.NodeReport) *node {
+	known := s.nodes[m.Node] != nil
+	n := s.nodeFor(m.Node)
+	if id < n.latest {
+		s.hangUp(id, whisk.Errorf(whisk.Conflict, "a later session registered node %s", n.id))
+		return nil
+	}
+	n.latest = id
+	if !known {
+		n.closed = m.Draining
+	}
+	if n.session != 0 {
+		s.hangUp(n.session, whisk.Errorf(whisk.Conflict, "another session registered node %s", n.id))
+		s.agentSilent(n)
+	}
+	s.alarms.stop(&n.grace)
+	n.abandoned = false
+	s.agents[id] = n
+	s.log.Info("agent registered", "node", n.id, "memory", m.Memory.String(), "containers", len(m.Containers))
+	return n
 }
 
 // reach notes the node's session, 0 for none, and relists what it hosts.
@@ -124,10 +138,19 @@ func (s *state) recover(c *container, h whisk.HostedContainer) {
 			s.granted(c)
 			return
 		}
+		if h.Lessee != "" && h.Lessee != c.lessee {
+			s.unbind(c)
+			s.believe(c, h.Lessee, h.Used)
+			return
+		}
 		// The order was lost. Whoever it goes from has given it up.
 		c.lessee = h.Lessee
 		s.command(c.node, whisk.GrantLease{Epoch: s.cfg.Epoch, Container: c.ID, From: c.lessee, To: c.heir})
 	case removing:
+		if h.Lessee != "" && h.Lessee != c.lessee {
+			s.believe(c, h.Lessee, h.Used)
+			return
+		}
 		c.lessee = h.Lessee
 		s.command(c.node, whisk.RemoveContainer{Epoch: s.cfg.Epoch, Container: c.ID, Lessee: c.lessee})
 	default:
@@ -143,10 +166,10 @@ func (s *state) recover(c *container, h whisk.HostedContainer) {
 func (s *state) agentSilent(n *node) {
 	s.departed("agent", string(n.id), n.containers.count)
 	delete(s.agents, n.session)
+	n.misses, n.ailment = 0, ""
+	s.alarms.stop(&n.checkup)
 	s.reach(n, 0)
-	for p := range n.plans.all() {
-		s.cancel(p)
-	}
+	s.judge(n)
 	for c := range n.containers.all() {
 		r := c.purpose
 		s.unbind(c)
@@ -155,7 +178,6 @@ func (s *state) agentSilent(n *node) {
 		}
 	}
 	s.alarms.set(&n.grace, s.now.Add(s.cfg.AgentGrace))
-	s.recount()
 }
 
 // departed tells of a session's end: it worries nobody if it left nothing behind.
@@ -165,19 +187,6 @@ func (s *state) departed(role, id string, containers int) {
 		return
 	}
 	s.log.Warn("session lost", "role", role, "id", id, "containers", containers)
-}
-
-// giveUp forgets a node whose agent did not come back.
-func (s *state) giveUp(n *node) {
-	s.log.Warn("node given up", "node", n.id, "containers", n.containers.count)
-	for c := range n.containers.all() {
-		s.lost(c, "its node is gone")
-	}
-	delete(s.nodes, n.id)
-	s.order = slices.DeleteFunc(s.order, func(other *node) bool { return other == n })
-	s.touched = slices.DeleteFunc(s.touched, func(other *node) bool { return other == n })
-	s.renumber()
-	s.rejectMisfits()
 }
 
 // believe takes over an agent's word on who holds a container.
@@ -222,10 +231,10 @@ func (s *state) lease(c *container) {
 	}
 	ctl := s.controllerFor(c.lessee)
 	s.move(c, leased)
-	told, ok := s.claims[c.ID]
+	told := ctl.claims[c.ID]
 	switch {
-	case ok && told.by == ctl:
-		delete(s.claims, c.ID)
+	case told != nil:
+		s.disclaim(told)
 		s.held(ctl, c, told.HeldContainer)
 	case ctl.session != 0:
 		s.remove(c)

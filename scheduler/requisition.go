@@ -23,10 +23,9 @@ type requisition struct {
 	action      *action
 	label       string
 	concurrency int
-	outstanding int // slots
-	pending     int // containers bound or planned, of concurrency slots each
-	faults      int // creations that failed by their node's fault
-	avoid       whisk.NodeID
+	outstanding int            // slots
+	pending     int            // containers bound or planned, of concurrency slots each
+	avoid       []whisk.NodeID // where a creation failed by the node's fault, once for each
 	arrival     uint64
 	arrived     time.Time
 
@@ -45,6 +44,7 @@ func (r *requisition) missing() int { return r.outstanding - r.pending*r.concurr
 // requisition takes one in, serves it from what is there, and lets it wait for the rest.
 func (s *state) requisition(ctl *controller, m whisk.Requisition) {
 	reject := func(reason whisk.RejectReason, text string, retry time.Duration) {
+		s.figures.rejections[reason]++
 		s.tell(ctl, whisk.Rejection{Requisition: m.ID, Reason: reason, Message: text, RetryAfter: retry})
 	}
 	switch {
@@ -155,6 +155,7 @@ func (s *state) end(r *requisition) {
 // reject ends a requisition with a reason.
 func (s *state) reject(r *requisition, reason whisk.RejectReason, text string, retry time.Duration) {
 	s.log.Debug("requisition rejected", "controller", r.caller.id, "requisition", r.id, "reason", reason.String())
+	s.figures.rejections[reason]++
 	s.tell(r.caller, whisk.Rejection{Requisition: r.id, Reason: reason, Message: text, RetryAfter: retry})
 	s.end(r)
 }
@@ -174,6 +175,7 @@ func (s *state) deliver(c *container, r *requisition) {
 	c.since = s.now
 	c.redirected = 0
 	s.move(c, leased)
+	s.figures.allocated(origin, s.now.Sub(r.arrived))
 	s.tell(r.caller, whisk.Allocation{Requisition: r.id, Container: c.Container, Origin: origin})
 	if c.purpose == r {
 		s.unbindDelivered(c)
@@ -191,7 +193,7 @@ func (s *state) unbindDelivered(c *container) {
 // misfit reports whether no node could ever hold a container of this size. We
 // say so only when all nodes had time to report, and there is one.
 func (s *state) misfit(memory whisk.Bytes) bool {
-	return s.settled && len(s.order) > 0 && memory > s.largest
+	return s.settled && s.largest > 0 && memory > s.largest
 }
 
 // rejectMisfits rejects what waits and has become hopeless.

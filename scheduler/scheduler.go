@@ -42,6 +42,7 @@ import (
 type Scheduler struct {
 	cfg   Config
 	log   *slog.Logger
+	check Health // nil if no health routes are asked
 	ids   identities
 	inbox chan letter   // never closed: sessions come and go
 	ended chan struct{} // closed when Run returns
@@ -55,15 +56,17 @@ type Scheduler struct {
 // Deps are what a scheduler needs of the world.
 type Deps struct {
 	Logger *slog.Logger // nil discards
+	Health Health       // asks the agents' health routes; nil if they are not to be asked
 	Random io.Reader    // tags the ids of this start's containers; nil for crypto/rand
 }
 
 // letter is what the owner loop receives.
 type letter struct {
-	event    event
-	from     sessionID       // of event
-	open     *session        // a session that begins
-	snapshot chan<- Snapshot // a request for one; buffered
+	event event
+	from  sessionID     // of event; 0 for one that comes from no session
+	done  chan struct{} // closed when event was handled; nil if nobody waits
+	open  *session      // a session that begins
+	look  func(*state)  // reads the state, in a moment
 }
 
 // New makes a scheduler. It starts nothing. The error is Invalid if cfg is.
@@ -84,6 +87,7 @@ func New(cfg Config, deps Deps) (*Scheduler, error) {
 	return &Scheduler{
 		cfg:   cfg,
 		log:   deps.Logger.With("component", "scheduler"),
+		check: deps.Health,
 		ids:   ids,
 		inbox: make(chan letter, cfg.Inbox),
 		ended: make(chan struct{}),
@@ -94,35 +98,64 @@ func New(cfg Config, deps Deps) (*Scheduler, error) {
 // error is nil then. It ends by itself, with an Unavailable error, if a peer
 // has seen a newer leader. It may be called once.
 func (s *Scheduler) Run(ctx context.Context) error {
+	checks, stopChecks := context.WithCancel(ctx)
+	defer stopChecks()
 	loop := &ownerLoop{
 		log:      s.log,
 		state:    newState(s.cfg, s.ids, s.log, time.Now()),
 		sessions: make(map[sessionID]*session),
+		check:    func(do effect) { s.serving.Go(func() { s.ask(checks, do) }) },
 	}
+	loop.state.checks = s.check != nil
 	err := loop.run(ctx, s.inbox)
 	s.lock.Lock()
 	s.closing = true
 	s.lock.Unlock()
 	close(s.ended)
+	stopChecks()
 	s.serving.Wait()
 	return err
+}
+
+// ask asks a health route and has the owner loop hear the answer. There is one
+// such question at a time for each agent's session.
+func (s *Scheduler) ask(ctx context.Context, do effect) {
+	asking, cancel := context.WithTimeout(ctx, s.cfg.HealthTimeout)
+	err := s.check(asking, do.check)
+	if err != nil && asking.Err() != nil {
+		err = whisk.Errorf(whisk.Timeout, "the health route did not answer within %s", s.cfg.HealthTimeout)
+	}
+	cancel()
+	// If the scheduler has ended nobody wants to know.
+	_ = s.post(ctx, letter{event: checkedUp{do.session, err}})
 }
 
 // Snapshot tells how things stand. It waits for the owner loop, and fails if
 // ctx ends first or, with Unavailable, if the scheduler has ended.
 func (s *Scheduler) Snapshot(ctx context.Context) (Snapshot, error) {
-	reply := make(chan Snapshot, 1)
-	if err := s.post(ctx, letter{snapshot: reply}); err != nil {
-		return Snapshot{}, err
+	shot, err := look(ctx, s, (*state).snapshot)
+	shot.sort()
+	return shot, err
+}
+
+// Metrics tells the scheduler's figures. It costs the owner loop less than a
+// snapshot does, and fails as that does.
+func (s *Scheduler) Metrics(ctx context.Context) (Metrics, error) {
+	return look(ctx, s, (*state).metrics)
+}
+
+// look has the owner loop read the state.
+func look[T any](ctx context.Context, s *Scheduler, read func(*state) T) (result T, err error) {
+	done := make(chan struct{})
+	var seen T
+	err = s.post(ctx, letter{done: done, look: func(state *state) { seen = read(state) }})
+	if err == nil {
+		err = s.await(ctx, done)
 	}
-	select {
-	case snapshot := <-reply:
-		return snapshot, nil
-	case <-ctx.Done():
-		return Snapshot{}, context.Cause(ctx)
-	case <-s.ended:
-		return Snapshot{}, errEnded
+	if err == nil {
+		result = seen
 	}
+	return result, err
 }
 
 var errEnded = whisk.Errorf(whisk.Unavailable, "the scheduler has ended")
@@ -139,11 +172,24 @@ func (s *Scheduler) post(ctx context.Context, l letter) error {
 	}
 }
 
+// await waits until the owner loop has handled a letter.
+func (s *Scheduler) await(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.ended:
+		return errEnded
+	}
+}
+
 // ownerLoop is the goroutine that owns the state.
 type ownerLoop struct {
 	log      *slog.Logger
 	state    *state
 	sessions map[sessionID]*session
+	check    func(effect) // begins to ask a health route
 }
 
 // run handles one letter after the other, and alarms between them.
@@ -169,15 +215,17 @@ func (l *ownerLoop) run(ctx context.Context, inbox <-chan letter) error {
 // take handles one letter. What a session that we closed said before it
 // noticed is of no interest any more.
 func (l *ownerLoop) take(in letter) {
-	if in.snapshot != nil {
-		in.snapshot <- l.state.snapshot()
-		return
+	if in.done != nil {
+		defer close(in.done)
 	}
-	if in.open != nil {
+	switch {
+	case in.look != nil:
+		in.look(l.state)
+		return
+	case in.open != nil:
 		l.sessions[in.open.id] = in.open
 		return
-	}
-	if l.sessions[in.from] == nil {
+	case in.from != 0 && l.sessions[in.from] == nil:
 		return
 	}
 	if _, ended := in.event.(sessionEnded); ended {
@@ -191,6 +239,10 @@ func (l *ownerLoop) take(in letter) {
 func (l *ownerLoop) handle(e event) {
 	var closed []sessionID
 	for _, do := range l.state.handle(time.Now(), e) {
+		if do.check != "" {
+			l.check(do)
+			continue
+		}
 		to := l.sessions[do.session]
 		if to == nil {
 			continue

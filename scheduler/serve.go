@@ -54,6 +54,7 @@ func (s *state) serveFresh(r *requisition) bool {
 
 // recall asks a controller for an idle container that another one wants.
 func (s *state) recall(c *container, r *requisition) {
+	s.figures.recalls++
 	s.move(c, recall)
 	s.bind(c, r)
 	s.tell(s.controllers[c.lessee], whisk.Reclaim{Container: c.ID})
@@ -69,6 +70,7 @@ func (s *state) redirect(r *requisition) bool {
 	for c := range r.action.busy.all() {
 		if c.lessee != r.caller.id && c.redirected < c.concurrency-1 {
 			c.redirected++
+			s.figures.redirects++
 			s.tell(r.caller, whisk.Redirect{Requisition: r.id, Controller: c.lessee})
 			s.settleSlots(r, 1)
 			return true
@@ -122,7 +124,7 @@ func (s *state) place(r *requisition) *node {
 		Hash: r.action.hash, Memory: r.action.spec.Memory, Cap: s.cfg.CreationsPerNode,
 		Avoid: r.avoid, Crowded: s.crowded(),
 	}
-	i := s.cfg.Place(s.view, q)
+	i := s.choose(s.view, q)
 	if i == policy.None {
 		i = policy.EvictionNode(s.view, q)
 	}
@@ -221,7 +223,7 @@ func (s *state) drainFor(p *plan) bool {
 
 // offer gives a container that came free to who waits for it.
 func (s *state) offer(c *container) {
-	if c.node.session == 0 {
+	if !c.node.usable() {
 		return
 	}
 	switch c.condition {
@@ -241,7 +243,7 @@ func (s *state) offer(c *container) {
 			s.grant(c, r)
 		}
 	case creating:
-		if c.purpose != nil {
+		if c.purpose != nil || c.trial {
 			return
 		}
 		if a := c.pool.waiting.first(); a != nil {

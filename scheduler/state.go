@@ -20,10 +20,13 @@ import (
 // controller. [state.move] is the only place that changes a container's
 // condition, and so the only one that keeps the indexes.
 type state struct {
-	cfg     Config
-	log     *slog.Logger
-	now     time.Time
-	settled bool // own removals are allowed
+	cfg       Config
+	log       *slog.Logger
+	now       time.Time
+	settled   bool // own removals are allowed
+	checks    bool // the agents' health routes are asked
+	choose    policy.Placement
+	trialSpec whisk.ContainerSpec // without memory if there is nothing to try
 
 	nodes       map[whisk.NodeID]*node
 	order       []*node       // by id; a node's place here is its place in view
@@ -35,7 +38,7 @@ type state struct {
 	controllers map[whisk.ControllerID]*controller
 	callers     map[sessionID]*controller
 	containers  map[whisk.ContainerID]*container
-	claims      map[whisk.ContainerID]claim
+	claims      map[whisk.NodeID]*list[*claim] // no list is empty
 	actions     map[work]*action
 	pools       map[whisk.ContainerSpec]*pool
 	stemCells   []*pool // sorted by spec
@@ -52,10 +55,13 @@ type state struct {
 	touched []*node // whose containers changed
 	roomier bool    // there may be room where there was none
 	restock bool    // stem cells may be lacking
+	stale   bool    // controllers have not heard how the nodes are now
 
 	alarms      alarms
 	settleAlarm alarm
 	adjustAlarm alarm
+	rosterAlarm alarm
+	figures     figures
 	ids         identities
 	deposed     uint64 // the epoch of a newer leader, 0 while we know of none
 	out         []effect
@@ -69,6 +75,7 @@ type effect struct {
 	session sessionID
 	command whisk.AgentCommand // to an agent
 	event   whisk.FactoryEvent // to a controller
+	check   whisk.NodeID       // ask this node's health route
 	end     error              // closes the session
 }
 
@@ -84,6 +91,10 @@ type (
 		session sessionID
 		request whisk.FactoryRequest
 	}
+	checkedUp struct { // the answer to effect.check
+		session sessionID
+		err     error
+	}
 	sessionEnded struct{ session sessionID }
 	timePassed   struct{}
 )
@@ -96,13 +107,16 @@ func newState(cfg Config, ids identities, log *slog.Logger, now time.Time) *stat
 		controllers: make(map[whisk.ControllerID]*controller),
 		callers:     make(map[sessionID]*controller),
 		containers:  make(map[whisk.ContainerID]*container),
-		claims:      make(map[whisk.ContainerID]claim),
+		claims:      make(map[whisk.NodeID]*list[*claim]),
 		actions:     make(map[work]*action),
 		pools:       make(map[whisk.ContainerSpec]*pool),
 		lines:       make(map[whisk.Bytes]*line),
 	}
+	s.choose = cfg.Place.Placement()
+	s.trialSpec, _ = trialSpec(cfg.Manifest)
 	s.settleAlarm.ring = s.settle
 	s.adjustAlarm.ring = s.adjust
+	s.rosterAlarm.ring = func() {} // [state.handle] looks after each event
 	s.alarms.set(&s.settleAlarm, now.Add(cfg.Settle))
 	s.alarms.set(&s.adjustAlarm, now.Add(cfg.AdjustEvery))
 	s.stock(cfg.Manifest)
@@ -121,12 +135,17 @@ func (s *state) handle(now time.Time, e event) []effect {
 		s.controllerSaid(e.session, e.request)
 	case sessionEnded:
 		s.sessionEnded(e.session)
+	case checkedUp:
+		s.checked(e)
+	case *nodeOrder:
+		s.ordered(e)
 	case timePassed:
 	}
 	for a := s.alarms.due(now); a != nil; a = s.alarms.due(now) {
 		a.ring()
 	}
 	s.carryOn()
+	s.spread()
 	return s.out
 }
 
@@ -140,6 +159,10 @@ func (s *state) carryOn() {
 			n := s.touched[len(s.touched)-1]
 			s.touched = s.touched[:len(s.touched)-1]
 			n.touched = false
+			if n.state != whisk.NodeUp {
+				s.evacuate(n)
+				s.judge(n)
+			}
 			s.pump(n)
 		}
 		s.allot()
@@ -168,6 +191,7 @@ func (s *state) settle() {
 	s.roomier = true
 	for _, n := range s.order {
 		n.show(s)
+		s.touch(n)
 		for c := range n.containers.all() {
 			if c.condition == stray && n.session != 0 {
 				s.remove(c)

@@ -31,6 +31,8 @@ func (f *factory) receive(message whisk.FactoryEvent) {
 	case whisk.Lost:
 		f.log.Debug("container lost", "container", m.Container, "reason", m.Reason)
 		f.toContainer(m.Container, func(c *container) { c.applyLocked(lost) })
+	case whisk.Roster:
+		f.b.roster.Store(&m)
 	case whisk.KeepAlive:
 		f.mu.Lock()
 		f.epoch = max(f.epoch, m.Epoch)

@@ -24,10 +24,11 @@ type Balancer struct {
 	factory  *factory
 	sweeper  *sweeper
 
-	inflight atomic.Int64  // activations that were admitted and did not end
-	stopping atomic.Bool   // no new ones
-	stopped  atomic.Bool   // those that wait have ended, and none may begin to
-	quiet    chan struct{} // holds a token when inflight became 0 while stopping; never closed
+	roster   atomic.Pointer[whisk.Roster] // the latest that the scheduler told; nil before the first
+	inflight atomic.Int64                 // activations that were admitted and did not end
+	stopping atomic.Bool                  // no new ones
+	stopped  atomic.Bool                  // those that wait have ended, and none may begin to
+	quiet    chan struct{}                // holds a token when inflight became 0 while stopping; never closed
 
 	mu      sync.RWMutex
 	actions map[whisk.ActionKey]*action
@@ -87,6 +88,15 @@ func (b *Balancer) Retire(name whisk.FullName, keep whisk.Revision) {
 		}
 		a.mu.Unlock()
 	}
+}
+
+// Invokers returns how the cluster's nodes were when the scheduler last said
+// so, sorted by name; nil before it did. It must not be modified.
+func (b *Balancer) Invokers() []whisk.NodeStanding {
+	if roster := b.roster.Load(); roster != nil {
+		return roster.Nodes
+	}
+	return nil
 }
 
 // now is the time on the balancer's clock: monotonic nanoseconds since New, and

@@ -293,3 +293,21 @@ func TestRedirect(t *testing.T) {
 		w.expect(<-result, whisk.Success, `{"done":true}`)
 	})
 }
+
+func TestRoster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		if got := w.b.Invokers(); got != nil {
+			t.Errorf("%+v before anybody told", got)
+		}
+		for _, state := range []whisk.NodeState{whisk.NodeUp, whisk.NodeUnhealthy} {
+			want := []whisk.NodeStanding{{Node: "n1", State: state}}
+			w.send(whisk.Roster{Nodes: want})
+			synctest.Wait()
+			if got := w.b.Invokers(); !slices.Equal(got, want) {
+				t.Errorf("%+v, want %+v", got, want)
+			}
+		}
+	})
+}

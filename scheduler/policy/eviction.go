@@ -2,7 +2,11 @@
 
 package policy
 
-import "github.com/whirl-faas/whirl/whisk"
+import (
+	"slices"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
 
 // EvictionNode chooses the node on which to make room for a container that has
 // room nowhere: an index into nodes, or [None]. It prefers, from the action's
@@ -19,7 +23,7 @@ func EvictionNode(nodes []Node, r Request) int {
 		if n.Free+n.Spare < r.Memory {
 			rank = 1
 		}
-		if n.ID == r.Avoid {
+		if slices.Contains(r.Avoid, n.ID) {
 			rank += 2
 		}
 		if rank == 0 {

@@ -11,6 +11,8 @@
 package policy
 
 import (
+	"slices"
+
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -34,10 +36,10 @@ func (n *Node) used() float64 {
 
 // Request is a container that needs a place.
 type Request struct {
-	Hash   uint32      // of the action, see [Hash]
-	Memory whisk.Bytes // more than 0
-	Cap    int         // creations at once on one node; a node at its cap is taken only if no other fits
-	Avoid  whisk.NodeID
+	Hash   uint32         // of the action, see [Hash]
+	Memory whisk.Bytes    // more than 0
+	Cap    int            // creations at once on one node; a node at its cap is taken only if no other fits
+	Avoid  []whisk.NodeID // taken only if no other fits: the creation failed there
 	// Crowded is the share of used memory above which a node is passed over
 	// while a less crowded one fits; 1 passes over none. Only Sharding looks at it.
 	Crowded float64
@@ -50,6 +52,32 @@ const None = -1
 // [None]. The node has Memory free. The order of nodes is the same at each call
 // while no node comes or goes.
 type Placement func(nodes []Node, r Request) int
+
+// Scheme is the name of a placement, as operators write it.
+type Scheme string
+
+// The placements.
+const (
+	SchemeSharding    Scheme = "sharding"     // [Sharding]
+	SchemeLeastLoaded Scheme = "least-loaded" // [LeastLoaded]
+	SchemeBinPack     Scheme = "bin-pack"     // [BinPack]
+)
+
+// Schemes returns all names.
+func Schemes() []Scheme { return []Scheme{SchemeSharding, SchemeLeastLoaded, SchemeBinPack} }
+
+// Placement returns the placement of that name, nil if there is none.
+func (s Scheme) Placement() Placement {
+	switch s {
+	case SchemeSharding:
+		return Sharding
+	case SchemeLeastLoaded:
+		return LeastLoaded
+	case SchemeBinPack:
+		return BinPack
+	}
+	return nil
+}
 
 // Hash is OpenWhisk's hash of an action for an invoking namespace. Its home
 // node is derived from it.
@@ -75,7 +103,16 @@ func javaHash(s string) int32 {
 // node, by its hash, and a step that has no divisor in common with the number
 // of nodes; it walks from home by steps and takes the first node with room, so
 // its containers cluster and images stay local. Nodes at their creation cap,
-// crowded ones and the one to avoid are passed over while others have room.
+// crowded ones and those to avoid are passed over while others have room.
+//
+// As in OpenWhisk, closed nodes keep their place in the walk: while a node is
+// gone for a while only its own containers go elsewhere, and come back with it.
+// Only when the number of nodes changes do homes move. It differs in the step:
+// OpenWhisk takes it from a precomputed set of numbers that are co-prime to each
+// other too, by the same hash as the home; here it comes from another part of
+// the hash, so that actions of one home have different ways on from there. It
+// also never overloads a node: there a random one is taken when all are full,
+// here the requisition waits.
 func Sharding(nodes []Node, r Request) int {
 	best, bestRank := None, 0
 	for i := range walk(len(nodes), r.Hash) {
@@ -132,7 +169,7 @@ func reluctance(n *Node, r Request) int {
 	if n.Creating >= r.Cap {
 		rank += 2
 	}
-	if n.ID == r.Avoid {
+	if slices.Contains(r.Avoid, n.ID) {
 		rank += 4
 	}
 	return rank

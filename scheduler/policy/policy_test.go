@@ -54,8 +54,8 @@ func TestPlacement(t *testing.T) {
 		{"home is closed", policy.Sharding, with(nodes(1024, 1024, 1024, 1024), 3, func(n *policy.Node) { n.Open = false }), nil, 2},
 		{"home is at its cap", policy.Sharding, with(nodes(1024, 1024, 1024, 1024), 3, func(n *policy.Node) { n.Creating = 4 }), nil, 2},
 		{"the only one with room is at its cap", policy.Sharding, with(nodes(0, 0, 0, 1024), 3, func(n *policy.Node) { n.Creating = 9 }), nil, 3},
-		{"home is to be avoided", policy.Sharding, nodes(1024, 1024, 1024, 1024), func(r *policy.Request) { r.Avoid = "n3" }, 2},
-		{"the only one with room is to be avoided", policy.Sharding, nodes(0, 0, 0, 1024), func(r *policy.Request) { r.Avoid = "n3" }, 3},
+		{"home is to be avoided", policy.Sharding, nodes(1024, 1024, 1024, 1024), func(r *policy.Request) { r.Avoid = []whisk.NodeID{"n3"} }, 2},
+		{"the only one with room is to be avoided", policy.Sharding, nodes(0, 0, 0, 1024), func(r *policy.Request) { r.Avoid = []whisk.NodeID{"n3"} }, 3},
 		{"home is crowded", policy.Sharding, nodes(1024, 1024, 1024, 300), func(r *policy.Request) { r.Crowded = 0.5 }, 2},
 		{"all are crowded", policy.Sharding, nodes(300, 300, 300, 300), func(r *policy.Request) { r.Crowded = 0.5 }, 3},
 		{"least loaded", policy.LeastLoaded, nodes(300, 900, 400, 800), nil, 1},
@@ -174,7 +174,7 @@ func FuzzPlacement(f *testing.F) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		all := make([]policy.Node, count)
 		possible, removable := false, false
-		r := policy.Request{Hash: hash, Memory: max(1, whisk.Bytes(memory)), Cap: 2, Crowded: rng.Float64(), Avoid: "n1"}
+		r := policy.Request{Hash: hash, Memory: max(1, whisk.Bytes(memory)), Cap: 2, Crowded: rng.Float64(), Avoid: []whisk.NodeID{"n1", "n2"}}
 		for i := range all {
 			all[i] = policy.Node{
 				ID: whisk.NodeID(fmt.Sprint("n", i)), Open: rng.IntN(4) > 0, Memory: 2048,
