@@ -184,7 +184,8 @@ func FuzzPlacement(f *testing.F) {
 			possible = possible || all[i].Open && all[i].Free >= r.Memory
 			removable = removable || all[i].Open && all[i].Free+all[i].Spare+all[i].Idle >= r.Memory
 		}
-		for name, place := range map[string]policy.Placement{"sharding": policy.Sharding, "least loaded": policy.LeastLoaded, "bin pack": policy.BinPack} {
+		for _, name := range policy.Schemes() {
+			place := name.Placement()
 			got := place(all, r)
 			switch {
 			case (got != policy.None) != possible:
@@ -238,21 +239,6 @@ func FuzzVictims(f *testing.F) {
 	})
 }
 
-// A walk must reach every node, whatever their number: the only one with room is found.
-func TestShardingReachesEveryNode(t *testing.T) {
-	for n := 1; n < 70; n++ {
-		for i := range n {
-			all := nodes(make([]whisk.Bytes, n)...)
-			all[i].Free = 1024
-			for hash := range uint32(40) {
-				if got := policy.Sharding(all, policy.Request{Hash: hash * 2654435761, Memory: 1, Cap: 1, Crowded: 1}); got != i {
-					t.Fatalf("of %d nodes %d has room, but %d is taken", n, i, got)
-				}
-			}
-		}
-	}
-}
-
 func BenchmarkPlacement(b *testing.B) {
 	for _, n := range []int{10, 100, 1000, 10_000} {
 		room, full := nodes(make([]whisk.Bytes, n)...), nodes(make([]whisk.Bytes, n)...)
@@ -278,5 +264,19 @@ func BenchmarkPlacement(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+func TestSchemes(t *testing.T) {
+	if len(policy.Schemes()) != 3 {
+		t.Errorf("%v", policy.Schemes())
+	}
+	for _, scheme := range policy.Schemes() {
+		if scheme.Placement() == nil {
+			t.Errorf("no placement %q", scheme)
+		}
+	}
+	if policy.Scheme("random").Placement() != nil {
+		t.Error("an unknown scheme has a placement")
 	}
 }
