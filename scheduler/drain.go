@@ -4,6 +4,7 @@ package scheduler
 
 import (
 	"context"
+	"time"
 
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -18,49 +19,45 @@ import (
 // it to a scheduler that starts anew. Only if both start anew at the same time
 // is it lost.
 func (s *Scheduler) Drain(ctx context.Context, node whisk.NodeID) error {
-	return s.order(ctx, &nodeOrder{node: node, drain: true})
+	return s.order(ctx, node, true)
 }
 
 // Undrain takes a node into service again.
 func (s *Scheduler) Undrain(ctx context.Context, node whisk.NodeID) error {
-	return s.order(ctx, &nodeOrder{node: node})
+	return s.order(ctx, node, false)
 }
 
-// nodeOrder is an operator's order. The owner loop sets err.
-type nodeOrder struct {
-	node  whisk.NodeID
-	drain bool
-	err   error
-}
-
-func (s *Scheduler) order(ctx context.Context, o *nodeOrder) error {
-	done := make(chan struct{})
-	if err := s.post(ctx, letter{event: o, done: done}); err != nil {
+func (s *Scheduler) order(ctx context.Context, node whisk.NodeID, drain bool) error {
+	unknown := make(chan error, 1)
+	err := s.call(ctx, func(loop *ownerLoop) {
+		effects, err := loop.state.operate(time.Now(), node, drain)
+		loop.carryOut(effects)
+		unknown <- err
+	})
+	if err != nil {
 		return err
 	}
-	if err := s.await(ctx, done); err != nil {
-		return err
-	}
-	return o.err
+	return <-unknown
 }
 
-// ordered carries an operator's order out.
-func (s *state) ordered(o *nodeOrder) {
-	n := s.nodes[o.node]
+// operate carries an operator's order out and returns what is to be sent because
+// of it, as [state.handle] does.
+func (s *state) operate(now time.Time, node whisk.NodeID, drain bool) ([]effect, error) {
+	n := s.nodes[node]
 	if n == nil {
-		o.err = whisk.Errorf(whisk.NotFound, "no node %q is known", o.node)
-		return
+		return nil, whisk.Errorf(whisk.NotFound, "no node %q is known", node)
 	}
-	if n.closed == o.drain {
-		return
+	s.begin(now)
+	if n.closed != drain {
+		s.log.Info("operator's order", "node", n.id, "drain", drain)
+		s.close(n, drain)
+		s.command(n, whisk.DrainNode{Epoch: s.cfg.Epoch, Drain: drain})
+		s.judge(n)
+		for c := range n.containers.all() {
+			s.offer(c)
+		}
 	}
-	s.log.Info("operator's order", "node", n.id, "drain", o.drain)
-	s.close(n, o.drain)
-	s.command(n, whisk.DrainNode{Epoch: s.cfg.Epoch, Drain: o.drain})
-	s.judge(n)
-	for c := range n.containers.all() {
-		s.offer(c)
-	}
+	return s.finish(), nil
 }
 
 // close notes whether the node is to be empty, and relists what it hosts.

@@ -69,9 +69,9 @@ type worldAgent struct {
 	memory  whisk.Bytes
 	session sessionID // 0 while away
 	hosts   map[whisk.ContainerID]*hosted
-	drained bool      // as the scheduler last said
-	cursed  time.Time // until then every creation fails by the node's fault
-	route   error     // what its health route answers
+	drained bool         // as the scheduler last said
+	cursed  time.Time    // until then every creation fails by the node's fault
+	route   *whisk.Error // what its health route answers
 }
 
 type hosted struct {
@@ -162,7 +162,11 @@ func (w *world) step() bool {
 // handle gives the state an event, carries its effects to the peers, and checks.
 func (w *world) handle(e event) {
 	w.note("scheduler gets %T %+v", e, e)
-	for _, do := range slices.Clone(w.s.handle(w.now, e)) {
+	w.carryOut(w.s.handle(w.now, e))
+}
+
+func (w *world) carryOut(effects []effect) {
+	for _, do := range slices.Clone(effects) {
 		w.note("scheduler does %+v", do)
 		if do.end != nil {
 			w.fail("session closed: %v", do.end)
@@ -643,24 +647,23 @@ func (w *world) restart() {
 
 // operate has an operator drain a node, or end its drain.
 func (w *world) operate(node *worldAgent) {
-	order := &nodeOrder{node: node.id, drain: !w.closed[node.id]}
-	if w.s.nodes[node.id] != nil {
-		w.closed[node.id] = false // while it is handled
+	drain := !w.closed[node.id]
+	w.note("operator: %s drain %t", node.id, drain)
+	effects, err := w.s.operate(w.now, node.id, drain)
+	if (err != nil) != (w.s.nodes[node.id] == nil) {
+		w.fail("the order ended in %v", err)
 	}
-	w.handle(order)
-	switch {
-	case order.err == nil:
-		w.closed[node.id] = order.drain
-		w.note("operator: %s drain %t", node.id, order.drain)
-		w.stats[fmt.Sprint("drain ", order.drain)]++
-	case w.s.nodes[node.id] != nil:
-		w.fail("%+v refused: %v", order, order.err)
+	if err != nil {
+		return
 	}
+	w.closed[node.id] = drain
+	w.stats[fmt.Sprint("drain ", drain)]++
+	w.carryOut(effects)
 }
 
 // muffle has a node's health route answer ill, or not at all, for a while.
 func (a *worldAgent) muffle() {
-	a.route = whisk.Errorf([]whisk.Kind{whisk.Internal, whisk.Timeout}[a.w.rng.IntN(2)], "scripted")
+	a.route = &whisk.Error{Kind: []whisk.Kind{whisk.Internal, whisk.Timeout}[a.w.rng.IntN(2)], Text: "scripted"}
 	a.w.after(30*time.Second, func() { a.route = nil })
 }
 

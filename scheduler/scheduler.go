@@ -63,10 +63,9 @@ type Deps struct {
 // letter is what the owner loop receives.
 type letter struct {
 	event event
-	from  sessionID     // of event; 0 for one that comes from no session
-	done  chan struct{} // closed when event was handled; nil if nobody waits
-	open  *session      // a session that begins
-	look  func(*state)  // reads the state, in a moment
+	from  sessionID // of event; 0 for one that comes from no session
+	open  *session  // a session that begins
+	call  func(*ownerLoop)
 }
 
 // New makes a scheduler. It starts nothing. The error is Invalid if cfg is.
@@ -121,13 +120,18 @@ func (s *Scheduler) Run(ctx context.Context) error {
 // such question at a time for each agent's session.
 func (s *Scheduler) ask(ctx context.Context, do effect) {
 	asking, cancel := context.WithTimeout(ctx, s.cfg.HealthTimeout)
+	defer cancel()
+	answer := checkedUp{session: do.session}
 	err := s.check(asking, do.check)
-	if err != nil && asking.Err() != nil {
-		err = whisk.Errorf(whisk.Timeout, "the health route did not answer within %s", s.cfg.HealthTimeout)
+	switch {
+	case err == nil:
+	case asking.Err() != nil:
+		answer.wrong = &whisk.Error{Kind: whisk.Timeout, Text: "the health route does not answer"}
+	default:
+		answer.wrong = &whisk.Error{Kind: whisk.KindOf(err), Text: err.Error()}
 	}
-	cancel()
 	// If the scheduler has ended nobody wants to know.
-	_ = s.post(ctx, letter{event: checkedUp{do.session, err}})
+	_ = s.post(ctx, letter{event: answer})
 }
 
 // Snapshot tells how things stand. It waits for the owner loop, and fails if
@@ -146,24 +150,26 @@ func (s *Scheduler) Metrics(ctx context.Context) (Metrics, error) {
 
 // look has the owner loop read the state.
 func look[T any](ctx context.Context, s *Scheduler, read func(*state) T) (result T, err error) {
-	done := make(chan struct{})
 	var seen T
-	err = s.post(ctx, letter{done: done, look: func(state *state) { seen = read(state) }})
-	if err == nil {
-		err = s.await(ctx, done)
-	}
+	err = s.call(ctx, func(loop *ownerLoop) { seen = read(loop.state) })
 	if err == nil {
 		result = seen
 	}
 	return result, err
 }
 
-var errEnded = whisk.Errorf(whisk.Unavailable, "the scheduler has ended")
-
-// post hands a letter to the owner loop. It blocks while the inbox is full.
-func (s *Scheduler) post(ctx context.Context, l letter) error {
+// call has the owner loop do something, in a moment, and waits for it.
+func (s *Scheduler) call(ctx context.Context, do func(*ownerLoop)) error {
+	done := make(chan struct{})
+	err := s.post(ctx, letter{call: func(loop *ownerLoop) {
+		do(loop)
+		close(done)
+	}})
+	if err != nil {
+		return err
+	}
 	select {
-	case s.inbox <- l:
+	case <-done:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -172,10 +178,12 @@ func (s *Scheduler) post(ctx context.Context, l letter) error {
 	}
 }
 
-// await waits until the owner loop has handled a letter.
-func (s *Scheduler) await(ctx context.Context, done <-chan struct{}) error {
+var errEnded = whisk.Errorf(whisk.Unavailable, "the scheduler has ended")
+
+// post hands a letter to the owner loop. It blocks while the inbox is full.
+func (s *Scheduler) post(ctx context.Context, l letter) error {
 	select {
-	case <-done:
+	case s.inbox <- l:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -215,12 +223,9 @@ func (l *ownerLoop) run(ctx context.Context, inbox <-chan letter) error {
 // take handles one letter. What a session that we closed said before it
 // noticed is of no interest any more.
 func (l *ownerLoop) take(in letter) {
-	if in.done != nil {
-		defer close(in.done)
-	}
 	switch {
-	case in.look != nil:
-		in.look(l.state)
+	case in.call != nil:
+		in.call(l)
 		return
 	case in.open != nil:
 		l.sessions[in.open.id] = in.open
@@ -234,11 +239,14 @@ func (l *ownerLoop) take(in letter) {
 	l.handle(in.event)
 }
 
-// handle has the state decide, and its effects carried out. A session that lags
-// too far behind is closed; its peer comes back with a full report.
-func (l *ownerLoop) handle(e event) {
+// handle has the state decide, and its effects carried out.
+func (l *ownerLoop) handle(e event) { l.carryOut(l.state.handle(time.Now(), e)) }
+
+// carryOut hands effects to those who carry them out. A session that lags too
+// far behind is closed; its peer comes back with a full report.
+func (l *ownerLoop) carryOut(effects []effect) {
 	var closed []sessionID
-	for _, do := range l.state.handle(time.Now(), e) {
+	for _, do := range effects {
 		if do.check != "" {
 			l.check(do)
 			continue

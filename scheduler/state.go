@@ -93,7 +93,7 @@ type (
 	}
 	checkedUp struct { // the answer to effect.check
 		session sessionID
-		err     error
+		wrong   *whisk.Error // nil if all is well
 	}
 	sessionEnded struct{ session sessionID }
 	timePassed   struct{}
@@ -126,8 +126,7 @@ func newState(cfg Config, ids identities, log *slog.Logger, now time.Time) *stat
 // handle takes one event and returns what is to be sent because of it, in
 // order. The result is valid until the next call.
 func (s *state) handle(now time.Time, e event) []effect {
-	s.now = now
-	s.out = s.out[:0]
+	s.begin(now)
 	switch e := e.(type) {
 	case agentSaid:
 		s.agentSaid(e.session, e.report)
@@ -137,11 +136,19 @@ func (s *state) handle(now time.Time, e event) []effect {
 		s.sessionEnded(e.session)
 	case checkedUp:
 		s.checked(e)
-	case *nodeOrder:
-		s.ordered(e)
 	case timePassed:
 	}
-	for a := s.alarms.due(now); a != nil; a = s.alarms.due(now) {
+	return s.finish()
+}
+
+// begin and finish enclose everything that changes the state.
+func (s *state) begin(now time.Time) {
+	s.now = now
+	s.out = s.out[:0]
+}
+
+func (s *state) finish() []effect {
+	for a := s.alarms.due(s.now); a != nil; a = s.alarms.due(s.now) {
 		a.ring()
 	}
 	s.carryOn()

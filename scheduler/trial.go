@@ -112,14 +112,13 @@ func (s *state) checked(e checkedUp) {
 	if n == nil {
 		return
 	}
-	kind := whisk.KindOf(e.err)
 	switch {
-	case e.err == nil:
+	case e.wrong == nil:
 		n.misses, n.ailment = 0, ""
-	case kind == whisk.Timeout || kind == whisk.Unavailable:
+	case e.wrong.Kind == whisk.Timeout || e.wrong.Kind == whisk.Unavailable:
 		n.misses++
 	default:
-		n.misses, n.ailment, n.suspect = 0, e.err.Error(), true
+		n.misses, n.ailment, n.suspect = 0, e.wrong.Text, true
 	}
 	s.alarms.set(&n.checkup, s.now.Add(s.cfg.HealthEvery))
 	s.judge(n)
