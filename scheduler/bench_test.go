@@ -196,3 +196,21 @@ func BenchmarkOverload(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkLook measures how long a look at everything holds the owner loop up.
+func BenchmarkLook(b *testing.B) {
+	p := newPark(b, 1000, 100_000, 1)
+	for name, look := range map[string]func(){
+		"snapshot": func() { p.s.snapshot() },
+		"metrics":  func() { p.s.metrics() },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			runtime.GC() // of what the park left
+			defer cpu(b)()
+			for b.Loop() {
+				look()
+			}
+		})
+	}
+}

@@ -28,7 +28,7 @@ type Snapshot struct {
 }
 
 // SnapshotLines is the most lines of one list.
-const SnapshotLines = 10_000
+const SnapshotLines = 2_000
 
 // Omitted counts what a snapshot leaves out.
 type Omitted struct{ Prewarmed, Actions, Waiting int }
@@ -108,7 +108,12 @@ type WaitingStatus struct {
 
 // snapshot collects what there is, unsorted: that is not the owner loop's work.
 func (s *state) snapshot() Snapshot {
-	shot := Snapshot{At: s.now, Epoch: s.cfg.Epoch, Settled: s.settled}
+	shot := Snapshot{
+		At: s.now, Epoch: s.cfg.Epoch, Settled: s.settled,
+		Nodes:   make([]NodeStatus, 0, len(s.order)),
+		Actions: make([]ActionStatus, 0, min(len(s.actions), SnapshotLines)),
+		Waiting: make([]WaitingStatus, 0, min(s.requisitions, SnapshotLines)),
+	}
 	for _, n := range s.order {
 		shot.Nodes = append(shot.Nodes, NodeStatus{
 			Node: n.id, State: n.state, Since: n.since, Connected: n.session != 0, Problem: n.reason(),
