@@ -20,10 +20,18 @@ type Driver interface {
 	Create(ctx context.Context, req CreateSandbox) (Sandbox, error)
 	// Recover finds the sandboxes that a former process of this agent left
 	// running, destroys what cannot be taken over, and returns the rest. It is
-	// called once, before any Create.
+	// called once, before any Create. A recovered sandbox has the id, the spec
+	// and the address that it had; one that was frozen is frozen still; and its
+	// output goes on where the former process stopped reading, as far as the
+	// technology keeps what nobody reads.
 	Recover(ctx context.Context) ([]Sandbox, error)
+	// Ping reports whether the technology answers: nil if sandboxes could be
+	// made now, as far as a cheap look can tell. It changes nothing, is called
+	// every few seconds, and gives up when ctx ends.
+	Ping(ctx context.Context) error
 	// Close frees what the driver pools or shares. Its sandboxes are gone by
-	// then. It is idempotent.
+	// then. It is idempotent. A process that leaves sandboxes to its successor
+	// ends without it.
 	Close() error
 }
 
@@ -54,7 +62,10 @@ type Sandbox interface {
 	Address() Address
 	// Output returns the pipes on which the agent reads what the sandbox
 	// writes. It is the same pair at each call; they end when the sandbox does
-	// and all it wrote was read. The agent reads them to the end and closes them.
+	// and all it wrote was read. The agent reads them to the end and closes
+	// them. An agent that leaves a sandbox to its successor closes them before:
+	// where Capabilities.Recovers that does not disturb the sandbox, which at
+	// worst waits while it has much to write and nobody reads.
 	Output() (stdout, stderr io.ReadCloser)
 	// Suspend freezes all of its processes; nil if they are frozen already.
 	Suspend(ctx context.Context) error

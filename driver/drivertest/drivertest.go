@@ -41,6 +41,8 @@ type Harness struct {
 	// UserFault and NodeFault make a driver and a request whose Create fails by
 	// the user's, or by the node's fault; nil skips the test.
 	UserFault, NodeFault func(t *testing.T) (whisk.Driver, whisk.CreateSandbox)
+	// Silent makes a driver whose engine does not answer; nil skips the test.
+	Silent func(t *testing.T) whisk.Driver
 	// Killed makes the driver that a new agent would make after the agent that
 	// used the old one was killed. The old one is not used any more, not even
 	// closed; nil skips the test.
@@ -91,6 +93,11 @@ func Run(t *testing.T, harness func(t *testing.T) Harness) {
 		{"Stats", testStats},
 		{"RecoverOnAFreshMachine", testRecoverFresh},
 		{"RecoverAfterAKill", testRecoverKilled},
+		{"RecoverFrozen", testRecoverFrozen},
+		{"RecoverKeepsUnreadOutput", testRecoverOutput},
+		{"RecoverEnded", testRecoverEnded},
+		{"Ping", testPing},
+		{"PingOfASilentEngine", testPingSilent},
 		{"CloseIsIdempotent", testClose},
 	}
 	for _, tt := range tests {

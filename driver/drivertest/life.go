@@ -189,64 +189,6 @@ func initAndRun(t *testing.T, s *specimen, i int) error {
 	return nil
 }
 
-func testRecoverFresh(t *testing.T, b *bench) {
-	left, err := b.driver.Recover(t.Context())
-	if err != nil || len(left) != 0 {
-		t.Fatalf("Recover = %d sandboxes, %v", len(left), err)
-	}
-	s := b.create(t)
-	s.init(t, b.Code.Echo)
-	s.mustRun(t, map[string]any{})
-}
-
-// testRecoverKilled holds that nothing of a killed agent stays: each sandbox is
-// either handed over or gone.
-func testRecoverKilled(t *testing.T, b *bench) {
-	if b.Killed == nil {
-		t.Skip("the harness cannot kill an agent")
-	}
-	var left []*specimen
-	for range 3 {
-		s := b.create(t)
-		s.init(t, b.Code.Echo)
-		left = append(left, s)
-	}
-	b.driver = b.Killed(t, b.driver)
-	found, err := b.driver.Recover(t.Context())
-	if err != nil {
-		t.Fatalf("Recover = %v", err)
-	}
-	if !b.driver.Capabilities().Recovers && len(found) != 0 {
-		t.Errorf("Recover took over %d sandboxes, which the capabilities deny", len(found))
-	}
-	recovered := map[whisk.ContainerID]whisk.Sandbox{}
-	for _, sandbox := range found {
-		recovered[sandbox.ID()] = sandbox
-	}
-	for _, s := range left {
-		sandbox, ok := recovered[s.ID()]
-		if !ok {
-			if conn, err := b.Dial(t.Context(), s.Address()); err == nil {
-				_ = conn.Close()
-				t.Errorf("%s was not recovered and still takes connections", s.ID())
-			}
-			s.abandon(t)
-			continue
-		}
-		s.abandon(t)
-		b.adopt(t, sandbox).mustRun(t, map[string]any{})
-	}
-}
-
-// abandon closes the pipes of a killed agent, as its end would have done.
-func (s *specimen) abandon(t *testing.T) {
-	s.lost = true
-	stdout, stderr := s.Output()
-	if err := errors.Join(stdout.Close(), stderr.Close()); err != nil {
-		t.Logf("close the output of %s: %v", s.ID(), err)
-	}
-}
-
 func testClose(t *testing.T, b *bench) {
 	b.create(t).destroy(t)
 	for range 2 {

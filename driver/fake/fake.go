@@ -17,6 +17,7 @@ package fake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -37,7 +38,7 @@ type Driver struct {
 	sandboxes map[whisk.ContainerID]*sandbox // that exist, or are being made if nil
 	left      []*sandbox                     // by a former driver, for Recover
 	used      bool                           // Create was called
-	closed    bool
+	closed    bool                           // by Close or Restart
 }
 
 var _ whisk.Driver = (*Driver)(nil)
@@ -58,18 +59,19 @@ func New(config Config) *Driver {
 	}
 }
 
-// Restart returns the driver of the next agent on this node, after the one that
-// uses d was killed: sandboxes go on, with new output pipes, until the new
-// driver's Recover. d must not be used any more, except to read its history,
-// which the two share.
+// Restart returns the driver of the next agent on this node, after the process
+// of the one that uses d ended without closing it: by a kill, or to be upgraded.
+// Sandboxes go on until the new driver's Recover. To d's agent, which may still
+// wind down, they have ended, and it cannot do anything to them any more: its
+// calls succeed and change nothing. The two drivers share one history.
 func (d *Driver) Restart() *Driver {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	next := New(d.config)
 	next.history = d.history
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for id, s := range d.sandboxes {
 		if s != nil {
-			s.outlive(next)
+			s.orphan()
 			next.sandboxes[id] = s
 			next.left = append(next.left, s)
 		}
@@ -91,16 +93,19 @@ func (d *Driver) Create(ctx context.Context, req whisk.CreateSandbox) (whisk.San
 	if err == nil {
 		err = plan.Err
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		err = whisk.Errorf(whisk.Unavailable, "create %s: the process has ended", req.ID)
+	}
 	d.history.note(Created, req.ID, "", err)
 	if err != nil {
-		d.forget(req.ID)
+		delete(d.sandboxes, req.ID)
 		return nil, err
 	}
 	s := newSandbox(d, req, plan)
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.sandboxes[req.ID] = s
-	return s, nil
+	return s.adopt(d), nil
 }
 
 // reserve takes the id.
@@ -137,22 +142,35 @@ func (d *Driver) Recover(ctx context.Context) ([]whisk.Sandbox, error) {
 	d.mu.Unlock()
 	var sandboxes []whisk.Sandbox
 	for _, s := range left {
+		found := s.adopt(d)
 		if d.config.Capabilities.Recovers {
-			sandboxes = append(sandboxes, s)
+			sandboxes = append(sandboxes, found)
 			continue
 		}
-		if err := s.Destroy(ctx); err != nil {
+		if err := found.Destroy(ctx); err != nil {
 			return nil, fmt.Errorf("destroy %s: %w", s.ID(), err)
 		}
 	}
 	return sandboxes, nil
 }
 
+// Ping implements [whisk.Driver].
+func (d *Driver) Ping(ctx context.Context) error {
+	d.mu.Lock()
+	closed := d.closed
+	d.mu.Unlock()
+	if closed {
+		return whisk.Errorf(whisk.Unavailable, "the driver is closed")
+	}
+	plan := d.config.Script.Ping()
+	return errors.Join(pause(ctx, plan.Delay), plan.Err)
+}
+
 // Close implements [whisk.Driver].
 func (d *Driver) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for id := range d.sandboxes {
+	for id := range d.sandboxes { // none after Restart
 		d.history.blame(id, "left over when the driver was closed")
 	}
 	d.closed = true

@@ -83,6 +83,11 @@ func harness(recovers bool) drivertest.Harness {
 		Sandboxes: 200,
 		UserFault: failing(&whisk.CreateError{Text: "no such image"}),
 		NodeFault: failing(errors.New("disk full")),
+		Silent: func(*testing.T) whisk.Driver {
+			config := fake.Default()
+			config.Script.Ping = func() fake.Operation { return fake.Operation{Delay: time.Hour} }
+			return fake.New(config)
+		},
 		Killed: func(*testing.T, whisk.Driver) whisk.Driver {
 			driver = driver.Restart()
 			return driver

@@ -38,11 +38,16 @@ func newPipe(limit int) *pipe {
 }
 
 // Read blocks until there are bytes or the pipe ended.
-func (p *pipe) Read(into []byte) (int, error) {
+func (p *pipe) Read(into []byte) (int, error) { return p.read(into, new(bool)) }
+
+// read is Read by a process that may end: then gone, which mu guards, is set.
+func (p *pipe) read(into []byte, gone *bool) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.buffer) == 0 {
+	for len(p.buffer) == 0 || *gone {
 		switch {
+		case *gone:
+			return 0, os.ErrClosed
 		case p.broken != nil:
 			return 0, p.broken
 		case p.ended:
@@ -112,12 +117,24 @@ func (p *pipe) stopTimers() {
 	p.writeBy.set(time.Time{}, nil)
 }
 
-// output is the reading end of an output stream.
-type output struct{ *pipe }
+// output is the reading end of an output stream in one agent's hands.
+type output struct {
+	*pipe
+	kept bool // what nobody read waits for the next agent
+	gone bool // guarded by pipe.mu
+}
 
-// Close tells the writer that nobody reads any more.
-func (o output) Close() error {
-	o.cut(io.ErrClosedPipe)
+func (o *output) Read(into []byte) (int, error) { return o.pipe.read(into, &o.gone) }
+
+// Close tells the writer that nobody reads any more, unless another agent may.
+func (o *output) Close() error {
+	o.mu.Lock()
+	o.gone = true
+	o.changed.Broadcast()
+	o.mu.Unlock()
+	if !o.kept {
+		o.cut(io.ErrClosedPipe)
+	}
 	return nil
 }
 

@@ -203,12 +203,9 @@ func (s *sandbox) print(stdout, stderr string) bool {
 		if text == "" {
 			continue
 		}
-		s.mu.Lock()
-		pipe := s.output[i]
-		s.mu.Unlock()
 		// A reader that is gone is no reason to stop: a process that ignores
 		// SIGPIPE goes on as well.
-		_, _ = pipe.Write([]byte(text))
+		_, _ = s.output[i].Write([]byte(text))
 	}
 	return s.breathe()
 }

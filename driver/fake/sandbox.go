@@ -5,7 +5,6 @@ package fake
 import (
 	"context"
 	"errors"
-	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -31,13 +30,14 @@ type sandbox struct {
 
 	done    chan struct{}  // closed by end
 	serving sync.WaitGroup // connections, and sentinels that come late
+	output  [2]*pipe       // stdout, stderr
 
 	mu      sync.Mutex
 	thawed  sync.Cond // on mu: frozen or over changed
-	driver  *Driver   // that forgets it in the end; another after a restart
-	output  [2]*pipe  // stdout, stderr; others after a restart
+	owner   *handle   // of the present agent; nil while there is none
 	frozen  bool
 	over    bool
+	removed bool // nothing is left of it
 	exit    whisk.Exit
 	conns   map[*conn]struct{}
 	counts  [Destroyed + 1]int // of the events drawn so far
@@ -53,7 +53,6 @@ func newSandbox(d *Driver, req whisk.CreateSandbox, plan Creation) *sandbox {
 		history: d.history,
 		started: time.Now().Add(plan.StartDelay),
 		done:    make(chan struct{}),
-		driver:  d,
 		output:  [2]*pipe{newPipe(outputBuffer), newPipe(outputBuffer)},
 		conns:   map[*conn]struct{}{},
 		runtime: runtime{concurrency: d.config.Concurrency},
@@ -71,7 +70,6 @@ func newSandbox(d *Driver, req whisk.CreateSandbox, plan Creation) *sandbox {
 func (s *sandbox) ID() whisk.ContainerID     { return s.request.ID }
 func (s *sandbox) Spec() whisk.ContainerSpec { return s.request.Spec }
 func (s *sandbox) Address() whisk.Address    { return s.address }
-func (s *sandbox) Done() <-chan struct{}     { return s.done }
 
 func (s *sandbox) Exit() whisk.Exit {
 	s.mu.Lock()
@@ -79,24 +77,9 @@ func (s *sandbox) Exit() whisk.Exit {
 	return s.exit
 }
 
-func (s *sandbox) Output() (stdout, stderr io.ReadCloser) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return output{s.output[0]}, output{s.output[1]}
-}
-
-// Suspend implements [whisk.Sandbox]. The script is asked only where there is
-// something to do.
-func (s *sandbox) Suspend(ctx context.Context) error {
-	return s.freeze(ctx, true, Suspended, s.script.Suspend)
-}
-
-// Resume implements [whisk.Sandbox].
-func (s *sandbox) Resume(ctx context.Context) error {
-	return s.freeze(ctx, false, Resumed, s.script.Resume)
-}
-
-func (s *sandbox) freeze(ctx context.Context, frozen bool, kind EventKind, script func(*rand.Rand, whisk.ContainerID) Operation) error {
+// freeze suspends or resumes. The script is asked only where there is something
+// to do.
+func (s *sandbox) freeze(ctx context.Context, by *handle, frozen bool, kind EventKind, script func(*rand.Rand, whisk.ContainerID) Operation) error {
 	s.mu.Lock()
 	idle, over := s.frozen == frozen, s.over
 	s.mu.Unlock()
@@ -109,6 +92,9 @@ func (s *sandbox) freeze(ctx context.Context, frozen bool, kind EventKind, scrip
 	rng, _ := s.draw(kind)
 	plan := script(rng, s.ID())
 	err := errors.Join(pause(ctx, plan.Delay), plan.Err)
+	if by.gone() {
+		return err
+	}
 	s.history.note(kind, s.ID(), "", err)
 	if err != nil {
 		return err
@@ -141,26 +127,26 @@ func (s *sandbox) Stats(context.Context) (whisk.SandboxStats, error) {
 	return whisk.SandboxStats{Memory: s.request.Spec.Memory / 4, CPU: time.Duration(s.counts[RunStarted]) * time.Millisecond}, nil
 }
 
-// Destroy implements [whisk.Sandbox].
-func (s *sandbox) Destroy(ctx context.Context) error {
+// destroy removes the sandbox for the agent that has the handle.
+func (s *sandbox) destroy(ctx context.Context, by *handle) error {
 	s.mu.Lock()
-	known := s.driver != nil
+	removed := s.removed
 	s.mu.Unlock()
-	if known {
-		rng, _ := s.draw(Destroyed)
-		plan := s.script.Destroy(rng, s.ID())
-		if err := errors.Join(pause(ctx, plan.Delay), plan.Err); err != nil {
-			return err
-		}
+	if removed {
+		return nil
+	}
+	rng, _ := s.draw(Destroyed)
+	plan := s.script.Destroy(rng, s.ID())
+	if err := errors.Join(pause(ctx, plan.Delay), plan.Err); err != nil || by.gone() {
+		return err
 	}
 	s.end(Destroyed, whisk.Exit{Code: -9})
 	s.serving.Wait()
 	s.mu.Lock()
-	driver := s.driver
-	s.driver = nil
+	removed, s.removed = s.removed, true
 	s.mu.Unlock()
-	if driver != nil {
-		driver.forget(s.ID())
+	if !removed {
+		by.driver.forget(s.ID())
 		s.history.note(Destroyed, s.ID(), "", nil)
 	}
 	return nil
@@ -175,7 +161,7 @@ func (s *sandbox) end(kind EventKind, exit whisk.Exit) {
 		return
 	}
 	s.over, s.exit = true, exit
-	conns, output := s.conns, s.output
+	conns := s.conns
 	s.conns = nil
 	s.thawed.Broadcast()
 	s.mu.Unlock()
@@ -187,13 +173,18 @@ func (s *sandbox) end(kind EventKind, exit whisk.Exit) {
 		c.in.cut(syscall.ECONNRESET)
 		c.out.cut(syscall.ECONNRESET)
 	}
-	for _, pipe := range output {
+	for _, pipe := range s.output {
 		pipe.end()
 	}
 	if kind == Crashed {
 		s.history.note(Crashed, s.ID(), "", nil)
 	}
 	close(s.done)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.owner != nil {
+		s.owner.finish()
+	}
 }
 
 // accept makes a connection, as the kernel does for a process that listens,
@@ -238,18 +229,4 @@ func (s *sandbox) work(d time.Duration) bool {
 		}
 	}
 	return s.breathe()
-}
-
-// outlive hands the sandbox to the next driver, with new pipes.
-func (s *sandbox) outlive(next *Driver) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.driver = next
-	for i, old := range s.output {
-		old.end()
-		s.output[i] = newPipe(outputBuffer)
-		if s.over {
-			s.output[i].end()
-		}
-	}
 }

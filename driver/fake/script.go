@@ -56,6 +56,7 @@ type Script struct {
 	Suspend func(rng *rand.Rand, id whisk.ContainerID) Operation
 	Resume  func(rng *rand.Rand, id whisk.ContainerID) Operation
 	Destroy func(rng *rand.Rand, id whisk.ContainerID) Operation
+	Ping    func() Operation
 }
 
 // Creation says how a sandbox comes to be.
@@ -68,7 +69,7 @@ type Creation struct {
 	StartupText string // written to stdout at once
 }
 
-// Operation says how Suspend, Resume or Destroy goes: after Delay it fails with
+// Operation says how Suspend, Resume, Destroy or Ping goes: after Delay it fails with
 // Err and changes nothing, or does its work.
 type Operation struct {
 	Delay time.Duration
@@ -128,6 +129,9 @@ func (s Script) wellBehaved() Script {
 	}
 	if s.Destroy == nil {
 		s.Destroy = operation
+	}
+	if s.Ping == nil {
+		s.Ping = func() Operation { return Operation{} }
 	}
 	return s
 }

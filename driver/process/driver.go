@@ -313,6 +313,9 @@ func (d *Driver) sweep(ctx context.Context) error {
 	return d.tree.Sweep(ctx)
 }
 
+// Ping implements [whisk.Driver]. There is no engine between us and the kernel.
+func (d *Driver) Ping(ctx context.Context) error { return ctx.Err() }
+
 // Close implements [whisk.Driver].
 func (d *Driver) Close() error {
 	var err error
