@@ -31,6 +31,7 @@ var rooms = map[string][]string{
 	"scheduler":            {"whisk", "scheduler/policy"},
 	"scheduler/policy":     {"whisk"},
 	"agent":                {"whisk"},
+	"agent/httpapi":        {"whisk", "agent"},
 	"driver/process":       {"whisk"},
 	"driver/fake":          {"whisk"},
 	"driver/drivertest":    {"whisk"},

@@ -120,6 +120,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	shipping.Go(func() { a.shipper.Run(ship) })
 	loops.Go(func() { a.schedulerLoop(ctx) })
 	loops.Go(func() { a.clockLoop(ctx) })
+	loops.Go(func() { a.engineLoop(ctx) })
 	loops.Wait()
 
 	err := a.removeAll(cancel)

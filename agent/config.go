@@ -38,6 +38,10 @@ type Config struct {
 	Faults    int           // consecutive creations that the node failed, until it is a problem
 	FaultRest time.Duration // until another creation may try whether it still is
 
+	Ping        time.Duration // between questions to the driver whether its engine answers
+	PingTimeout time.Duration // of one
+	Pings       int           // consecutive ones in vain, until it is a problem
+
 	Output output.Config
 	Logs   output.ShipperConfig
 }
@@ -63,6 +67,9 @@ func Default() Config {
 		RedialMax:      5 * time.Second,
 		Faults:         3,
 		FaultRest:      10 * time.Second,
+		Ping:           5 * time.Second,
+		PingTimeout:    3 * time.Second,
+		Pings:          2,
 		Output:         output.Default(),
 		Logs:           output.DefaultShipper(),
 	}
@@ -78,7 +85,7 @@ func (c Config) Validate() error {
 	}
 	for name, n := range map[string]int{
 		"creations": c.Creations, "containers": c.Containers, "operations": c.Operations,
-		"requests": c.Requests, "outbox": c.Outbox, "faults": c.Faults,
+		"requests": c.Requests, "outbox": c.Outbox, "faults": c.Faults, "pings": c.Pings,
 	} {
 		if n < 1 {
 			return whisk.Errorf(whisk.Invalid, "an agent's %s must be at least 1, not %d", name, n)
@@ -88,6 +95,7 @@ func (c Config) Validate() error {
 		"create timeout": c.CreateTimeout, "operate timeout": c.OperateTimeout, "destroy timeout": c.DestroyTimeout,
 		"shutdown": c.Shutdown, "keep-alive": c.KeepAlive, "silence": c.Silence,
 		"shortest redial": c.RedialMin, "longest redial": c.RedialMax, "fault rest": c.FaultRest,
+		"ping interval": c.Ping, "ping timeout": c.PingTimeout,
 	} {
 		if d <= 0 {
 			return whisk.Errorf(whisk.Invalid, "an agent's %s must be positive, not %v", name, d)

@@ -92,23 +92,32 @@ func (c *container) rebase() {
 	}
 }
 
-// absolute turns a run as its lessee counts into one as the recorder counts. A
-// former lessee's late word of a run that we did not know of moves the runs of
-// those who came later.
-func (c *container) absolute(lessee whisk.ControllerID, run uint64) (uint64, bool) {
+// tenureOf returns the controller's last tenure, nil if it had none or it is
+// long over.
+func (c *container) tenureOf(lessee whisk.ControllerID) *tenure {
 	for i := len(c.tenures) - 1; i >= 0; i-- {
-		t := &c.tenures[i]
-		if t.lessee != lessee {
-			continue
+		if c.tenures[i].lessee == lessee {
+			return &c.tenures[i]
 		}
-		t.runs = max(t.runs, run)
-		for later := i + 1; later < len(c.tenures); later++ {
-			before := c.tenures[later-1]
-			c.tenures[later].base = max(c.tenures[later].base, before.base+before.runs)
-		}
-		return t.base + run, true
 	}
-	return 0, false
+	return nil
+}
+
+// absolute turns a run as the tenure's lessee counts into one as the recorder
+// counts. A former lessee's late word of a run that we did not know of moves the
+// runs of those who came later.
+func (c *container) absolute(t *tenure, run uint64) uint64 {
+	t.runs = max(t.runs, run)
+	moved := false
+	for i := range c.tenures {
+		if later := &c.tenures[i]; moved {
+			before := c.tenures[i-1]
+			later.base = max(later.base, before.base+before.runs)
+		} else {
+			moved = later == t
+		}
+	}
+	return t.base + run
 }
 
 // heldBy reports whether the controller holds the container, or was the last

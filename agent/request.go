@@ -27,14 +27,18 @@ func (a *Agent) queue(controller whisk.ControllerID, id whisk.ContainerID, on ev
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.renewLocked(controller)
+	return a.queueLocked(controller, id, on)
+}
+
+func (a *Agent) queueLocked(by whisk.ControllerID, id whisk.ContainerID, on event) (done <-chan error, err error) {
 	c, err := a.findLocked(id)
 	switch {
 	case err != nil:
 		return nil, err
-	case c.lessee != controller:
-		return nil, whisk.Errorf(whisk.Denied, "container %s is not leased to %s", id, controller)
 	case c.state == creating, c.state == removing, c.state == gone:
 		return nil, whisk.Errorf(whisk.NotFound, "container %s is %v", id, c.state)
+	case c.lessee != by:
+		return nil, c.notYours(by)
 	case len(c.queue) >= a.config.Operations:
 		return nil, whisk.Errorf(whisk.Throttled, "%d operations wait for container %s already", len(c.queue), id)
 	case on == suspend && !a.driver.Capabilities().Suspend:
@@ -44,6 +48,14 @@ func (a *Agent) queue(controller whisk.ControllerID, id whisk.ContainerID, on ev
 	c.queue = append(c.queue, op)
 	a.nextLocked(c)
 	return op.done, nil
+}
+
+// notYours refuses somebody who is not the lessee.
+func (c *container) notYours(by whisk.ControllerID) error {
+	if by == Operator {
+		return whisk.Errorf(whisk.Denied, "container %s is leased to %s: only its lessee may do this", c.ID, c.lessee)
+	}
+	return whisk.Errorf(whisk.Denied, "container %s is not leased to %s", c.ID, by)
 }
 
 // findLocked also finds containers that ended not long ago.
@@ -87,11 +99,26 @@ func (a *Agent) collection(controller whisk.ControllerID, id whisk.ContainerID, 
 	if request.Run == 0 {
 		return collection{}, whisk.Errorf(whisk.Invalid, "runs count from 1")
 	}
-	run, ok := c.absolute(controller, request.Run)
-	if !ok || c.recorder == nil {
-		return collection{}, whisk.Errorf(whisk.Denied, "container %s was not leased to %s", id, controller)
+	return a.collectionLocked(c, controller, request)
+}
+
+// maxAhead is how far beyond the runs that are known a request may name one.
+// Controllers count runs of which we never hear, but not without end.
+const maxAhead = 1 << 20
+
+func (a *Agent) collectionLocked(c *container, controller whisk.ControllerID, request whisk.LogRequest) (collection, error) {
+	t := c.tenureOf(controller)
+	if t == nil || c.recorder == nil {
+		return collection{}, whisk.Errorf(whisk.Denied, "container %s was not leased to %s", c.ID, controller)
 	}
-	request.Run = run
+	known := t.runs
+	if ended := c.recorder.Ended(); ended > t.base {
+		known = max(known, ended-t.base)
+	}
+	if request.Run > known+maxAhead {
+		return collection{}, whisk.Errorf(whisk.Invalid, "container %s has had %d runs, not %d", c.ID, known, request.Run)
+	}
+	request.Run = c.absolute(t, request.Run)
 	a.requests.Add(1)
 	return collection{c.recorder, request}, nil
 }

@@ -207,10 +207,13 @@ func (a *Agent) confirm(c *container, to whisk.ControllerID, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
-	case err != nil:
-		a.refuseLocked(c.ID, err.Error())
 	case c.lessee != to:
-		a.refuseLocked(c.ID, "its lease has gone on to another meanwhile")
+		// Another command moved it on meanwhile, and has an answer of its own.
+	case err != nil, c.state == removing, c.state == gone:
+		// Not the heir's name: the scheduler would take it for a yes, and hand
+		// out a container that is on its way out.
+		a.logger.Warn("lease not granted", "container", string(c.ID), "controller", string(to), "state", c.state.String(), "err", err)
+		a.reportLocked(whisk.LeaseRefused{Container: c.ID, Reason: "the container is being removed"})
 	default:
 		c.granted = time.Now()
 		c.rebase()
@@ -224,12 +227,13 @@ func (a *Agent) obeyRemoveLocked(m whisk.RemoveContainer) {
 		a.reportLocked(whisk.ContainerGone{Container: m.Container, Expected: true, Reason: "there is no such container"})
 		return
 	}
+	if c.state == removing {
+		return // whoever held it; its end answers this command too
+	}
 	if c.lessee != m.Lessee {
 		a.refuseLocked(m.Container, fmt.Sprintf("%q does not hold it", m.Lessee))
 		return
 	}
-	if c.state != removing {
-		c.expected, c.reason = true, "the scheduler removed it"
-	}
+	c.expected, c.reason = true, "the scheduler removed it"
 	a.applyLocked(c, remove)
 }

@@ -49,7 +49,8 @@ type CreateContainer struct {
 }
 
 // GrantLease moves a container from one lessee to another; "" stands for
-// nobody on either side. It is answered by [LeaseGranted] or [LeaseRefused].
+// nobody on either side. It is answered by [LeaseGranted] or [LeaseRefused],
+// except that a later GrantLease may answer for an earlier one.
 type GrantLease struct {
 	Epoch     uint64
 	Container ContainerID
@@ -102,10 +103,11 @@ type LeaseGranted struct {
 }
 
 // LeaseRefused says that a command named the wrong lessee, or an old epoch, and
-// that nothing was changed.
+// that nothing was changed, or that the container ends before its next lessee
+// could have it.
 type LeaseRefused struct {
 	Container ContainerID
-	Lessee    ControllerID // who does hold it
+	Lessee    ControllerID // who does hold it; "" also if it is of no use to anybody
 	Reason    string
 }
 
