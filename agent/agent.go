@@ -30,7 +30,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -49,11 +48,15 @@ type Agent struct {
 	dial    func(context.Context) (whisk.AgentToScheduler, error)
 	logger  *slog.Logger
 	shipper *output.Shipper
+	ledger  Ledger // nil if containers end with the process
 
-	turns chan struct{}   // a creation holds one
-	ops   context.Context // of the driver's calls; ends when a shutdown takes too long
-	tasks sync.WaitGroup  // what works for containers
-	ended chan struct{}   // closed when no request can be carried out any more
+	turns     chan struct{}   // a creation holds one
+	ops       context.Context // of the driver's calls; ends when a shutdown takes too long
+	tasks     sync.WaitGroup  // what works for containers
+	watchers  sync.WaitGroup  // what waits for containers' ends; they begin tasks
+	recorders sync.WaitGroup  // what reads containers' output
+	leaving   chan struct{}   // closed when the containers are left to the next agent
+	ended     chan struct{}   // closed when no request can be carried out any more
 
 	requests sync.WaitGroup // of controllers, under way; raised under mu unless phase is stopped
 
@@ -85,13 +88,19 @@ func New(config Config, deps Deps) (*Agent, error) {
 		return nil, err
 	}
 	logger := deps.Logger.With("component", "agent", "node", string(config.Node))
+	keeper := deps.Ledger
+	if !deps.Driver.Capabilities().Recovers {
+		keeper = nil
+	}
 	return &Agent{
 		config:     config,
 		driver:     deps.Driver,
 		dial:       deps.DialScheduler,
 		logger:     logger,
 		shipper:    output.NewShipper(config.Logs, deps.Logs, logger),
+		ledger:     keeper,
 		turns:      make(chan struct{}, config.Creations),
+		leaving:    make(chan struct{}),
 		ended:      make(chan struct{}),
 		containers: map[whisk.ContainerID]*container{},
 		renewed:    map[whisk.ControllerID]time.Time{},
@@ -101,9 +110,11 @@ func New(config Config, deps Deps) (*Agent, error) {
 // errStopping is why an agent's work is broken off.
 var errStopping = whisk.Errorf(whisk.Unavailable, "the agent stops")
 
-// Run serves until ctx ends, and then removes all containers, stores their
-// output and closes the driver. It returns an error if it could not start, or if
-// something may be left behind.
+// Run takes over what a former agent left, and serves until ctx ends. Then it
+// removes all containers, stores their output and closes the driver; or, with
+// KeepOnStop and a driver and a ledger that serve for it, leaves them to the next
+// agent. It returns an error if it could not start, or if something may be left
+// behind that should not.
 func (a *Agent) Run(ctx context.Context) error {
 	ops, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(errStopping)
@@ -111,6 +122,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	if err := a.recover(ctx); err != nil {
+		err = errors.Join(err, a.removeAll(cancel))
 		a.stop()
 		return errors.Join(err, a.driver.Close())
 	}
@@ -123,10 +135,19 @@ func (a *Agent) Run(ctx context.Context) error {
 	loops.Go(func() { a.engineLoop(ctx) })
 	loops.Wait()
 
-	err := a.removeAll(cancel)
-	a.stop()
+	keep := a.config.KeepOnStop && a.ledger != nil
+	var err error
+	if keep {
+		err = a.leaveAll(cancel)
+	} else {
+		err = a.removeAll(cancel)
+		a.stop()
+	}
 	stopShipping(errStopping)
 	shipping.Wait()
+	if keep {
+		return err // a driver is closed when it has no sandboxes
+	}
 	return errors.Join(err, a.driver.Close())
 }
 
@@ -137,37 +158,6 @@ func (a *Agent) begin(ops context.Context) error {
 		return whisk.Errorf(whisk.Internal, "an agent runs once")
 	}
 	a.phase, a.ops = serving, ops
-	return nil
-}
-
-// recover destroys what a former agent of this node left. Its leases died with
-// it: nobody can tell any more who may use such a container.
-func (a *Agent) recover(ctx context.Context) error {
-	left, err := a.driver.Recover(ctx)
-	if err != nil {
-		return fmt.Errorf("recover sandboxes: %w", err)
-	}
-	var destroying sync.WaitGroup
-	failures := make([]error, len(left))
-	for i, sandbox := range left {
-		destroying.Go(func() { failures[i] = a.discard(ctx, sandbox) })
-	}
-	destroying.Wait()
-	if len(left) > 0 {
-		a.logger.Info("leftovers destroyed", "sandboxes", len(left))
-	}
-	return errors.Join(failures...)
-}
-
-func (a *Agent) discard(ctx context.Context, sandbox whisk.Sandbox) error {
-	stdout, stderr := sandbox.Output()
-	_ = stdout.Close() // nobody knows whose output it is
-	_ = stderr.Close()
-	ctx, cancel := context.WithTimeout(ctx, a.config.DestroyTimeout)
-	defer cancel()
-	if err := sandbox.Destroy(ctx); err != nil {
-		return fmt.Errorf("destroy leftover %s: %w", sandbox.ID(), err)
-	}
 	return nil
 }
 
@@ -185,6 +175,8 @@ func (a *Agent) removeAll(giveUp context.CancelCauseFunc) error {
 	patience := time.AfterFunc(a.config.Shutdown, func() { giveUp(errStopping) })
 	defer patience.Stop()
 	a.tasks.Wait()
+	a.watchers.Wait()
+	a.recorders.Wait()
 
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -29,6 +29,7 @@ type node struct {
 	config agent.Config
 	driver *fake.Driver
 	logs   *logStore
+	ledger *mortal // nil without one
 	agent  *agent.Agent
 	stop   func() // ends the agent and waits for it
 	runErr error
@@ -78,6 +79,7 @@ type setup struct {
 	driver fake.Config
 	logs   *logStore
 	left   []whisk.ContainerID // sandboxes of a former agent
+	ledger string              // its directory, "" for none
 }
 
 // inBubble runs a test in a bubble. Afterwards the agent is stopped and nothing
@@ -115,33 +117,43 @@ func start(t *testing.T, change func(*setup)) *node {
 	if s.left != nil {
 		driver = driver.Restart()
 	}
-	n := &node{t: t, config: s.agent, driver: driver, logs: s.logs, sessions: make(chan *scheduler, 16)}
-	ctx, cancel := context.WithCancel(t.Context())
+	n := &node{t: t, config: s.agent, logs: s.logs, sessions: make(chan *scheduler, 16)}
+	if s.ledger != "" {
+		n.ledger = &mortal{path: s.ledger}
+	}
+	n.launch(driver)
+	t.Cleanup(func() { n.stop() })
+	return n
+}
+
+// launch starts the node's first agent, or the next one.
+func (n *node) launch(driver *fake.Driver) {
+	n.t.Helper()
+	n.driver = driver
+	deps := agent.Deps{Driver: driver, Logs: n.logs, Logger: slog.New(slog.DiscardHandler)}
+	if n.ledger != nil {
+		n.ledger = n.ledger.open(n.t)
+		deps.Ledger = n.ledger
+	}
+	ctx, cancel := context.WithCancel(n.t.Context())
 	var running sync.WaitGroup
+	deps.DialScheduler = func(context.Context) (whisk.AgentToScheduler, error) {
+		there, here := inmem.Pipe[whisk.AgentReport, whisk.AgentCommand]()
+		session := &scheduler{SchedulerToAgent: here, reports: make(chan whisk.AgentReport, 1024)}
+		running.Go(func() { session.receiveLoop(ctx) })
+		running.Go(func() { session.keepAliveLoop(ctx) })
+		n.sessions <- session
+		return there, nil
+	}
 	var err error
-	n.agent, err = agent.New(s.agent, agent.Deps{
-		Driver: driver,
-		Logs:   s.logs,
-		DialScheduler: func(context.Context) (whisk.AgentToScheduler, error) {
-			there, here := inmem.Pipe[whisk.AgentReport, whisk.AgentCommand]()
-			session := &scheduler{SchedulerToAgent: here, reports: make(chan whisk.AgentReport, 1024)}
-			running.Go(func() { session.receiveLoop(ctx) })
-			running.Go(func() { session.keepAliveLoop(ctx) })
-			n.sessions <- session
-			return there, nil
-		},
-		Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
+	if n.agent, err = agent.New(n.config, deps); err != nil {
+		n.t.Fatal(err)
 	}
 	running.Go(func() { n.runErr = n.agent.Run(ctx) })
 	n.stop = func() {
 		cancel()
 		running.Wait()
 	}
-	t.Cleanup(n.stop)
-	return n
 }
 
 // session waits for the agent's next session and its first report.

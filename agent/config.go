@@ -29,6 +29,7 @@ type Config struct {
 	Shutdown       time.Duration // until what still runs is left to the next agent's recovery
 	Handover       time.Duration // before a lease goes on to the next: the last run's output still comes in
 	InspectWait    time.Duration // for an end that is near
+	KeepOnStop     bool          // a stop leaves the containers to the next agent, for an upgrade
 	Linger         time.Duration // an ended container's output and exit stay so long for late requests
 
 	KeepAlive            time.Duration // between signs of life to the scheduler
@@ -111,6 +112,7 @@ func (c Config) Validate() error {
 type Deps struct {
 	Driver        whisk.Driver
 	Logs          whisk.LogStore
+	Ledger        Ledger // what the next agent is to know; nil if containers may end with this one
 	DialScheduler func(context.Context) (whisk.AgentToScheduler, error)
 	Logger        *slog.Logger
 }

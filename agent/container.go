@@ -21,6 +21,10 @@ type container struct {
 	used    bool               // it was ever leased
 	granted time.Time          // when the present lease was
 	tenures []tenure           // the lessees it had, oldest first
+	serial  uint64             // counts the changes of lessee
+
+	writing  bool                 // its record; commands wait
+	commands []whisk.AgentCommand // that wait for it
 
 	sandbox  whisk.Sandbox    // nil until created
 	recorder *output.Recorder // likewise
@@ -64,6 +68,7 @@ const maxTenures = 4
 // lease gives the container to a controller, or to nobody.
 func (c *container) lease(to whisk.ControllerID, now time.Time) {
 	c.lessee, c.granted = to, now
+	c.serial++
 	if to == "" {
 		return
 	}
@@ -76,13 +81,14 @@ func (c *container) lease(to whisk.ControllerID, now time.Time) {
 }
 
 // rebase has the present tenure begin after all runs that we know of, by their
-// output or because their lessee spoke of them.
-func (c *container) rebase() {
+// output or because their lessee spoke of them. It reports whether that moved it.
+func (c *container) rebase() bool {
 	last := len(c.tenures) - 1
 	if last < 0 {
-		return
+		return false
 	}
 	base := &c.tenures[last].base
+	was := *base
 	if c.recorder != nil {
 		*base = max(*base, c.recorder.Ended())
 	}
@@ -90,6 +96,7 @@ func (c *container) rebase() {
 		before := c.tenures[last-1]
 		*base = max(*base, before.base+before.runs)
 	}
+	return *base != was
 }
 
 // tenureOf returns the controller's last tenure, nil if it had none or it is

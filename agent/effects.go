@@ -7,7 +7,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/whirl-faas/whirl/agent/output"
+	"github.com/whirl-faas/whirl/agent/ledger"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -26,9 +26,19 @@ func (a *Agent) applyLocked(c *container, on event) bool {
 	case abort:
 		c.breakOff()
 	case freeze:
-		a.driveLocked(c, c.sandbox.Suspend, frozen, notFrozen)
+		serial := c.serial
+		a.driveLocked(c, func(ctx context.Context) error {
+			a.mark(c.ID, ledger.Frozen, serial) // before it may be so
+			return c.sandbox.Suspend(ctx)
+		}, frozen, notFrozen)
 	case thaw:
-		a.driveLocked(c, c.sandbox.Resume, thawed, notThawed)
+		a.driveLocked(c, func(ctx context.Context) error {
+			err := c.sandbox.Resume(ctx)
+			if err == nil {
+				a.mark(c.ID, ledger.Frozen, 0)
+			}
+			return err
+		}, thawed, notThawed)
 	case destroy:
 		c.breakOff()
 		a.tasks.Go(func() { a.destroy(a.ops, c) })
@@ -54,18 +64,35 @@ func (c *container) breakOff() {
 func (a *Agent) createLocked(c *container) {
 	var ctx context.Context
 	ctx, c.cancel = context.WithCancelCause(a.ops)
+	record := c.record(a.epoch)
+	c.writing = a.ledger != nil
 	a.tasks.Go(func() {
+		if a.ledger != nil {
+			a.enter(c, record)
+		}
 		sandbox, err := a.create(ctx, c)
 		a.mu.Lock()
-		defer a.mu.Unlock()
 		c.cancel(nil)
 		c.cancel = nil
-		if err != nil {
+		if err == nil {
+			a.createdLocked(c, sandbox)
+		} else {
 			a.notCreatedLocked(c, err)
-			return
 		}
-		a.createdLocked(c, sandbox)
+		a.mu.Unlock()
+		if err != nil {
+			a.strike(c.ID)
+		}
 	})
+}
+
+// enter writes the first record of a container: before there is a sandbox, or a
+// kill in between would cost it.
+func (a *Agent) enter(c *container, record ledger.Record) {
+	err := a.write(record)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.writtenLocked(c, err, func(error) {}) // without a record it does not outlive us
 }
 
 func (a *Agent) create(ctx context.Context, c *container) (whisk.Sandbox, error) {
@@ -83,10 +110,9 @@ func (a *Agent) create(ctx context.Context, c *container) (whisk.Sandbox, error)
 func (a *Agent) createdLocked(c *container, sandbox whisk.Sandbox) {
 	now := time.Now()
 	c.sandbox, c.Address, c.granted = sandbox, sandbox.Address(), now
-	stdout, stderr := sandbox.Output()
-	c.recorder = output.NewRecorder(a.config.Output, stdout, stderr)
-	a.tasks.Go(c.recorder.Run)
-	a.tasks.Go(func() { a.watch(c) })
+	c.recorder = a.recorderOf(c)
+	a.recorders.Go(c.recorder.Run)
+	a.watchers.Go(func() { a.watch(c) })
 	a.applyLocked(c, created)
 	if c.state == running {
 		a.reportLocked(whisk.ContainerCreated{Container: c.Container, Took: now.Sub(c.began)})
@@ -131,6 +157,8 @@ func (a *Agent) watch(c *container) {
 	select {
 	case <-c.sandbox.Done():
 	case <-a.ops.Done():
+		return
+	case <-a.leaving:
 		return
 	}
 	a.mu.Lock()
@@ -206,16 +234,18 @@ func (a *Agent) destroy(ctx context.Context, c *container) {
 			a.mu.Unlock()
 		}
 		if !sleep(ctx, wait) {
+			a.strike(c.ID) // the next agent is to destroy it, not to take it over
 			c.recorder.Abandon()
 			return
 		}
 	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.applyLocked(c, destroyed)
 	if stuck {
 		a.changeHealthLocked(func() { a.health.stuck-- })
 	}
+	a.mu.Unlock()
+	a.strike(c.ID)
 	// Its output ends now. If something else holds the pipes, it is cut off.
 	a.tasks.Go(func() {
 		if !c.recorder.Wait(ctx, a.config.DestroyTimeout) {

@@ -5,10 +5,12 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/whirl-faas/whirl/agent/ledger"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -94,6 +96,10 @@ func (a *Agent) keepAliveLoop(ctx context.Context, stop context.CancelCauseFunc,
 func (a *Agent) obey(command whisk.AgentCommand) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.obeyLocked(command)
+}
+
+func (a *Agent) obeyLocked(command whisk.AgentCommand) {
 	switch m := command.(type) {
 	case whisk.KeepAlive:
 		a.epoch = max(a.epoch, m.Epoch)
@@ -102,11 +108,11 @@ func (a *Agent) obey(command whisk.AgentCommand) {
 			a.obeyCreateLocked(m)
 		}
 	case whisk.GrantLease:
-		if a.followLocked(m.Epoch, m.Container) {
+		if a.followLocked(m.Epoch, m.Container) && !a.waitsLocked(m.Container, m) {
 			a.obeyGrantLocked(m)
 		}
 	case whisk.RemoveContainer:
-		if a.followLocked(m.Epoch, m.Container) {
+		if a.followLocked(m.Epoch, m.Container) && !a.waitsLocked(m.Container, m) {
 			a.obeyRemoveLocked(m)
 		}
 	case whisk.DrainNode:
@@ -115,6 +121,21 @@ func (a *Agent) obey(command whisk.AgentCommand) {
 			a.logger.Info("drain ordered", "drain", m.Drain)
 		}
 	}
+}
+
+// waitsLocked puts a command aside while the container's record is written: who
+// holds it is only then decided.
+func (a *Agent) waitsLocked(id whisk.ContainerID, command whisk.AgentCommand) bool {
+	c := a.containers[id]
+	if c == nil || !c.writing {
+		return false
+	}
+	if len(c.commands) >= a.config.Operations {
+		a.refuseLocked(id, "too many commands wait for it")
+		return true
+	}
+	c.commands = append(c.commands, command)
+	return true
 }
 
 // followLocked refuses the commands of a leader that has a successor.
@@ -183,12 +204,37 @@ func (a *Agent) obeyGrantLocked(m whisk.GrantLease) {
 		a.refuseLocked(m.Container, fmt.Sprintf("%q does not hold it", m.From))
 		return
 	}
+	// The record first. Were we killed after the next lessee began and before
+	// this is written, our successor would take the container for another's.
+	a.recordLocked(c, c.recordIf(m.To, a.epoch), func(err error) {
+		if err != nil {
+			c.reason = "its lease could not be written down"
+			a.applyLocked(c, remove)
+		}
+		a.moveLocked(c, m.To)
+	})
+}
+
+// recordIf returns what the record would say if the controller held the container.
+func (c *container) recordIf(to whisk.ControllerID, epoch uint64) ledger.Record {
+	next := *c
+	next.tenures = slices.Clone(c.tenures)
+	next.lease(to, time.Time{})
+	return next.record(epoch)
+}
+
+// moveLocked gives the container to its next lessee, and begins the handover.
+func (a *Agent) moveLocked(c *container, to whisk.ControllerID) {
+	if c.state == removing || c.state == gone { // meanwhile
+		a.reportLocked(whisk.LeaseRefused{Container: c.ID, Reason: "the container is being removed"})
+		return
+	}
 	now := time.Now()
 	inUse := len(c.tenures) > 0 && (c.lessee != "" || now.Sub(c.granted) < a.config.Handover)
-	c.lease(m.To, now)
+	c.lease(to, now)
 	asleep := c.state != creating && c.state != running || len(c.queue) > 0
-	if m.To == "" || !inUse && !asleep {
-		a.reportLocked(whisk.LeaseGranted{Container: c.ID, Lessee: m.To})
+	if to == "" || !inUse && !asleep {
+		a.reportLocked(whisk.LeaseGranted{Container: c.ID, Lessee: to})
 		return
 	}
 	thaw := &operation{on: resume, done: make(chan error, 1)}
@@ -196,7 +242,7 @@ func (a *Agent) obeyGrantLocked(m whisk.GrantLease) {
 	a.nextLocked(c)
 	a.tasks.Go(func() {
 		sleep(a.ops, a.config.Handover)
-		a.confirm(c, m.To, <-thaw.done)
+		a.confirm(c, to, <-thaw.done)
 	})
 }
 
@@ -216,9 +262,22 @@ func (a *Agent) confirm(c *container, to whisk.ControllerID, err error) {
 		a.reportLocked(whisk.LeaseRefused{Container: c.ID, Reason: "the container is being removed"})
 	default:
 		c.granted = time.Now()
-		c.rebase()
-		a.reportLocked(whisk.LeaseGranted{Container: c.ID, Lessee: to})
+		if !c.rebase() || c.writing {
+			a.reportLocked(whisk.LeaseGranted{Container: c.ID, Lessee: to})
+			return
+		}
+		a.recordLocked(c, c.record(a.epoch), func(error) { a.confirmedLocked(c, to) })
 	}
+}
+
+// confirmedLocked ends a handover in which the former lessee's last runs moved
+// the next one's: those are written down by now, as well as they can be.
+func (a *Agent) confirmedLocked(c *container, to whisk.ControllerID) {
+	if c.lessee != to || c.state == removing || c.state == gone {
+		a.reportLocked(whisk.LeaseRefused{Container: c.ID, Reason: "the container is being removed"})
+		return
+	}
+	a.reportLocked(whisk.LeaseGranted{Container: c.ID, Lessee: to})
 }
 
 func (a *Agent) obeyRemoveLocked(m whisk.RemoveContainer) {

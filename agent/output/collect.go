@@ -37,6 +37,7 @@ func (r *Recorder) Collect(ctx context.Context, req whisk.LogRequest) Log {
 	}
 	idle := time.NewTimer(patience)
 	defer idle.Stop()
+	defer r.tell()
 	for {
 		log, pulse, ok := r.takeOrWait(req)
 		if ok {
@@ -60,11 +61,14 @@ func (r *Recorder) Collect(ctx context.Context, req whisk.LogRequest) Log {
 // is false.
 func (r *Recorder) TryCollect(req whisk.LogRequest) (log Log, ok bool) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if !r.complete(req) {
+		r.mu.Unlock()
 		return Log{}, false
 	}
-	return r.takeLocked(req), true
+	log = r.takeLocked(req)
+	r.mu.Unlock()
+	r.tell()
+	return log, true
 }
 
 // awaitsSentinels: after a failure it is unknown whether any will come, though
@@ -113,7 +117,7 @@ func (r *Recorder) takeLocked(req whisk.LogRequest) Log {
 	held := r.remove(req)
 	log := Log{}
 	if req.Limit > 0 {
-		log = held.log(req, r.seen(req.Run))
+		log = held.log(req, r.seen(req.Run) && req.Run > r.lost)
 	}
 	// A run that was cut, or that nobody wants to see, may go on. Any other is
 	// ended here and now if its sentinels did not come: else all later runs

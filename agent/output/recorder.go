@@ -61,12 +61,17 @@ func (c Config) Validate() error {
 // Recorder holds the output of one container. Its methods may be called
 // concurrently, Run once.
 type Recorder struct {
-	config Config
+	config  Config
+	ended   func(stream int, run uint64) // see TellEnded; nil for nobody
+	telling sync.Mutex                   // held while ended is called
+	told    [2]uint64                    // to ended; guarded by telling
 
 	mu      sync.Mutex
 	streams [2]stream // stdout, stderr
 	runs    map[uint64]*run
 	held    whisk.Bytes
+	leaving bool          // another recorder will read on: the pipes' ends are not the output's
+	lost    uint64        // the last run of which a former recorder may have lost output
 	waiting int           // collections that wait for pulse
 	pulse   chan struct{} // closed and replaced when something came and somebody waits
 	done    chan struct{} // closed by Run
@@ -138,7 +143,9 @@ func (r *Recorder) readLoop(which streamID) {
 	buffer := make([]byte, firstRead)
 	for {
 		n, err := pipe.Read(buffer)
-		r.note(which, buffer[:n], err != nil)
+		if r.note(which, buffer[:n], err != nil) {
+			r.tell()
+		}
 		if err != nil {
 			_ = pipe.Close() // it was read to the end
 			return
@@ -149,12 +156,13 @@ func (r *Recorder) readLoop(which streamID) {
 	}
 }
 
-// note takes in a chunk. The time is read under the lock, so that the order of
-// lines is the order of their times.
-func (r *Recorder) note(which streamID, chunk []byte, ended bool) {
+// note takes in a chunk, and reports whether runs ended in it. The time is read
+// under the lock, so that the order of lines is the order of their times.
+func (r *Recorder) note(which streamID, chunk []byte, ended bool) (runsEnded bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now, s := time.Now(), &r.streams[which]
+	before := s.seen
 	for {
 		line, rest, ok := s.split.next(chunk)
 		if !ok {
@@ -163,11 +171,12 @@ func (r *Recorder) note(which streamID, chunk []byte, ended bool) {
 		chunk = rest
 		r.noteLine(which, now, line)
 	}
-	if ended {
+	if ended && !r.leaving {
 		r.flush(which, now)
 		s.ended = true
 	}
 	r.wake()
+	return s.seen != before
 }
 
 // flush takes a line whose end has not come for a whole one.
