@@ -5,11 +5,13 @@ package httpapi_test
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/whirl-faas/whirl/controller/controllertest"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -64,7 +66,12 @@ func TestUpdateMerges(t *testing.T) {
 	if got["version"] != "2.5.0" || fmt.Sprint(got["parameters"]) != "[map[key:r value:3]]" || got["publish"] != false || fmt.Sprint(got["exec"]) != "map[binary:false code:two kind:nodejs:20]" {
 		t.Errorf("after the second update: %v", got)
 	}
-	if retired := p.balancer.Retirements(); len(retired) != 2 || retired[1].Name.Name != "a" || retired[1].Keep <= retired[0].Keep {
+	p.must(200, "PUT", guest+"/actions/b", hello)
+	got = p.must(200, "PUT", guest+"/actions/b?overwrite=true", `{"delAnnotations":["provide-api-key"]}`).decode(t)
+	if fmt.Sprint(got["annotations"]) != "[map[key:exec value:nodejs:20]]" {
+		t.Errorf("an update brought back what it removed: %v", got["annotations"])
+	}
+	if retired := slices.DeleteFunc(p.balancer.Retirements(), func(r controllertest.Retired) bool { return r.Name.Name == "b" }); len(retired) != 2 || retired[1].Name.Name != "a" || retired[1].Keep <= retired[0].Keep {
 		t.Errorf("retired %v, want the containers of both former revisions", retired)
 	}
 	p.must(200, "DELETE", guest+"/actions/a", "")

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controller_test
+
+import (
+	"context"
+	"encoding/base64"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/whirl-faas/whirl/controller"
+	"github.com/whirl-faas/whirl/controller/controllertest"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// versionRun invokes hello and returns the version that ran.
+func versionRun(t *testing.T, c *controller.Controller) string {
+	t.Helper()
+	answer, err := c.Invoke(t.Context(), controller.Call{Caller: guest, Action: hello}, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.Record.Version.String()
+}
+
+// A controller's own writes are seen by its next call: nobody waits for the
+// change feed, which does not even run here.
+func TestOwnWritesAreSeenAtOnce(t *testing.T) {
+	balancer := &controllertest.Balancer{}
+	c := newController(t, "us", controllertest.NewStore(), balancer)
+	putHello(t, c)
+	if got := versionRun(t, c); got != "0.0.1" {
+		t.Errorf("version %s ran, want the first", got)
+	}
+	putHello(t, c)
+	if got := versionRun(t, c); got != "0.0.2" {
+		t.Errorf("version %s ran after an update, want the second", got)
+	}
+	if _, _, err := c.DeleteAction(t.Context(), guest, hello); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Invoke(t.Context(), controller.Call{Caller: guest, Action: hello}, time.Minute); whisk.KindOf(err) != whisk.NotFound {
+		t.Errorf("after its deletion: %v, want not found", err)
+	}
+	if got := balancer.Retirements(); len(got) != 2 || got[1] != (controllertest.Retired{Name: hello}) {
+		t.Errorf("retired %v, want the former revision's containers, and then all", got)
+	}
+}
+
+// An action that was read before a change and arrives after it may serve who
+// waits for it, but must not be kept: it would be served until the next change.
+func TestReadThatAChangeOvertookIsNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := controllertest.NewStore()
+		c := newController(t, "us", store, &controllertest.Balancer{})
+		putHello(t, c)
+
+		overtaken := make(chan struct{})
+		var reads atomic.Int32
+		store.SetFault(func(op string, done bool) error {
+			if op == "Get" && done && reads.Add(1) == 1 {
+				<-overtaken
+			}
+			return nil
+		})
+		first := make(chan string, 1)
+		go func() { first <- versionRun(t, c) }()
+		synctest.Wait()
+		putHello(t, c)
+		if got := versionRun(t, c); got != "0.0.2" {
+			t.Errorf("version %s ran beside the overtaken read, want the second", got)
+		}
+		close(overtaken)
+		if got := <-first; got != "0.0.1" {
+			t.Errorf("the overtaken read ran version %s, want the first", got)
+		}
+		if got := versionRun(t, c); got != "0.0.2" {
+			t.Errorf("version %s ran after the overtaken read, want the second", got)
+		}
+	})
+}
+
+// When the change feed is out of reach, a key that was taken away works for as
+// long as its identity is cached and no longer; and when the feed is back after
+// so long that it may lack changes, nothing that was cached before is trusted.
+func TestCachesWithoutTheChangeFeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := controllertest.NewStore()
+		key := whisk.AuthKey{UUID: "u", Key: strings.Repeat("k", whisk.KeyLength)}
+		subject := whisk.Subject{Name: "somebody", Namespaces: []whisk.SubjectNamespace{{Name: "guest", UUID: key.UUID, Key: whisk.HashKey(key.Key)}}}
+		if err := store.PutSubject(t.Context(), subject); err != nil {
+			t.Fatal(err)
+		}
+		c := newController(t, "us", store, &controllertest.Balancer{})
+		stop := running(c)
+		defer func() {
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		}()
+		putHello(t, c)
+		synctest.Wait()
+		header := "Basic " + base64.StdEncoding.EncodeToString([]byte(key.String()))
+		authenticate := func() error {
+			_, err := c.Authenticate(context.Background(), header)
+			return err
+		}
+		if err := authenticate(); err != nil {
+			t.Fatal(err)
+		}
+		if got := versionRun(t, c); got != "0.0.1" {
+			t.Errorf("version %s ran, want the first", got)
+		}
+
+		store.SetFault(func(op string, _ bool) error {
+			if op == "Changes" || op == "LastChange" {
+				return whisk.Errorf(whisk.Unavailable, "the feed is out of reach")
+			}
+			return nil
+		})
+		time.Sleep(time.Second)
+		if err := store.DeleteSubject(t.Context(), "somebody"); err != nil {
+			t.Fatal(err)
+		}
+		if err := authenticate(); err != nil {
+			t.Errorf("a cached identity asks the store: %v", err)
+		}
+		time.Sleep(time.Minute)
+		if err := authenticate(); err != controller.ErrCredentials {
+			t.Errorf("after a minute: %v, want %v", err, controller.ErrCredentials)
+		}
+
+		putHello(t, newController(t, "them", store, &controllertest.Balancer{}))
+		if got := versionRun(t, c); got != "0.0.1" {
+			t.Errorf("version %s ran without the feed, want the cached first", got)
+		}
+		time.Sleep(31 * time.Minute)
+		store.SetFault(func(op string, _ bool) error {
+			if op == "Changes" { // what it had is gone
+				return whisk.Errorf(whisk.Unavailable, "too old a position")
+			}
+			return nil
+		})
+		time.Sleep(time.Second)
+		if got := versionRun(t, c); got != "0.0.2" {
+			t.Errorf("version %s ran when the feed was back, want the second", got)
+		}
+	})
+}
