@@ -183,7 +183,11 @@ func TestClientThatGoesAwayChangesNothing(t *testing.T) {
 		r := httptest.NewRequestWithContext(ctx, "POST", guest+"/actions/slow?blocking=true", strings.NewReader(`{"a":1}`))
 		r.Header.Set("Authorization", basic(guestUUID, guestKey))
 		r.Header.Set("Content-Type", "application/json")
+		begin := time.Now()
 		p.handler.ServeHTTP(httptest.NewRecorder(), r)
+		if waited := time.Since(begin); waited != time.Second {
+			t.Errorf("the request of a client that left after a second was held for %v", waited)
+		}
 		time.Sleep(10 * time.Second)
 		for _, record := range p.store.Records() {
 			if record.Response.Status != whisk.Success {
@@ -247,6 +251,28 @@ func TestWhatTheActionGets(t *testing.T) {
 	}
 	if got := p.must(400, "POST", guest+"/actions/final", `{"\u0066ixed":2}`).decode(t)["error"]; got != "Request defines parameters that are not allowed (e.g., reserved properties)." {
 		t.Error(got)
+	}
+}
+
+// Actions from before there was the annotation get the key: it is withheld
+// only where the annotation says so.
+func TestKeyForActionsWithoutTheAnnotation(t *testing.T) {
+	p := newPlatform(t)
+	p.run()
+	var key *string
+	p.balancer.Run = func(_ context.Context, inv *whisk.Invocation, run controllertest.RunBody) whisk.Outcome {
+		key = run.APIKey
+		return controllertest.Outcome(inv, whisk.Response{Result: run.Value})
+	}
+	p.must(200, "PUT", guest+"/actions/a", hello)
+	p.must(200, "POST", guest+"/actions/a?blocking=true", "")
+	if key != nil {
+		t.Errorf("a new action got the key %s", *key)
+	}
+	p.must(200, "PUT", guest+"/actions/a?overwrite=true", `{"delAnnotations":["provide-api-key"]}`)
+	p.must(200, "POST", guest+"/actions/a?blocking=true", "")
+	if key == nil || *key != guestUUID+":"+guestKey {
+		t.Errorf("without the annotation the key is %v", key)
 	}
 }
 
@@ -320,8 +346,10 @@ func TestActivationFilters(t *testing.T) {
 			t.Errorf("%s: %v, want %s", query, got, want)
 		}
 	}
-	if got := p.must(200, "GET", guest+"/activations?count=true&name=a&skip=1", "").body; got != `{"activations":1}` {
-		t.Errorf("count %s", got)
+	for query, want := range map[string]string{"&name=a&skip=1": `{"activations":1}`, "&skip=1000": `{"activations":0}`} {
+		if got := p.must(200, "GET", guest+"/activations?count=true"+query, "").body; got != want {
+			t.Errorf("count of %s: %s, want %s", query, got, want)
+		}
 	}
 }
 

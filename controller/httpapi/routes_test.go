@@ -4,6 +4,7 @@ package httpapi_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -102,6 +103,7 @@ func TestRefusals(t *testing.T) {
 		{name: "limit too high", method: "GET", path: guest + "/actions?limit=201", status: 400, text: "The query parameter 'limit' was malformed:\nThe value '201' is not in the range of 0 to 200 for actions."},
 		{name: "limit no number", method: "GET", path: guest + "/activations?limit=x", status: 400, text: "The query parameter 'limit' was malformed:\nThe value 'x' is not an integer for activations."},
 		{name: "negative skip", method: "GET", path: guest + "/actions?skip=-1", status: 400, text: "The query parameter 'skip' was malformed:\nThe value '-1' is not greater than or equal to 0 for actions."},
+		{name: "broken escape", method: "GET", path: guest + "/actions?limit=%zz", status: 400, text: `Illegal request-target: invalid URL escape "%zz"`},
 		{name: "skip beyond 32 bits", method: "GET", path: guest + "/actions?skip=2147483648", status: 400, text: "The query parameter 'skip' was malformed:\nThe value '2147483648' is not an integer for actions."},
 		{name: "since beyond 64 bits", method: "GET", path: guest + "/activations?since=9223372036854775808", status: 400, text: "The query parameter 'since' was malformed:\nParameter is not a valid value for epoch seconds: 9223372036854775808"},
 		{name: "bad boolean", method: "GET", path: guest + "/actions?count=maybe", status: 400, text: "The query parameter 'count' was malformed:\n'maybe' is not a valid Boolean value"},
@@ -249,4 +251,21 @@ func TestPanicsAnswer500(t *testing.T) {
 	if got["error"] != "There was an internal server error." || got["code"] != "tid" {
 		t.Errorf("body %v", got)
 	}
+}
+
+// brokenWriter breaks down in the middle of an answer.
+type brokenWriter struct{ *httptest.ResponseRecorder }
+
+func (brokenWriter) Write([]byte) (int, error) { panic("the connection's memory is gone") }
+
+// Half an answer must not look like a whole one: the server has to cut the connection.
+func TestPanicsInAnAnswerCutIt(t *testing.T) {
+	p := newPlatform(t)
+	defer func() {
+		if cause := recover(); cause != http.ErrAbortHandler {
+			t.Errorf("the server learns of %v, want %v", cause, http.ErrAbortHandler)
+		}
+	}()
+	p.handler.ServeHTTP(brokenWriter{httptest.NewRecorder()}, httptest.NewRequest("GET", "/ping", nil))
+	t.Error("the server learns of nothing")
 }
