@@ -8,9 +8,11 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/whirl-faas/whirl/runtimes/runtimetest"
 )
@@ -142,7 +144,8 @@ func TestNativeCode(t *testing.T) {
 func TestNativeRunEndsWithItsClient(t *testing.T) {
 	t.Parallel()
 	proxy := start(t, nil)
-	proxy.MustInit(t, script("[ \"$1\" = '{}' ] || { echo begin >&2; sleep 1000 & wait; }\necho '{}'"), nil)
+	pids := filepath.Join(t.TempDir(), "pids")
+	proxy.MustInit(t, script("[ \"$1\" = '{}' ] || { sleep 1000 & echo $$ $! > "+pids+"; echo begin >&2; wait; }\necho '{}'"), nil)
 	ctx, giveUp := context.WithCancel(t.Context())
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://action/run", strings.NewReader(`{"value":{"wait":1}}`))
 	if err != nil {
@@ -158,6 +161,15 @@ func TestNativeRunEndsWithItsClient(t *testing.T) {
 	giveUp()
 	wg.Wait()
 	proxy.Stderr.Activations(t, 1) // the program is gone
+	text, err := os.ReadFile(pids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pid := range strings.FieldsSeq(string(text)) {
+		if !gone(pid) {
+			t.Errorf("process %s of the program lives on", pid)
+		}
+	}
 	reply := proxy.Run(t, map[string]any{}, nil)
 	for range 1000 { // the proxy notes that a moment later
 		if reply.Status != http.StatusForbidden {
@@ -168,6 +180,19 @@ func TestNativeRunEndsWithItsClient(t *testing.T) {
 	if string(reply.Body) != "{}" {
 		t.Errorf("the next run got %d %s (%v)", reply.Status, reply.Body, reply.Err)
 	}
+}
+
+// gone reports whether a process has ended, or soon does. One that waits for its
+// parent to ask how it ended has.
+func gone(pid string) bool {
+	for range 1000 {
+		stat, err := os.ReadFile("/proc/" + pid + "/stat")
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return true
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return false
 }
 
 func BenchmarkNativeScript(b *testing.B) {
