@@ -72,10 +72,12 @@ class Proxy:
         if self.stopped:
             raise refuse("System not ready, status is stopped.")
         value = message.get("value") or {}
+        if not isinstance(value, dict) or not isinstance(value.get("env") or {}, dict):
+            raise Refusal(400, "Bad request.")
         if not value.get("code") or not isinstance(value["code"], str):
             raise refuse("Missing main/no code to execute.")
         for name, text in (value.get("env") or {}).items():
-            os.environ[name] = text if isinstance(text, str) else "" if text is None else json.dumps(text)
+            set_variable(name, text if isinstance(text, str) else "" if text is None else json.dumps(text))
         try:
             self.action = load(value["code"], value.get("main") or "main", value.get("binary"), ACTION_DIR)
             flush()
@@ -133,7 +135,15 @@ class Proxy:
             name = self.names.get(field)
             if name is None:
                 name = self.names[field] = "__OW_" + field.upper()
-            os.environ[name] = text
+            set_variable(name, text)
+
+
+def set_variable(name, text):
+    """Sets an environment variable, unless no process can have one like that."""
+    try:
+        os.environ[name] = text
+    except (OSError, ValueError):
+        pass
 
 
 def refuse(text):

@@ -54,6 +54,7 @@ func checks() []check {
 		{name: "reports a missing entry point", needs: func(a Actions) []Code { return []Code{a.NoEntry} }, run: checkNoEntry},
 		{name: "calls another entry point", needs: func(a Actions) []Code { return []Code{a.OtherMain} }, run: checkOtherMain},
 		{name: "sets the environment", needs: none, run: checkEnvironment, env: map[string]string{"__OW_API_HOST": "http://host"}},
+		{name: "leaves out variables that no process can have", needs: none, run: checkBadEnvironment},
 		{name: "keeps unicode", needs: none, run: checkUnicode},
 		{name: "takes and returns arrays", needs: none, run: checkArrays},
 		{name: "takes and returns megabytes", needs: none, run: checkLarge},
@@ -97,7 +98,7 @@ func checkNotInitialised(t *testing.T, p *Proxy, actions Actions) {
 
 func checkNonsense(t *testing.T, p *Proxy, actions Actions) {
 	for _, path := range []string{"/init", "/run", "/"} {
-		for _, body := range []string{"", "{", "[]", "null", `"text"`, `{"value":1}`, "\xff\x00"} {
+		for _, body := range []string{"", "{", "[]", "null", `"text"`, `{"value":1}`, `{"value":[1]}`, "\xff\x00"} {
 			if reply := p.Post(t, path, []byte(body)); reply.Status < 400 {
 				t.Errorf("%s answered %d %s to %q (%v), want an error", path, reply.Status, reply.Body, body, reply.Err)
 			}
@@ -189,6 +190,12 @@ func checkEnvironment(t *testing.T, p *Proxy, actions Actions) {
 		}
 		wantResult(t, p.Run(t, map[string]any{"names": names}, fields), map[string]any{"env": want})
 	}
+}
+
+// Parameters with init:true may have any name and value.
+func checkBadEnvironment(t *testing.T, p *Proxy, actions Actions) {
+	p.MustInit(t, actions.Environment, map[string]string{"": "x", "A=B": "x", "NUL": "a\x00b", "COLOUR": "blue"})
+	wantResult(t, p.Run(t, map[string]any{"names": []string{"COLOUR"}}, nil), map[string]any{"env": map[string]any{"COLOUR": "blue"}})
 }
 
 func checkUnicode(t *testing.T, p *Proxy, actions Actions) {
