@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/whirl-faas/whirl/whisk"
 	"golang.org/x/sys/unix"
 )
 
@@ -79,14 +80,14 @@ func TestSandboxCannotOutliveItsAgent(t *testing.T) {
 
 func TestEmptyFilesAreBounded(t *testing.T) {
 	needRoot(t)
-	b := newBox(t, openDriver(t, testConfig(t)), testSpec)
+	b := newBox(t, openDriver(t, testConfig(t)), whisk.ContainerSpec{Kind: kind, Memory: 48 * whisk.MB})
 	var got struct {
 		Count int
 		Why   string
 	}
 	b.do("files", nil, &got)
-	if got.Count < 30_000 || got.Count > 40_000 || !strings.Contains(got.Why, "no space") {
-		t.Errorf("it made %d files until %q, want some 32000 and no space", got.Count, got.Why)
+	if got.Count < 12_000 || got.Count > 13_000 || !strings.Contains(got.Why, "no space") {
+		t.Errorf("it made %d files until %q, want some 12000 and no space", got.Count, got.Why)
 	}
 }
 
@@ -166,7 +167,7 @@ func files(json.RawMessage) (any, error) {
 			return map[string]any{"count": count, "why": err.Error()}, nil
 		}
 		file.Close()
-		if count == 100_000 {
+		if count == 20_000 {
 			return nil, errors.New("no limit met")
 		}
 	}
