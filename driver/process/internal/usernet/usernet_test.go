@@ -237,7 +237,7 @@ func TestAnsweredQueriesMakeRoom(t *testing.T) {
 	packet := make([]byte, MTU)
 	for i := range 6 {
 		own := netip.AddrPortFrom(netip.MustParseAddr(guestName), uint16(5000+i))
-		query := datagram(own, netip.AddrPortFrom(serverAddress(), 53), []byte(fmt.Sprint("query ", i)))
+		query := datagram(own, netip.AddrPortFrom(serverAddress(), 53), fmt.Append(nil, "query ", i))
 		for tries, answered := 0, false; !answered; tries++ { // as resolvers do when no answer comes
 			if tries == 100 {
 				t.Fatalf("query %d is not answered", i)
