@@ -109,6 +109,28 @@ func TestSocketsCountAsMemory(t *testing.T) {
 	}
 }
 
+// TestOutOfMemoryWhileItIsSuspendedAndResumed freezes a sandbox again and again
+// on its way over the limit: the end must come whichever wins.
+func TestOutOfMemoryWhileItIsSuspendedAndResumed(t *testing.T) {
+	needRoot(t)
+	driver := openDriver(t, testConfig(t))
+	for range 2 {
+		b := newBox(t, driver, testSpec)
+		answered := make(chan error, 1)
+		go func() { answered <- b.try("allocate", values{"mb": 500}, nil) }()
+		for b.Suspend(t.Context()) == nil && b.Resume(t.Context()) == nil {
+		}
+		select {
+		case <-b.Done():
+		case <-time.After(20 * time.Second):
+			t.Fatal("it lives on")
+		}
+		if err := <-answered; err == nil || !b.Exit().OutOfMemory {
+			t.Errorf("it got 500 MB of 128: %v, Exit = %+v", err, b.Exit())
+		}
+	}
+}
+
 // fillLoopback floods connections that nobody accepts.
 func fillLoopback(params json.RawMessage) (any, error) {
 	var p map[string]any
