@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -83,15 +84,20 @@ func (g *gate) Close() error {
 // visitor is a connection that the gate counts.
 type visitor struct {
 	net.Conn
-	gate   *gate
-	once   sync.Once
-	pushed bool // sent away; guarded by gate.mu
+	gate  *gate
+	once  sync.Once
+	asked atomic.Bool // for a session
+
+	// Guarded by gate.mu.
+	known  bool // it proved who it is
+	pushed bool // sent away
 }
 
 // welcome says that the visitor is no stranger any more.
 func (v *visitor) welcome() {
 	v.gate.mu.Lock()
 	defer v.gate.mu.Unlock()
+	v.known = true
 	v.gate.forgetLocked(v)
 }
 
@@ -116,9 +122,13 @@ func (v *visitor) leave(why string) {
 func (v *visitor) Close() error {
 	v.once.Do(func() {
 		v.gate.mu.Lock()
-		defer v.gate.mu.Unlock()
 		v.gate.count--
 		v.gate.forgetLocked(v)
+		known := v.known
+		v.gate.mu.Unlock()
+		if known && !v.asked.Load() {
+			v.gate.complaints.warn("connection ended", "from", v.RemoteAddr().String(), "err", "it opened no session, or sent what is not gRPC")
+		}
 	})
 	return v.Conn.Close()
 }

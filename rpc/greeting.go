@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 
 	"google.golang.org/grpc/credentials"
 
@@ -35,17 +34,18 @@ func (h *serverHandshake) ServerHandshake(raw net.Conn) (net.Conn, credentials.A
 	if err == nil {
 		err = greet(conn)
 	}
-	visitor, counted := raw.(*visitor)
-	if err != nil {
-		if !counted || !visitor.sentAway() {
-			h.complaints.warn("connection refused", "from", raw.RemoteAddr().String(), "err", describe(err))
-		}
-		return nil, nil, err
+	guest := raw.(*visitor) // the gate lets in nobody else
+	switch {
+	case err == nil:
+		guest.welcome()
+		who.guest = guest
+		return &greeted{conn, []byte(preface)}, who, nil
+	case errors.Is(err, io.EOF): // as health checks do
+		h.complaints.log.Debug("a peer went away before it said who it is", "from", raw.RemoteAddr().String())
+	case !guest.sentAway():
+		h.complaints.warn("connection refused", "from", raw.RemoteAddr().String(), "err", describe(err))
 	}
-	if counted {
-		visitor.welcome()
-	}
-	return &greeted{conn, []byte(preface)}, who, nil
+	return nil, nil, err
 }
 
 func (h *serverHandshake) meet(raw net.Conn) (net.Conn, proof, error) {
@@ -81,11 +81,8 @@ func describe(err error) error {
 	if header, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return fmt.Errorf("the peer does not speak TLS: it began with %q", header.RecordHeader[:])
 	}
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return errors.New("the peer did not say who it is in time")
-	case errors.Is(err, io.EOF):
-		return errors.New("the peer went away before it said who it is")
 	}
 	return err
 }

@@ -115,6 +115,7 @@ func (r *reception[Request, Reply]) checkRole() error {
 	if !ok {
 		return whisk.Errorf(whisk.Internal, "nothing is proven of the peer")
 	}
+	who.guest.asked.Store(true)
 	if r.peer = who.peer; r.peer != nil && r.peer.Role != r.kind.client {
 		return whisk.Errorf(whisk.Denied, "a certificate of %s does not open this session, which is the %s's", r.peer, r.kind.client)
 	}

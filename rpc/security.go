@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 
@@ -61,7 +63,8 @@ const protocolName = "h2"
 // proof is what a handshake proved about the peer.
 type proof struct {
 	credentials.CommonAuthInfo
-	peer *certs.Identity // nil in plain text
+	peer  *certs.Identity // nil in plain text
+	guest *visitor        // whose connection it is; nil at the dialler
 }
 
 // AuthType implements [credentials.AuthInfo].
@@ -69,7 +72,7 @@ func (proof) AuthType() string { return "whirl" }
 
 func proven(state tls.ConnectionState) (proof, error) {
 	peer, err := certs.IdentityOf(state.PeerCertificates[0])
-	return proof{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, &peer}, err
+	return proof{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, peer: &peer}, err
 }
 
 func unproven() proof {
@@ -123,13 +126,14 @@ func (h *clientHandshake) ClientHandshake(ctx context.Context, _ string, raw net
 		return nil, nil, err
 	}
 	who, err := proven(conn.ConnectionState())
-	return &watched{conn, h}, who, err
+	return &watched{Conn: conn, handshake: h}, who, err
 }
 
 // notice keeps an error that means that one side refused the other.
 func (h *clientHandshake) notice(err error) {
-	if alert, ok := errors.AsType[tls.AlertError](err); ok {
-		h.refuse(whisk.Errorf(whisk.Denied, "the peer refuses our certificate (%v)", alert))
+	// Package tls has no type for what the peer complains of.
+	if alert, ok := errors.AsType[*net.OpError](err); ok && alert.Op == "remote error" {
+		h.refuse(whisk.Errorf(whisk.Denied, "the peer refuses our certificate (%w)", alert.Err))
 		return
 	}
 	if whisk.KindOf(err) == whisk.Denied {
@@ -156,12 +160,27 @@ func (h *clientHandshake) refused() error {
 type watched struct {
 	net.Conn
 	handshake *clientHandshake
+	heard     atomic.Bool // something was read: the peer has accepted us
 }
 
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if err != nil {
 		w.handshake.notice(err)
+	} else {
+		w.heard.Store(true)
 	}
 	return n, err
 }
+
+// Write looks for the refusal if the peer has hung up already.
+func (w *watched) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	if err != nil && !w.heard.Load() && w.SetReadDeadline(time.Now().Add(lastWords)) == nil {
+		_, _ = w.Read(make([]byte, 1))
+	}
+	return n, err
+}
+
+// lastWords is how long what a peer said before it hung up may take to arrive.
+const lastWords = 100 * time.Millisecond

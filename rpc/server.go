@@ -181,6 +181,11 @@ func register[Request, Reply any](ctx context.Context, s *Server, server *grpc.S
 // refuseUnknown answers who wants a session that this role does not serve.
 func (s *Server) refuseUnknown(_ any, stream grpc.ServerStream) error {
 	wanted, _ := grpc.MethodFromServerStream(stream)
+	if p, ok := peer.FromContext(stream.Context()); ok {
+		if who, ok := p.AuthInfo.(proof); ok {
+			who.guest.asked.Store(true)
+		}
+	}
 	err := whisk.Errorf(whisk.NotFound, "%s is not served here", wanted)
 	s.complaints.warn("session refused", "from", remote(stream.Context()), "err", err)
 	return toStatus(err)

@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rpc_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/whirl-faas/whirl/rpc"
+	"github.com/whirl-faas/whirl/rpc/certs"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// cluster is a scheduler's and an agent's server, in memory, that say who got in.
+type cluster struct {
+	authority
+	scheduler, agent *running
+	journal          journal
+	controllers      chan whisk.SchedulerToController // served
+	agents           chan whisk.SchedulerToAgent
+	sandboxes        chan whisk.AgentToController
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	c := &cluster{
+		authority:   newAuthority(t),
+		controllers: make(chan whisk.SchedulerToController, 8),
+		agents:      make(chan whisk.SchedulerToAgent, 8),
+		sandboxes:   make(chan whisk.AgentToController, 8),
+	}
+	c.scheduler = serve(t, rpc.ServerConfig{
+		Security: c.security(t, certs.Scheduler, "sched1"),
+		Handlers: rpc.Handlers{Controller: hold(c.controllers), Agent: hold(c.agents)},
+		Logger:   c.journal.logger(),
+	})
+	c.agent = serve(t, rpc.ServerConfig{
+		Security: c.security(t, certs.Agent, "node1"),
+		Handlers: rpc.Handlers{Sandbox: hold(c.sandboxes)},
+		Logger:   c.journal.logger(),
+	})
+	return c
+}
+
+func (c *cluster) stop() {
+	c.scheduler.stop()
+	c.agent.stop()
+}
+
+// served says how many sessions got in.
+func (c *cluster) served() int { return len(c.controllers) + len(c.agents) + len(c.sandboxes) }
+
+// hold hands a session over and keeps it until the server stops.
+func hold[Out, In any](served chan<- whisk.Stream[Out, In]) func(context.Context, whisk.Stream[Out, In]) error {
+	return func(ctx context.Context, stream whisk.Stream[Out, In]) error {
+		served <- stream
+		<-ctx.Done()
+		return nil
+	}
+}
+
+// opened is what became of a session: the error of the dial, or of the first answer.
+func opened[Out, In any](t *testing.T, first Out) func(whisk.Stream[Out, In], error) error {
+	return func(stream whisk.Stream[Out, In], err error) error {
+		if err != nil {
+			return err
+		}
+		defer stream.Close()
+		if err := stream.Send(t.Context(), first); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errSilence)
+		defer cancel()
+		_, err = stream.Recv(ctx)
+		return err
+	}
+}
+
+// errSilence is how a session ends in which all is well and nothing is said.
+var errSilence = errors.New("nothing was said")
+
+func TestWhoMayOpenWhichSession(t *testing.T) {
+	register := func(id whisk.ControllerID) func(*testing.T, *cluster, *rpc.Dialer) error {
+		return func(t *testing.T, _ *cluster, d *rpc.Dialer) error {
+			return opened[whisk.FactoryRequest, whisk.FactoryEvent](t, whisk.Register{Controller: id})(d.ControllerToScheduler(t.Context(), "scheduler"))
+		}
+	}
+	report := func(report whisk.AgentReport) func(*testing.T, *cluster, *rpc.Dialer) error {
+		return func(t *testing.T, _ *cluster, d *rpc.Dialer) error {
+			return opened[whisk.AgentReport, whisk.AgentCommand](t, report)(d.AgentToScheduler(t.Context(), "scheduler"))
+		}
+	}
+	request := func(node whisk.NodeID, request whisk.SandboxRequest) func(*testing.T, *cluster, *rpc.Dialer) error {
+		return func(t *testing.T, c *cluster, _ *rpc.Dialer) error {
+			d := dialer(t, c.security(t, certs.Controller, "ctl1"), c.agent.network)
+			return opened[whisk.SandboxRequest, whisk.SandboxReply](t, request)(d.ControllerToAgent(t.Context(), node, "agent"))
+		}
+	}
+	foreign := whisk.HostedContainer{Container: whisk.Container{ID: "c", Node: "node2"}}
+	for _, row := range []struct {
+		name string
+		role certs.Role
+		as   string
+		open func(*testing.T, *cluster, *rpc.Dialer) error
+		want string // in the refusal, "" if it is none
+	}{
+		{"a controller registers", certs.Controller, "ctl1", register("ctl1"), ""},
+		{"an instance of a controller", certs.Controller, "ctl1", register("ctl1/0198"), ""},
+		{"another controller's name", certs.Controller, "ctl1", register("ctl2"), `certificate of controller ctl1 does not allow to act as "ctl2"`},
+		{"a longer name", certs.Controller, "ctl1", register("ctl11"), `does not allow to act as "ctl11"`},
+		{"an agent as a controller", certs.Agent, "node1", register("node1"), "certificate of agent node1 does not open this session, which is the controller's"},
+		{"a scheduler as a controller", certs.Scheduler, "sched1", register("sched1"), "certificate of scheduler sched1 does not open"},
+		{"an operator as a controller", certs.Operator, "ann", register("ann"), "certificate of operator ann does not open"},
+		{"an agent reports", certs.Agent, "node1", report(whisk.NodeReport{Node: "node1"}), ""},
+		{"another agent's name", certs.Agent, "node1", report(whisk.NodeReport{Node: "node2"}), `does not allow to act as "node2"`},
+		{"an instance of an agent", certs.Agent, "node1", report(whisk.NodeReport{Node: "node1/2"}), `does not allow to act as "node1/2"`},
+		{"another node's containers", certs.Agent, "node1", report(whisk.NodeReport{Node: "node1", Containers: []whisk.HostedContainer{foreign}}), `may not speak for "node2"`},
+		{"an agent that says nothing of itself", certs.Agent, "node1", report(whisk.KeepAlive{}), "must say who sends it"},
+		{"a controller as an agent", certs.Controller, "node1", report(whisk.NodeReport{Node: "node1"}), "certificate of controller node1 does not open"},
+		{"a controller renews", certs.Controller, "ctl1", request("node1", whisk.SandboxRequest{Op: whisk.Renew, Controller: "ctl1/7"}), ""},
+		{"another controller's leases", certs.Controller, "ctl1", request("node1", whisk.SandboxRequest{Op: whisk.Renew, Controller: "ctl2"}), `does not allow to act as "ctl2"`},
+		{"nobody's request", certs.Controller, "ctl1", request("node1", whisk.SandboxRequest{Op: whisk.Suspend, Container: "c"}), "must say who sends it"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				err := row.open(t, c, dialer(t, c.security(t, row.role, row.as), c.scheduler.network))
+				lines := c.journal.lines()
+				c.stop()
+				if row.want == "" {
+					if !errors.Is(err, errSilence) || c.served() != 1 || len(lines) != 0 {
+						t.Errorf("the session ended with %v; %d were served; the log has %v", err, c.served(), lines)
+					}
+					return
+				}
+				if kind := whisk.KindOf(err); err == nil || kind != whisk.Denied && kind != whisk.Invalid || !strings.Contains(err.Error(), row.want) {
+					t.Errorf("refused with %v (%v), want %q", err, kind, row.want)
+				}
+				if c.served() != 0 {
+					t.Error("the role heard of it")
+				}
+				if len(lines) != 1 || !strings.Contains(strings.ReplaceAll(lines[0], `\"`, `"`), row.want) {
+					t.Errorf("the log has %q, want one line with %q", lines, row.want)
+				}
+			})
+		})
+	}
+}
+
+func TestASessionKeepsItsName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		d := dialer(t, c.security(t, certs.Agent, "node1"), c.scheduler.network)
+		near, err := d.AgentToScheduler(t.Context(), "scheduler")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, report := range []whisk.AgentReport{
+			whisk.NodeReport{Node: "node1"},
+			whisk.KeepAlive{Epoch: 3},
+			whisk.ContainerCreated{Container: whisk.Container{ID: "c", Node: "node2"}},
+			whisk.KeepAlive{Epoch: 4},
+		} {
+			if err := near.Send(t.Context(), report); err != nil {
+				t.Fatal(err)
+			}
+		}
+		far := <-c.agents
+		for range 2 {
+			if _, err := far.Recv(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := far.Recv(t.Context()); whisk.KindOf(err) != whisk.Denied {
+			t.Errorf("the role received %v, %v; want denied", got, err)
+		}
+		if _, err := near.Recv(t.Context()); whisk.KindOf(err) != whisk.Denied || !strings.Contains(err.Error(), `may not speak for "node2"`) {
+			t.Errorf("the agent hears %v", err)
+		}
+		near.Close()
+		if lines := c.journal.lines(); len(lines) != 1 {
+			t.Errorf("the log has %q, want one line", lines)
+		}
+		c.stop()
+	})
+}
+
+func TestADialerRefusesTheWrongServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, other := newCluster(t), newAuthority(t)
+		security := c.security(t, certs.Controller, "ctl1")
+		refused := func(what string, err error, want string) {
+			t.Helper()
+			if whisk.KindOf(err) != whisk.Denied || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want denied with %q", what, err, want)
+			}
+		}
+		_, err := dialer(t, security, c.agent.network).ControllerToScheduler(t.Context(), "scheduler")
+		refused("an agent as the scheduler", err, "the peer is agent node1, wanted is scheduler")
+		_, err = dialer(t, security, c.agent.network).ControllerToAgent(t.Context(), "node2", "agent")
+		refused("another agent", err, "the peer is agent node1, wanted is agent node2")
+		_, err = dialer(t, other.security(t, certs.Controller, "ctl1"), c.scheduler.network).ControllerToScheduler(t.Context(), "scheduler")
+		refused("another cluster's scheduler", err, "unknown authority")
+
+		// It believes us, we do not believe it.
+		mixed := other.issue(t, certs.Controller, "ctl1")
+		mixed.CA = join(t, mixed.CA, c.dir+"/ca.crt")
+		_, err = dialer(t, open(t, mixed), c.scheduler.network).ControllerToScheduler(t.Context(), "scheduler")
+		refused("a certificate of another authority", err, "the peer refuses our certificate")
+		lines := strings.Join(c.journal.lines(), "")
+		if !strings.Contains(lines, "unknown authority") {
+			t.Errorf("the log has %q", lines)
+		}
+		if c.served() != 0 {
+			t.Error("a role heard of it")
+		}
+		c.stop()
+	})
+}
+
+// join writes several files into a new one.
+func join(t *testing.T, names ...string) string {
+	t.Helper()
+	file, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := file.Write(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return file.Name()
+}
+
+func TestCertificatesExpireAndAreReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		files, err := certs.Issue(a.dir, certs.Request{Identity: certs.Identity{Role: certs.Controller, Name: "ctl1"}, Lifetime: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log journal
+		s := serve(t, rpc.ServerConfig{
+			Security: a.security(t, certs.Scheduler, "sched1"),
+			Handlers: rpc.Handlers{Controller: hold(make(chan whisk.SchedulerToController, 8))},
+			Logger:   log.logger(),
+		})
+		d := dialer(t, open(t, files), s.network)
+		session := func() error {
+			return opened[whisk.FactoryRequest, whisk.FactoryEvent](t, whisk.Register{Controller: "ctl1"})(d.ControllerToScheduler(t.Context(), "scheduler"))
+		}
+		if err := session(); !errors.Is(err, errSilence) {
+			t.Errorf("at first: %v", err)
+		}
+		time.Sleep(time.Hour)
+		if err := session(); whisk.KindOf(err) != whisk.Denied {
+			t.Errorf("with an expired certificate: %v", err)
+		}
+		if lines := log.lines(); len(lines) != 1 || !strings.Contains(lines[0], "expired") {
+			t.Errorf("the log has %q", lines)
+		}
+		renewed, err := certs.Issue(a.dir, certs.Request{Identity: certs.Identity{Role: certs.Controller, Name: "ctl1"}, Out: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for from, to := range map[string]string{renewed.Cert: files.Cert, renewed.Key: files.Key} {
+			if err := os.Rename(from, to); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := session(); !errors.Is(err, errSilence) {
+			t.Errorf("with a new certificate: %v", err)
+		}
+		s.stop()
+	})
+}
+
+// elsewhere is a listener or a connection with an address that others reach.
+type elsewhere struct {
+	net.Listener
+	net.Conn
+}
+
+func (elsewhere) Addr() net.Addr              { return &net.TCPAddr{IP: net.IPv4zero, Port: 7000} }
+func (elsewhere) RemoteAddr() net.Addr        { return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 7000} }
+func (elsewhere) Write([]byte) (int, error)   { panic("something was said in plain text") }
+func (elsewhere) Read([]byte) (int, error)    { return 0, io.EOF }
+func (elsewhere) Close() error                { return nil }
+func (elsewhere) SetDeadline(time.Time) error { return nil }
+
+func TestPlainTextStaysOnThisMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log journal
+		server, err := rpc.NewServer(rpc.ServerConfig{Security: rpc.PlainLoopback(), Logger: log.logger()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := server.Run(t.Context(), elsewhere{}); whisk.KindOf(err) != whisk.Invalid || !strings.Contains(err.Error(), "0.0.0.0:7000") {
+			t.Errorf("a server for everybody: %v, want invalid", err)
+		}
+		d, err := rpc.NewDialer(rpc.PlainLoopback(), func(context.Context, string) (net.Conn, error) { return elsewhere{}, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.ControllerToScheduler(t.Context(), "10.0.0.1:7000"); whisk.KindOf(err) != whisk.Invalid || !strings.Contains(err.Error(), "loopback") {
+			t.Errorf("a session with another machine: %v, want invalid", err)
+		}
+		if _, err := rpc.NewServer(rpc.ServerConfig{Logger: log.logger()}); whisk.KindOf(err) != whisk.Invalid {
+			t.Errorf("a server without security: %v, want invalid", err)
+		}
+		if _, err := rpc.NewDialer(rpc.Security{}, nil); whisk.KindOf(err) != whisk.Invalid {
+			t.Errorf("a dialler without security: %v, want invalid", err)
+		}
+	})
+}
+
+func TestTheWrongKindOfPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		var log journal
+		plain := serve(t, rpc.ServerConfig{Security: rpc.PlainLoopback(), Handlers: rpc.Handlers{Sandbox: hold(c.sandboxes)}, Logger: log.logger()})
+		if _, err := dialer(t, rpc.PlainLoopback(), c.scheduler.network).ControllerToScheduler(t.Context(), "scheduler"); err == nil {
+			t.Error("plain text got in")
+		}
+		if lines := c.journal.lines(); len(lines) == 0 || !strings.Contains(lines[0], "does not speak TLS") {
+			t.Errorf("the log has %q", lines)
+		}
+		if _, err := dialer(t, c.security(t, certs.Controller, "ctl1"), plain.network).ControllerToAgent(t.Context(), "node1", "agent"); err == nil {
+			t.Error("TLS was taken for plain text")
+		}
+		if lines := log.lines(); len(lines) == 0 || !strings.Contains(lines[0], "does not speak gRPC") {
+			t.Errorf("the log has %q", lines)
+		}
+		_, err := dialer(t, rpc.PlainLoopback(), plain.network).ControllerToScheduler(t.Context(), "scheduler")
+		if whisk.KindOf(err) != whisk.NotFound || !strings.Contains(err.Error(), "not served here") {
+			t.Errorf("an agent asked for a scheduler's session answers %v", err)
+		}
+		_, err = dialer(t, rpc.PlainLoopback(), plain.network).ControllerToAgent(canceled(t), "node1", "agent")
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("a dial whose context ended: %v", err)
+		}
+		plain.stop()
+		c.stop()
+	})
+}
+
+func canceled(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}
