@@ -175,8 +175,8 @@ func fill(random *rand.Rand, value reflect.Value) {
 	}
 	switch value.Kind() {
 	case reflect.Struct:
-		for i := range value.NumField() {
-			fill(random, value.Field(i))
+		for _, field := range value.Fields() {
+			fill(random, field)
 		}
 	case reflect.Slice:
 		for range random.IntN(4) {
