@@ -81,6 +81,9 @@ func describe(err error) error {
 	if header, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return fmt.Errorf("the peer does not speak TLS: it began with %q", header.RecordHeader[:])
 	}
+	if refusal := refusalOf(err); refusal != nil {
+		return refusal
+	}
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return errors.New("the peer did not say who it is in time")
 	}

@@ -223,6 +223,7 @@ func TestConnectionsOfFriendsAreBounded(t *testing.T) {
 		if _, err := h.friend.ControllerToScheduler(t.Context(), "scheduler"); whisk.KindOf(err) != whisk.Unavailable {
 			t.Errorf("a sixth session: %v, want unavailable", err)
 		}
+		synctest.Wait()
 		if lines := h.log.lines(); len(lines) == 0 || !strings.Contains(lines[0], "too many connections") {
 			t.Errorf("the log has %q", lines)
 		}
@@ -305,6 +306,7 @@ func TestHostileMessages(t *testing.T) {
 				if s.Code() != row.code || !strings.Contains(s.Message(), row.want) {
 					t.Errorf("the session ended with %v, want %v with %q", s, row.code, row.want)
 				}
+				synctest.Wait()
 				if got := h.served.Load(); got != row.served {
 					t.Errorf("%d sessions reached the role, want %d", got, row.served)
 				}
@@ -365,6 +367,7 @@ func TestAReplayedConnection(t *testing.T) {
 		go func() { _, _ = conn.Write(tapped.sent.Bytes()) }() // it may be closed meanwhile
 		_, _ = io.Copy(io.Discard, conn)
 		conn.Close()
+		synctest.Wait()
 		if lines := log.lines(); len(lines) != 1 || !strings.Contains(lines[0], "connection refused") {
 			t.Errorf("the log has %q, want one line", lines)
 		}

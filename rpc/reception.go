@@ -63,15 +63,26 @@ func (r *reception[Request, Reply]) introduce(ctx context.Context, s *session[Re
 	case <-r.named:
 		return true, nil
 	case <-s.ended:
-		if s.cause == io.EOF {
-			return false, nil
-		}
-		return false, r.refuse(s.cause)
+		return r.introducedLast(s)
 	case <-late.C:
 		return false, r.refuse(whisk.Errorf(whisk.Timeout, "the peer did not say in time who it is"))
 	case <-ctx.Done():
 		return false, nil
 	}
+}
+
+// introducedLast is for a session that ended as early: the role hears of it if
+// it began well.
+func (r *reception[Request, Reply]) introducedLast(s *session[Reply, Request]) (known bool, err error) {
+	select {
+	case <-r.named:
+		return true, nil
+	default:
+	}
+	if s.cause == io.EOF {
+		return false, nil
+	}
+	return false, r.refuse(s.cause)
 }
 
 // attend waits until the session has ended at either side.

@@ -131,14 +131,20 @@ func (h *clientHandshake) ClientHandshake(ctx context.Context, _ string, raw net
 
 // notice keeps an error that means that one side refused the other.
 func (h *clientHandshake) notice(err error) {
-	// Package tls has no type for what the peer complains of.
-	if alert, ok := errors.AsType[*net.OpError](err); ok && alert.Op == "remote error" {
-		h.refuse(whisk.Errorf(whisk.Denied, "the peer refuses our certificate (%w)", alert.Err))
-		return
-	}
-	if whisk.KindOf(err) == whisk.Denied {
+	if refusal := refusalOf(err); refusal != nil {
+		h.refuse(refusal)
+	} else if whisk.KindOf(err) == whisk.Denied {
 		h.refuse(fmt.Errorf("the peer's certificate is refused: %w", err))
 	}
+}
+
+// refusalOf returns what a peer complains of in TLS, or nil. Package tls has no
+// type for it.
+func refusalOf(err error) error {
+	if alert, ok := errors.AsType[*net.OpError](err); ok && alert.Op == "remote error" {
+		return whisk.Errorf(whisk.Denied, "the peer refuses our certificate (%w)", alert.Err)
+	}
+	return nil
 }
 
 func (h *clientHandshake) refuse(err error) {

@@ -185,6 +185,7 @@ func TestASessionKeepsItsName(t *testing.T) {
 			t.Errorf("the agent hears %v", err)
 		}
 		near.Close()
+		synctest.Wait()
 		if lines := c.journal.lines(); len(lines) != 1 {
 			t.Errorf("the log has %q, want one line", lines)
 		}
@@ -214,8 +215,9 @@ func TestADialerRefusesTheWrongServer(t *testing.T) {
 		mixed.CA = join(t, mixed.CA, c.dir+"/ca.crt")
 		_, err = dialer(t, open(t, mixed), c.scheduler.network).ControllerToScheduler(t.Context(), "scheduler")
 		refused("a certificate of another authority", err, "the peer refuses our certificate")
+		synctest.Wait()
 		lines := strings.Join(c.journal.lines(), "")
-		if !strings.Contains(lines, "unknown authority") {
+		if !strings.Contains(lines, "unknown authority") || !strings.Contains(lines, "the peer refuses our certificate") {
 			t.Errorf("the log has %q", lines)
 		}
 		if c.served() != 0 {
@@ -269,6 +271,7 @@ func TestCertificatesExpireAndAreReplaced(t *testing.T) {
 		if err := session(); whisk.KindOf(err) != whisk.Denied {
 			t.Errorf("with an expired certificate: %v", err)
 		}
+		synctest.Wait()
 		if lines := log.lines(); len(lines) != 1 || !strings.Contains(lines[0], "expired") {
 			t.Errorf("the log has %q", lines)
 		}
@@ -335,12 +338,14 @@ func TestTheWrongKindOfPeer(t *testing.T) {
 		if _, err := dialer(t, rpc.PlainLoopback(), c.scheduler.network).ControllerToScheduler(t.Context(), "scheduler"); err == nil {
 			t.Error("plain text got in")
 		}
+		synctest.Wait()
 		if lines := c.journal.lines(); len(lines) == 0 || !strings.Contains(lines[0], "does not speak TLS") {
 			t.Errorf("the log has %q", lines)
 		}
 		if _, err := dialer(t, c.security(t, certs.Controller, "ctl1"), plain.network).ControllerToAgent(t.Context(), "node1", "agent"); err == nil {
 			t.Error("TLS was taken for plain text")
 		}
+		synctest.Wait()
 		if lines := log.lines(); len(lines) == 0 || !strings.Contains(lines[0], "does not speak gRPC") {
 			t.Errorf("the log has %q", lines)
 		}
