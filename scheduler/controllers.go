@@ -15,6 +15,7 @@ import (
 type controller struct {
 	id           whisk.ControllerID
 	session      sessionID // 0 while it is silent
+	newest       sessionID // that it had: what an earlier one still has to say is out of date
 	leased       list[*container]
 	requisitions map[whisk.RequisitionID]*requisition
 	claims       map[whisk.ContainerID]*claim
@@ -84,12 +85,16 @@ func (s *state) register(id sessionID, m whisk.Register) {
 		return
 	}
 	ctl := s.controllerFor(m.Controller)
+	if id < ctl.newest {
+		s.hangUp(id, whisk.Errorf(whisk.Conflict, "a later session registered controller %s", ctl.id))
+		return
+	}
 	if ctl.session != 0 {
 		s.hangUp(ctl.session, whisk.Errorf(whisk.Conflict, "another session registered controller %s", ctl.id))
 		s.controllerSilent(ctl)
 		ctl = s.controllerFor(m.Controller)
 	}
-	ctl.session = id
+	ctl.session, ctl.newest = id, id
 	s.callers[id] = ctl
 	s.introduce(ctl)
 	s.log.Info("controller registered", "controller", ctl.id, "containers", len(m.Held))

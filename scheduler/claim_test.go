@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scheduler
+
+import (
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// A table is a state whose peers' messages a test puts in any order, also such
+// as cannot be had from sessions at will.
+type table struct {
+	t   *testing.T
+	s   *state
+	now time.Time
+}
+
+func newTable(t *testing.T) *table {
+	cfg := Default()
+	ids, err := newIdentities(cfg.Epoch, strings.NewReader("12345"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Unix(1_000_000, 0)
+	return &table{t, newState(cfg, ids, slog.New(slog.DiscardHandler), now), now}
+}
+
+// gets gives the state an event and compares what it has sent, rosters apart.
+func (tb *table) gets(e event, want ...any) {
+	tb.t.Helper()
+	var sent []any
+	for _, do := range tb.s.handle(tb.now, e) {
+		switch {
+		case do.end != nil:
+			sent = append(sent, whisk.KindOf(do.end))
+		case do.command != nil:
+			sent = append(sent, do.command)
+		default:
+			if _, roster := do.event.(whisk.Roster); !roster {
+				sent = append(sent, do.event)
+			}
+		}
+	}
+	if err := tb.s.checkBooks(); err != nil {
+		tb.t.Fatal(err)
+	}
+	if !reflect.DeepEqual(sent, want) {
+		tb.t.Fatalf("after %T%+v: sent %+v, want %+v", e, e, sent, want)
+	}
+}
+
+// passes lets time pass, and alarms ring.
+func (tb *table) passes(d time.Duration) {
+	tb.t.Helper()
+	for until := tb.now.Add(d); ; {
+		at, set := tb.s.alarms.next()
+		if !set || at.After(until) {
+			tb.now = until
+			return
+		}
+		tb.now = at
+		tb.gets(timePassed{})
+	}
+}
+
+const (
+	agentSession sessionID = 1
+	oneSession   sessionID = 2
+	twoSession   sessionID = 3
+	laterSession sessionID = 9
+)
+
+var claimed = whisk.HeldContainer{Container: "c", Node: "n", Concurrency: 1, Key: parkKey(1)}
+
+// hosting is the report of an agent whose container a controller holds.
+func hosting(lessee whisk.ControllerID) whisk.NodeReport {
+	return whisk.NodeReport{Node: "n", Memory: whisk.GB, Containers: []whisk.HostedContainer{{
+		Container: whisk.Container{ID: "c", Node: "n", Spec: parkSpec}, Lessee: lessee, Used: true,
+	}}}
+}
+
+func TestClaims(t *testing.T) {
+	const unknown = "its agent knows of no such lease"
+	t.Run("confirmed", func(t *testing.T) {
+		tb := newTable(t)
+		tb.gets(controllerSaid{oneSession, whisk.Register{Controller: "one", Held: []whisk.HeldContainer{claimed}}})
+		tb.gets(agentSaid{agentSession, hosting("one")})
+		if c := tb.s.containers["c"]; c.condition != busy || c.action.key != claimed.Key || len(tb.s.claims) > 0 {
+			t.Errorf("%s for %+v", c.condition, c.action)
+		}
+	})
+	t.Run("refuted", func(t *testing.T) {
+		tb := newTable(t)
+		tb.gets(controllerSaid{oneSession, whisk.Register{Controller: "one", Held: []whisk.HeldContainer{claimed}}})
+		tb.gets(agentSaid{agentSession, whisk.NodeReport{Node: "n", Memory: whisk.GB}}, whisk.Lost{Container: "c", Reason: unknown})
+	})
+	t.Run("made by two", func(t *testing.T) {
+		tb := newTable(t)
+		tb.gets(controllerSaid{oneSession, whisk.Register{Controller: "one", Held: []whisk.HeldContainer{claimed}}})
+		tb.gets(controllerSaid{twoSession, whisk.Register{Controller: "two", Held: []whisk.HeldContainer{claimed}}})
+		tb.gets(agentSaid{agentSession, hosting("one")}, whisk.Lost{Container: "c", Reason: unknown})
+		if c := tb.s.containers["c"]; c.condition != busy || c.lessee != "one" {
+			t.Errorf("%s by %s", c.condition, c.lessee)
+		}
+	})
+	t.Run("withdrawn while the node is down", func(t *testing.T) {
+		tb := newTable(t)
+		tb.gets(controllerSaid{oneSession, whisk.Register{Controller: "one", Held: []whisk.HeldContainer{claimed}}})
+		tb.gets(agentSaid{agentSession, hosting("one")})
+		tb.gets(sessionEnded{agentSession})
+		tb.passes(11 * time.Second)
+		if tb.s.nodes["n"].state != whisk.NodeDown || len(tb.s.containers) > 0 {
+			t.Errorf("the node is %s with %v", tb.s.nodes["n"].state, tb.s.containers)
+		}
+		tb.gets(controllerSaid{oneSession, whisk.Release{Container: "c", Reason: whisk.ReleaseFailed}})
+		tb.gets(agentSaid{laterSession, hosting("one")}, whisk.RemoveContainer{Epoch: 1, Container: "c", Lessee: "one"})
+	})
+	t.Run("kept up to date while the node is down", func(t *testing.T) {
+		tb := newTable(t)
+		tb.gets(controllerSaid{oneSession, whisk.Register{Controller: "one", Held: []whisk.HeldContainer{claimed}}})
+		tb.gets(agentSaid{agentSession, hosting("one")})
+		tb.gets(sessionEnded{agentSession})
+		tb.passes(11 * time.Second)
+		tb.gets(controllerSaid{oneSession, whisk.StateReport{States: []whisk.ContainerUse{{Container: "c", State: whisk.Free}}}})
+		tb.gets(agentSaid{laterSession, hosting("one")})
+		if c := tb.s.containers["c"]; c.condition != free {
+			t.Errorf("it is %s", c.condition)
+		}
+	})
+}
+
+// Sessions are served side by side: what a controller said in one that it has
+// given up may be read after the first words of the next.
+func TestAnEarlierRegistrationHasNoSay(t *testing.T) {
+	tb := newTable(t)
+	tb.gets(agentSaid{agentSession, hosting("one")})
+	tb.gets(controllerSaid{twoSession, whisk.Register{Controller: "one", Held: []whisk.HeldContainer{claimed}}})
+	tb.gets(controllerSaid{oneSession, whisk.Register{Controller: "one"}}, whisk.Conflict)
+	if c := tb.s.containers["c"]; c.condition != busy || tb.s.callers[twoSession] == nil {
+		t.Errorf("it is %s", c.condition)
+	}
+}
+
+// An order that was lost with a session is given again, but never against
+// somebody who holds the container by the agent's word.
+func TestOrdersLostWithASession(t *testing.T) {
+	begin := func(t *testing.T) *table {
+		tb := newTable(t)
+		tb.gets(controllerSaid{oneSession, whisk.Register{Controller: "one", Held: []whisk.HeldContainer{claimed}}})
+		tb.gets(agentSaid{agentSession, hosting("one")})
+		return tb
+	}
+	t.Run("a grant", func(t *testing.T) {
+		tb := begin(t)
+		tb.gets(controllerSaid{oneSession, whisk.Release{Container: "c", Reason: whisk.ReleaseLeaving}}, whisk.GrantLease{Epoch: 1, Container: "c", From: "one"})
+		tb.gets(sessionEnded{agentSession})
+		tb.gets(agentSaid{laterSession, hosting("one")}, whisk.GrantLease{Epoch: 1, Container: "c", From: "one"})
+	})
+	t.Run("a grant, and another holds it", func(t *testing.T) {
+		tb := begin(t)
+		tb.gets(controllerSaid{oneSession, whisk.Release{Container: "c", Reason: whisk.ReleaseLeaving}}, whisk.GrantLease{Epoch: 1, Container: "c", From: "one"})
+		tb.gets(sessionEnded{agentSession})
+		tb.gets(agentSaid{laterSession, hosting("stranger")})
+		if c := tb.s.containers["c"]; c.condition != busy || c.lessee != "stranger" {
+			t.Errorf("it is %s by %s", c.condition, c.lessee)
+		}
+	})
+	t.Run("a removal", func(t *testing.T) {
+		tb := begin(t)
+		remove := whisk.RemoveContainer{Epoch: 1, Container: "c", Lessee: "one"}
+		tb.gets(controllerSaid{oneSession, whisk.Release{Container: "c", Reason: whisk.ReleaseFailed}}, remove)
+		tb.gets(sessionEnded{agentSession})
+		tb.gets(agentSaid{laterSession, hosting("one")}, remove)
+	})
+	t.Run("a removal, and another holds it", func(t *testing.T) {
+		tb := begin(t)
+		tb.gets(controllerSaid{oneSession, whisk.Release{Container: "c", Reason: whisk.ReleaseFailed}}, whisk.RemoveContainer{Epoch: 1, Container: "c", Lessee: "one"})
+		tb.gets(sessionEnded{agentSession})
+		tb.gets(agentSaid{laterSession, hosting("stranger")})
+		if c := tb.s.containers["c"]; c.condition != busy || c.lessee != "stranger" {
+			t.Errorf("it is %s by %s", c.condition, c.lessee)
+		}
+	})
+}
