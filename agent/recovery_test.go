@@ -25,15 +25,15 @@ import (
 // mortal is a ledger as one process has it: with the process it ends.
 type mortal struct {
 	*ledger.Dir
-	path string
-
-	mu     sync.Mutex
-	writes int          // so far
-	killAt int          // the number of the write that does not happen any more; 0 for none
-	dead   bool         // nothing happens any more
+	path   string
 	saving func() error // what Save does instead, if it is not nil
 	struck func() error // likewise Delete
-	wrote  []whisk.ControllerID
+
+	mu     sync.Mutex
+	writes int           // so far
+	killAt int           // the number of the write at which the process hangs, to be killed; 0 for none
+	dead   bool          // nothing happens any more
+	gate   chan struct{} // closed when what hangs goes on
 }
 
 func (m *mortal) open(t *testing.T) *mortal {
@@ -43,24 +43,37 @@ func (m *mortal) open(t *testing.T) *mortal {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = dir.Close() })
-	return &mortal{Dir: dir, path: m.path}
+	return &mortal{Dir: dir, path: m.path, gate: make(chan struct{})}
 }
 
 // alive counts a write, and reports whether it happens.
 func (m *mortal) alive() bool {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.writes++
-	if m.writes == m.killAt {
-		m.dead = true
+	hangs := m.writes == m.killAt
+	m.mu.Unlock()
+	if hangs {
+		<-m.gate
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	return !m.dead
 }
 
 func (m *mortal) kill() {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.dead = true
+	m.mu.Unlock()
+	m.goOn()
+}
+
+func (m *mortal) goOn() { close(m.gate) }
+
+// hangAt has the nth write from now hang.
+func (m *mortal) hangAt(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.killAt = m.writes + n
 }
 
 func (m *mortal) Save(record ledger.Record) error {
@@ -105,8 +118,10 @@ func recoverable(t *testing.T, more ...func(*setup)) func(*setup) {
 // sandboxes and the files live on. It returns the next agent's first report.
 func (n *node) crash(meanwhile ...func()) whisk.NodeReport {
 	n.t.Helper()
+	driver := n.driver.Restart()
 	n.ledger.kill()
-	return n.succeed(meanwhile)
+	n.stop() // whatever it still does, it does to nothing
+	return n.succeed(driver, meanwhile)
 }
 
 // upgrade stops the agent so that it leaves its containers, and starts another,
@@ -118,13 +133,11 @@ func (n *node) upgrade(meanwhile ...func()) whisk.NodeReport {
 		n.t.Errorf("Run = %v", n.runErr)
 	}
 	n.config.KeepOnStop = false
-	return n.succeed(meanwhile)
+	return n.succeed(n.driver.Restart(), meanwhile)
 }
 
-func (n *node) succeed(meanwhile []func()) whisk.NodeReport {
+func (n *node) succeed(driver *fake.Driver, meanwhile []func()) whisk.NodeReport {
 	n.t.Helper()
-	driver := n.driver.Restart()
-	n.stop()
 	for len(n.sessions) > 0 {
 		<-n.sessions
 	}
@@ -518,9 +531,9 @@ func TestADriverThatDoesNotRecover(t *testing.T) {
 	})
 }
 
-// TestAKillAtEveryWrite kills the agent before each of its writes in turn, while
-// a container is handed around. Who holds it afterwards is who was last told so,
-// or the one that it was on its way to.
+// TestAKillAtEveryWrite has the agent hang at each of its writes in turn, while a
+// container is handed around, and be killed there. Who holds it afterwards is who
+// was last told so, or the one that it was on its way to.
 func TestAKillAtEveryWrite(t *testing.T) {
 	holders := []whisk.ControllerID{"a", "b", "", "b", "a"}
 	for killAt, done := 1, false; !done; killAt++ {
@@ -529,15 +542,14 @@ func TestAKillAtEveryWrite(t *testing.T) {
 		}
 		inBubble(t, recoverable(t), func(n *node) {
 			n.session()
-			n.ledger.killAt = killAt
+			n.ledger.hangAt(killAt)
 			n.command(whisk.CreateContainer{Epoch: 1, Container: "c", Spec: spec, Lessee: holders[0]})
-			told, next := whisk.ControllerID("nobody was told"), 0
-			for next < len(holders) {
-				report := n.report(time.Second)
-				if n.ledger.dead {
-					break // what it says after its death was never said
-				}
-				switch m := report.(type) {
+			told, next := whisk.ControllerID("nobody"), 0
+			for !done && next < len(holders) {
+				switch m := n.report(time.Second).(type) {
+				case nil:
+					done = true // it hangs
+					continue
 				case whisk.ContainerCreated:
 					told = holders[0]
 				case whisk.LeaseGranted:
@@ -549,7 +561,7 @@ func TestAKillAtEveryWrite(t *testing.T) {
 					n.command(whisk.GrantLease{Epoch: 1, Container: "c", From: told, To: holders[next]})
 				}
 			}
-			done = !n.ledger.dead
+			done = !done
 			report := n.crash()
 			switch {
 			case len(report.Containers) == 0 && next == 0: // before it was made
@@ -563,4 +575,29 @@ func TestAKillAtEveryWrite(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCommandsWaitForTheRecord: until it is written nobody knows who holds the
+// container, and then they are carried out in order.
+func TestCommandsWaitForTheRecord(t *testing.T) {
+	inBubble(t, recoverable(t), func(n *node) {
+		n.session()
+		n.create("c", "a")
+		n.ledger.hangAt(1)
+		n.command(whisk.GrantLease{Epoch: 1, Container: "c", From: "a", To: "b"})
+		n.command(whisk.GrantLease{Epoch: 1, Container: "c", From: "b", To: "d"})
+		n.command(whisk.GrantLease{Epoch: 1, Container: "c", From: "a", To: "e"})
+		n.nothing(time.Second)
+		if report := n.agent.Report(); report.Containers[0].Lessee != "a" {
+			t.Errorf("%q holds it, who was not written down", report.Containers[0].Lessee)
+		}
+		n.ledger.goOn()
+		if refused := expect[whisk.LeaseRefused](n); refused.Lessee != "d" {
+			t.Errorf("%+v", refused)
+		}
+		if granted := expect[whisk.LeaseGranted](n); granted.Lessee != "d" {
+			t.Errorf("%+v", granted)
+		}
+		n.nothing(time.Second)
+	})
 }
