@@ -25,6 +25,9 @@ type Balancer interface {
 	// Retire gives back the containers of an action's revisions before keep,
 	// the busy ones when they are done. keep 0 says that the action is gone.
 	Retire(name whisk.FullName, keep whisk.Revision)
+	// Invokers returns how the cluster's nodes are as far as is known, sorted by
+	// name. The result must not be modified.
+	Invokers() []whisk.NodeStanding
 	// Drain refuses new invocations and waits for running ones. When ctx ends it
 	// cuts them short. All calls of Invoke return.
 	Drain(ctx context.Context) error
@@ -104,6 +107,10 @@ func (c *Controller) Limits() whisk.Limits { return c.config.Limits }
 
 // Runtimes returns the manifest of the kinds that may be used.
 func (c *Controller) Runtimes() whisk.Manifest { return c.deps.Manifest }
+
+// Invokers returns how the cluster's nodes are as far as is known, sorted by
+// name. The result must not be modified.
+func (c *Controller) Invokers() []whisk.NodeStanding { return c.deps.Balancer.Invokers() }
 
 // Run keeps the controller going until ctx ends, and then drains it: new
 // activations are refused, running ones may finish within DrainTimeout, and

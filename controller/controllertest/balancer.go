@@ -19,6 +19,8 @@ type Balancer struct {
 	Run func(ctx context.Context, inv *whisk.Invocation, run RunBody) whisk.Outcome
 	// Refuse, if not nil, decides who is not admitted.
 	Refuse func(inv *whisk.Invocation) error
+	// Nodes is what Invokers returns.
+	Nodes []whisk.NodeStanding
 	// Quick leaves the bodies alone, for benchmarks.
 	Quick bool
 
@@ -85,6 +87,9 @@ func (b *Balancer) Invoke(ctx context.Context, inv *whisk.Invocation) (whisk.Out
 	}
 	return b.run(ctx, inv), nil
 }
+
+// Invokers returns Nodes.
+func (b *Balancer) Invokers() []whisk.NodeStanding { return b.Nodes }
 
 // Drain has nothing to wait for: Run watches the context of Invoke.
 func (b *Balancer) Drain(context.Context) error { return nil }

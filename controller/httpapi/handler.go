@@ -20,6 +20,7 @@ import (
 type API interface {
 	Limits() whisk.Limits
 	Runtimes() whisk.Manifest
+	Invokers() []whisk.NodeStanding
 	Authenticate(ctx context.Context, header string) (*controller.Caller, error)
 
 	Action(ctx context.Context, caller *controller.Caller, name whisk.FullName, withCode bool) (whisk.Action, []byte, error)

@@ -29,6 +29,9 @@ func (x *exchange) route() {
 		x.routeAPI(rest)
 		return
 	}
+	if below, ok := strings.CutPrefix(path, "/invokers"); ok && x.r.Method != http.MethodOptions && x.routeInvokers(below) {
+		return
+	}
 	switch {
 	case path == "" || path == "/":
 		x.get(func() { x.answer(http.StatusOK, x.info) })
