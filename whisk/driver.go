@@ -43,7 +43,7 @@ type Capabilities struct {
 	Kinds     []string // the kinds it can run, nil for any
 	Images    bool     // it can run container images
 	Suspend   bool     // Suspend and Resume do something
-	Recovers  bool     // Recover can take sandboxes over
+	Recovers  bool     // Recover takes over sandboxes that run
 }
 
 // CreateSandbox is what a driver makes a sandbox from.
@@ -84,8 +84,9 @@ type Sandbox interface {
 
 // SandboxStats is what a sandbox uses.
 type SandboxStats struct {
-	Memory Bytes
-	CPU    time.Duration // since its start
+	Memory    Bytes
+	CPU       time.Duration // since its start
+	Suspended bool          // its processes are frozen
 }
 
 // CreateError is an error of [Driver.Create] that is the user's own fault: no

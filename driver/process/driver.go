@@ -16,7 +16,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/whirl-faas/whirl/driver/process/internal/cgroup"
+	"github.com/whirl-faas/whirl/driver/internal/cgroup"
 	"github.com/whirl-faas/whirl/driver/process/internal/stage"
 	"github.com/whirl-faas/whirl/driver/process/internal/usernet"
 	"github.com/whirl-faas/whirl/whisk"

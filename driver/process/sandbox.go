@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/whirl-faas/whirl/driver/process/internal/cgroup"
+	"github.com/whirl-faas/whirl/driver/internal/cgroup"
 	"github.com/whirl-faas/whirl/whisk"
 )
 

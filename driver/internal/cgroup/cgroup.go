@@ -3,10 +3,11 @@
 // Package cgroup limits, counts, freezes and kills the processes of sandboxes
 // through the cgroup file systems: version 1, version 2, or both side by side.
 //
-// A [Tree] is the part of the hierarchies that one instance of the driver owns,
-// a [Group] one sandbox in it. Whatever a machine lacks is left out and told by
-// [Tree.Support]; nothing outside of the tree is changed but the list of
-// controllers that version 2 hands down to it.
+// A [Tree] is the part of the hierarchies that one instance of a driver owns, a
+// [Group] one sandbox in it, or a sandbox that a container engine made, found by
+// [Of]. Whatever a machine lacks is left out and told by [Tree.Support]; nothing
+// outside of the tree is changed but the list of controllers that version 2
+// hands down to it.
 //
 // Methods of different groups may overlap; those of one group may not.
 package cgroup
@@ -41,14 +42,9 @@ type Support struct {
 // Open makes the tree of that name, or finds it. It fails only if the machine's
 // mounts cannot be read; a tree without any support is no error.
 func Open(name string) (*Tree, error) {
-	file, err := os.Open("/proc/self/mountinfo")
+	mounts, err := findMounts()
 	if err != nil {
-		return nil, fmt.Errorf("find cgroup mounts: %w", err)
-	}
-	defer file.Close()
-	mounts, err := parseMounts(file)
-	if err != nil {
-		return nil, fmt.Errorf("find cgroup mounts: %w", err)
+		return nil, err
 	}
 	return mounts.open(name)
 }
@@ -68,12 +64,21 @@ func (m mounts) open(name string) (*Tree, error) {
 		}
 	}
 	if freezer, ok := t.legacy["freezer"]; ok {
-		dir := filepath.Join(freezer, frozenName)
-		if err := errors.Join(mkdir(dir), write(dir, "freezer.state", "FROZEN")); err != nil {
+		if err := keepFrozen(freezer); err != nil {
 			return nil, err
 		}
 	}
 	return t, nil
+}
+
+func keepFrozen(freezer string) error {
+	dir := filepath.Join(freezer, frozenName)
+	return errors.Join(mkdir(dir), write(dir, "freezer.state", "FROZEN"))
+}
+
+func endFrozen(freezer string) error {
+	dir := filepath.Join(freezer, frozenName)
+	return errors.Join(ignoreMissing(write(dir, "freezer.state", "THAWED")), ignoreMissing(rmdir(dir)))
 }
 
 // openUnified takes a place in the version 2 hierarchy: below its top, or, where
@@ -165,8 +170,7 @@ func (t *Tree) Sweep(ctx context.Context) error {
 func (t *Tree) Close() error {
 	var errs []error
 	if freezer, ok := t.legacy["freezer"]; ok {
-		dir := filepath.Join(freezer, frozenName)
-		errs = append(errs, ignoreMissing(write(dir, "freezer.state", "THAWED")), ignoreMissing(rmdir(dir)))
+		errs = append(errs, endFrozen(freezer))
 	}
 	for _, dir := range t.dirs() {
 		errs = append(errs, ignoreMissing(rmdir(dir)))

@@ -22,6 +22,19 @@ type mounts struct {
 	legacy  map[string]string // controller to mount point, version 1
 }
 
+func findMounts() (mounts, error) {
+	file, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return mounts{}, fmt.Errorf("find cgroup mounts: %w", err)
+	}
+	defer file.Close()
+	found, err := parseMounts(file)
+	if err != nil {
+		return mounts{}, fmt.Errorf("find cgroup mounts: %w", err)
+	}
+	return found, nil
+}
+
 // parseMounts reads the format of /proc/self/mountinfo, see proc(5). Of several
 // mounts of one hierarchy the first counts.
 func parseMounts(mountinfo io.Reader) (mounts, error) {

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build docker
+
+package docker_test
+
+import (
+	"encoding/base64"
+	"testing"
+
+	"github.com/whirl-faas/whirl/driver/docker"
+	"github.com/whirl-faas/whirl/driver/drivertest"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+func TestConformance(t *testing.T) {
+	t.Run("nodejs", func(t *testing.T) { conform(t, "nodejs:local", nodejsCode()) })
+	t.Run("native", func(t *testing.T) { conform(t, "native:local", nativeCode()) })
+}
+
+func conform(t *testing.T, kind string, code drivertest.Code) {
+	drivertest.Run(t, func(t *testing.T) drivertest.Harness {
+		config := testConfig(t)
+		return drivertest.Harness{
+			New:       func(t *testing.T) whisk.Driver { return mustOpen(t, config) },
+			Spec:      whisk.ContainerSpec{Kind: kind, Memory: 256 * whisk.MB},
+			Code:      code,
+			Sandboxes: 4,
+			UserFault: func(t *testing.T) (whisk.Driver, whisk.CreateSandbox) {
+				return mustOpen(t, testConfig(t)), whisk.CreateSandbox{ID: "userfault", Spec: whisk.ContainerSpec{Kind: "nosuch:1", Memory: 256 * whisk.MB}}
+			},
+			NodeFault: func(t *testing.T) (whisk.Driver, whisk.CreateSandbox) {
+				broken := testConfig(t)
+				// The OCI runtime is not for users to choose.
+				broken.Options = []byte(`{"Runtime": "no-such-runtime"}`)
+				return mustOpen(t, broken), whisk.CreateSandbox{ID: "nodefault", Spec: whisk.ContainerSpec{Kind: kind, Memory: 256 * whisk.MB}}
+			},
+			Killed: func(t *testing.T, old whisk.Driver) whisk.Driver {
+				if err := old.(*docker.Driver).Die(); err != nil {
+					t.Fatalf("Die = %v", err)
+				}
+				return mustOpen(t, config)
+			},
+		}
+	})
+}
+
+func nodejsCode() drivertest.Code {
+	return drivertest.Code{
+		Echo: `function main(args) { return args }`,
+		Print: `function main({lines}) {
+  for (let i = 0; i < lines; i++) { console.log('out', i); console.error('err', i) }
+  return {};
+}`,
+		Exit:  `function main({code}) { process.exit(code) }`,
+		Sleep: `function main({ms}) { return new Promise((done) => setTimeout(() => done({}), ms)) }`,
+		Allocate: `function main({mb}) {
+  const blocks = [];
+  for (let i = 0; i < mb; i++) blocks.push(Buffer.alloc(1 << 20, 1));
+  return {mb: blocks.length};
+}`,
+	}
+}
+
+func nativeCode() drivertest.Code {
+	script := func(text string) string { return base64.StdEncoding.EncodeToString([]byte("#!/bin/sh\n" + text)) }
+	const number = `n=$(echo "$1" | tr -cd 0-9)` + "\n"
+	return drivertest.Code{
+		Binary: true,
+		Echo:   script("cat\n"),
+		Print: script(number + `awk -v n="$n" 'BEGIN { for (i = 0; i < n; i++) { print "out " i; print "err " i > "/dev/stderr" } }'
+echo '{}'
+`),
+		Sleep:    script(number + "sleep $((n / 1000))\necho '{}'\n"),
+		Allocate: script(number + `awk -v n="$n" 'BEGIN { x = sprintf("%1048576s", "x"); for (i = 0; i < n; i++) a[i] = x i }'` + "\necho '{}'\n"),
+	}
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"github.com/whirl-faas/whirl/driver/internal/cgroup"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// findings are what a trial found out.
+type findings struct {
+	image string                    // that it ran, "" if there was none to run
+	took  map[Freezer]time.Duration // one suspend and resume, of the ways that work
+}
+
+// trialID is the container that a trial makes. A former trial may have died.
+const trialID whisk.ContainerID = "trial"
+
+// try starts a container of an image that is there, to find out now that the
+// engine can, and which ways to suspend it work and are the fastest.
+func (d *Driver) try(ctx context.Context) (found findings, err error) {
+	found.took = map[Freezer]time.Duration{}
+	image := ""
+	if d.config.Trial {
+		image = d.anyImage(ctx)
+	}
+	if image == "" {
+		return found, nil
+	}
+	req := whisk.CreateSandbox{ID: trialID, Spec: whisk.ContainerSpec{Image: image, Memory: 256 * whisk.MB}}
+	s := newSandbox(d, req)
+	l := &launch{sandbox: s, req: req, name: containerName(d.config.Instance, trialID, "")}
+	if err := errors.Join(d.removeByName(ctx, l.name), d.enter(s)); err != nil {
+		return found, fmt.Errorf("make a container as a trial: %w", err)
+	}
+	defer func() { err = errors.Join(err, l.undo(ctx)) }()
+	l.picture = picture{name: image}
+	for _, step := range []func(context.Context) error{l.create, l.start, l.find} {
+		if err := step(ctx); err != nil {
+			if _, broken := errors.AsType[*whisk.CreateError](err); broken {
+				return found, nil // the image's fault tells nothing of the engine
+			}
+			return found, fmt.Errorf("make a container as a trial: %w", err)
+		}
+	}
+	found.image = image
+	found.took = d.timeFreezers(ctx, s)
+	if d.config.Freezer == FreezeAuto && len(found.took) > 0 {
+		ways := slices.Collect(maps.Keys(found.took))
+		d.freezer = slices.MinFunc(ways, func(a, b Freezer) int { return int(found.took[a] - found.took[b]) })
+	}
+	return found, nil
+}
+
+// anyImage returns one of the configured images that is here.
+func (d *Driver) anyImage(ctx context.Context) string {
+	for _, kind := range slices.Sorted(maps.Keys(d.config.Images)) {
+		if _, err := d.engine.ImageInspect(ctx, d.config.Images[kind]); err == nil {
+			return d.config.Images[kind]
+		}
+	}
+	return ""
+}
+
+// timeFreezers tries all ways on a running container.
+func (d *Driver) timeFreezers(ctx context.Context, s *sandbox) map[Freezer]time.Duration {
+	took := map[Freezer]time.Duration{}
+	for _, way := range []Freezer{FreezeUnified, FreezeLegacy} {
+		if s.group == nil {
+			break
+		}
+		if group := freezerOf(way, s.group); group != nil {
+			if best, err := timeGroup(ctx, group); err == nil {
+				took[way] = best
+			}
+		}
+	}
+	start := time.Now()
+	_, err := d.engine.ContainerPause(ctx, s.engineID, client.ContainerPauseOptions{})
+	if err == nil {
+		_, err = d.engine.ContainerUnpause(ctx, s.engineID, client.ContainerUnpauseOptions{})
+	}
+	if err == nil {
+		took[FreezeEngine] = time.Since(start)
+	}
+	return took
+}
+
+// timeGroup returns the best of some suspends and resumes.
+func timeGroup(ctx context.Context, group *cgroup.Group) (time.Duration, error) {
+	const tries = 5
+	best := time.Hour
+	for range tries {
+		start := time.Now()
+		if err := group.Freeze(ctx); err != nil {
+			return 0, err
+		}
+		if err := group.Thaw(); err != nil {
+			return 0, err
+		}
+		best = min(best, time.Since(start))
+	}
+	return best, nil
+}
