@@ -52,10 +52,15 @@ func (l *launch) run(ctx context.Context) (err error) {
 	}
 	graced, cancel := l.driver.grace(ctx)
 	defer cancel()
-	for _, step := range []func(context.Context) error{l.create, l.attach, l.start, l.find} {
-		if err := step(graced); err != nil {
+	for _, step := range []struct {
+		name string
+		do   func(context.Context) error
+	}{{"create", l.create}, {"attach", l.attach}, {"start", l.start}, {"find", l.find}} {
+		began := time.Now()
+		if err := step.do(graced); err != nil {
 			return err
 		}
+		l.driver.log.Debug("container launched a step further", "container", string(l.id), "step", step.name, "took", time.Since(began))
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

@@ -159,9 +159,11 @@ func (s *sandbox) remove(ctx context.Context) error {
 			return err
 		}
 	}
+	began := time.Now()
 	if err := s.driver.removeContainer(ctx, s.engineID); err != nil {
 		return err
 	}
+	s.driver.log.Debug("container removed", "container", string(s.id), "took", time.Since(began))
 	s.finish(whisk.Exit{Code: -9})
 	if s.tap != nil {
 		s.tap.discard()

@@ -5,8 +5,11 @@
 package docker_test
 
 import (
+	"context"
 	"encoding/base64"
+	"net"
 	"testing"
+	"time"
 
 	"github.com/whirl-faas/whirl/driver/docker"
 	"github.com/whirl-faas/whirl/driver/drivertest"
@@ -26,6 +29,12 @@ func conform(t *testing.T, kind string, code drivertest.Code) {
 			Spec:      whisk.ContainerSpec{Kind: kind, Memory: 256 * whisk.MB},
 			Code:      code,
 			Sandboxes: 4,
+			// Nobody answers at the address of a container that is gone, so a
+			// dial learns of that by waiting only.
+			Dial: func(ctx context.Context, address whisk.Address) (net.Conn, error) {
+				dialer := net.Dialer{Timeout: time.Second}
+				return dialer.DialContext(ctx, address.Network, address.Address)
+			},
 			UserFault: func(t *testing.T) (whisk.Driver, whisk.CreateSandbox) {
 				return mustOpen(t, testConfig(t)), whisk.CreateSandbox{ID: "userfault", Spec: whisk.ContainerSpec{Kind: "nosuch:1", Memory: 256 * whisk.MB}}
 			},
