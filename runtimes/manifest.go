@@ -3,8 +3,11 @@
 package runtimes
 
 import (
+	_ "embed" // of openWhisk
 	"encoding/json"
+	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +15,32 @@ import (
 
 	"github.com/whirl-faas/whirl/whisk"
 )
+
+//go:embed openwhisk.json
+var openWhisk []byte
+
+// OpenWhisk returns the runtimes that OpenWhisk offers by default, as images.
+func OpenWhisk() whisk.Manifest {
+	manifest, err := Parse(openWhisk)
+	if err != nil {
+		panic(err) // a test parses it
+	}
+	return manifest
+}
+
+// Load reads the OpenWhisk runtimes.json at path. An error about what is in it
+// is [whisk.Invalid] and names the file, and the family or kind.
+func Load(path string) (whisk.Manifest, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return whisk.Manifest{}, fmt.Errorf("read the runtimes manifest: %w", err)
+	}
+	manifest, err := Parse(data)
+	if err != nil {
+		return whisk.Manifest{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return manifest, nil
+}
 
 // Parse reads an OpenWhisk runtimes.json. Families come sorted by name, the
 // runtimes of one in the file's order. Fields that OpenWhisk does not know are

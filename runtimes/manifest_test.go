@@ -3,7 +3,10 @@
 package runtimes_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -44,6 +47,48 @@ func TestParseReadsAnInstallationsFile(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestOpenWhisksRuntimesAreThere(t *testing.T) {
+	manifest := runtimes.OpenWhisk()
+	checkManifest(t, manifest)
+	images := manifest.Images()
+	for kind, image := range map[string]string{
+		"nodejs:20": "openwhisk/action-nodejs-v20:nightly", "python:3.11": "openwhisk/action-python-v3.11:nightly",
+		"java:8": "openwhisk/java8action:nightly", "rust:1.34": "openwhisk/action-rust-v1.34:nightly",
+	} {
+		if images[kind] != image {
+			t.Errorf("%s is image %q, want %q", kind, images[kind], image)
+		}
+	}
+	if len(images) != 13 {
+		t.Errorf("there are %d kinds, want 13", len(images))
+	}
+	for family, kind := range map[string]string{
+		"nodejs": "nodejs:20", "python": "python:3.10", "swift": "swift:5.3", "php": "php:8.1", "ruby": "ruby:2.5", "go": "go:1.20", "dotnet": "dotnet:3.1",
+	} {
+		if runtime, _ := manifest.Resolve(family + ":default"); runtime.Kind != kind {
+			t.Errorf("%s:default is %s, want %s", family, runtime.Kind, kind)
+		}
+	}
+	if runtime, _ := manifest.Resolve("java:8"); !runtime.RequireMain {
+		t.Error("java:8 does not require an entry point")
+	}
+}
+
+func TestLoadNamesTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "runtimes.json")
+	if _, err := runtimes.Load(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Load of a missing file = %v", err)
+	}
+	writeFile(t, path, `{"runtimes": {"a": []}}`)
+	if _, err := runtimes.Load(path); err == nil || !strings.Contains(err.Error(), path) || whisk.KindOf(err) != whisk.Invalid {
+		t.Errorf("Load = %v, want the file's name", err)
+	}
+	writeFile(t, path, `{"runtimes": {"a": [{"kind": "a:1", "image": {"name": "i"}}]}}`)
+	if manifest, err := runtimes.Load(path); err != nil || manifest.Images()["a:1"] != "i" {
+		t.Errorf("Load = %+v, %v", manifest, err)
 	}
 }
 

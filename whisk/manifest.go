@@ -61,6 +61,17 @@ func (m Manifest) Kinds() []string {
 	return kinds
 }
 
+// Images returns the image of each kind.
+func (m Manifest) Images() map[string]string {
+	images := make(map[string]string)
+	for _, family := range m.Families {
+		for _, runtime := range family.Runtimes {
+			images[runtime.Kind] = runtime.Image
+		}
+	}
+	return images
+}
+
 // Resolve finds the runtime of a kind as users write it: in any case, with
 // white space around it, and with "<family>:default" for the family's default.
 func (m Manifest) Resolve(kind string) (Runtime, bool) {

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,7 +18,6 @@ import (
 	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/controller/balancer"
 	"github.com/whirl-faas/whirl/controller/httpapi"
-	"github.com/whirl-faas/whirl/driver/process"
 	"github.com/whirl-faas/whirl/rpc/inmem"
 	"github.com/whirl-faas/whirl/runtimes"
 	"github.com/whirl-faas/whirl/scheduler"
@@ -81,10 +79,8 @@ type standalone struct {
 
 // assemble makes the roles. It starts none of them.
 func (s *standalone) assemble(ctx context.Context) error {
-	locals, manifest, missing := runtimes.Detect(ctx, runtimes.Options{})
-	s.manifest, s.missing = manifest, missing
 	s.exchange = inmem.NewExchange()
-	if err := s.openDriver(locals); err != nil {
+	if err := s.openDriver(ctx); err != nil {
 		return err
 	}
 	for _, build := range []func() error{s.makeScheduler, s.makeAgent, s.makeBalancer, s.makeController} {
@@ -95,24 +91,6 @@ func (s *standalone) assemble(ctx context.Context) error {
 	if err := ensureUsers(ctx, s.data.entities, s.settings.auth); err != nil {
 		return errors.Join(err, s.driver.Close())
 	}
-	return nil
-}
-
-// openDriver opens the process driver under a name that belongs to the data
-// directory: who starts there again finds what a killed predecessor left.
-func (s *standalone) openDriver(locals []runtimes.Local) error {
-	sum := sha256.Sum256([]byte(s.settings.data))
-	config := process.Default()
-	config.Instance = fmt.Sprintf("standalone-%x", sum[:6])
-	config.Runtimes = recipes(locals)
-	config.Network = s.settings.network
-	config.API = s.url()
-	config.Logger = s.logger
-	driver, err := process.Open(config)
-	if err != nil {
-		return fmt.Errorf("make sandboxes: %w", err)
-	}
-	s.driver = driver
 	return nil
 }
 
@@ -200,6 +178,9 @@ func (s *standalone) hint(kind string) string {
 		if missing.Family == family {
 			return "On this machine " + missing.Reason + mend(missing.Mend) + "."
 		}
+	}
+	if s.settings.driver != processDriver {
+		return ""
 	}
 	if runtime, known := s.manifest.Resolve(family + ":default"); known && family != "native" {
 		return fmt.Sprintf("This machine has %s, which %s:default stands for; it offers the version that is first on the platform's PATH.", runtime.Kind, family)

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/whirl-faas/whirl/driver/process"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -28,7 +27,9 @@ type standaloneSettings struct {
 	listen      string
 	data        string
 	memory      whisk.Bytes
-	network     process.Network
+	driver      string
+	network     string
+	docker      dockerSettings
 	auth        whisk.AuthKey
 	exposeGuest bool
 	drain       time.Duration
@@ -46,6 +47,10 @@ Actions run in sandboxes made from Linux namespaces and cgroups; no container
 engine is needed. nodejs actions need node 18 or newer on this machine, python
 actions python3; native executables and scripts need nothing.
 
+With --driver docker they run in containers of a docker engine instead: all
+runtimes that OpenWhisk has images of, or those of --runtimes, and images of
+your own. The engine is that of DOCKER_HOST, or this machine's.
+
 The platform listens on the loopback interface and has OpenWhisk's well-known
 guest user, so that the clients you have work at once. Whoever knows that key
 may run code: to listen on another address, give the guest a key of your own
@@ -55,6 +60,7 @@ An interrupt or SIGTERM drains: no new activations, running ones finish within
 --drain, sandboxes are removed, stores are flushed. A second signal kills.`,
 		Example: `  whirl standalone
   whirl standalone --listen 127.0.0.1:8080 --data ./whirl-data --memory 4g
+  whirl standalone --driver docker --runtimes ./runtimes.json
   WHIRL_LOG_LEVEL=debug whirl standalone --sandbox-network none`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -73,8 +79,9 @@ An interrupt or SIGTERM drains: no new activations, running ones finish within
 	flags.String("listen", "127.0.0.1:3233", "`HOST:PORT` to serve the API on")
 	flags.String("data", defaultDataDirectory(), "`DIRECTORY` for entities, code, records and logs")
 	flags.String("memory", "", "memory for actions, a `SIZE` such as 2g (default: three quarters of the machine's)")
-	flags.String("driver", "process", "what makes sandboxes: process")
-	flags.String("sandbox-network", "outbound", "what actions reach: outbound (the network, but not this machine), none, or host (this machine's own network, unprotected)")
+	flags.String("driver", processDriver, "what makes sandboxes: process or docker")
+	flags.String("sandbox-network", "outbound", "what actions reach: outbound (the network, but not this machine), none, or, with the process driver, host (this machine's own network, unprotected)")
+	addDockerFlags(flags)
 	flags.String("auth", guestKey, "the guest user's key, `UUID:KEY` with a key of 64 characters")
 	flags.Bool("expose-guest", false, "allow the well-known guest key on an address that others can reach")
 	flags.Duration("drain", 30*time.Second, "how long running activations may take to finish at shutdown")
@@ -91,16 +98,13 @@ func readStandaloneSettings(cmd *cobra.Command) (standaloneSettings, error) {
 	s.drain, _ = flags.GetDuration("drain")
 	s.retention, _ = flags.GetDuration("retention")
 
-	if driver := text("driver"); driver != "process" {
-		return s, usageErrorf("--driver %q: there is no such driver, the only one is process", driver)
-	}
 	if s.drain < 0 || s.retention < 0 {
 		return s, usageErrorf("--drain and --retention must not be negative")
 	}
 	if err := s.logLevel.UnmarshalText([]byte(text("log-level"))); err != nil {
 		return s, usageErrorf("--log-level %q: want debug, info, warn or error", text("log-level"))
 	}
-	for _, read := range []func(func(string) string) error{s.readData, s.readMemory, s.readNetwork, s.readAuth} {
+	for _, read := range []func(func(string) string) error{s.readData, s.readMemory, s.readDriver, s.readAuth} {
 		if err := read(text); err != nil {
 			return s, err
 		}
@@ -128,16 +132,6 @@ func (s *standaloneSettings) readMemory(text func(string) string) (err error) {
 	if s.memory < minimumMemory {
 		return usageErrorf("--memory %s: want at least %s, the default memory of one action", s.memory, minimumMemory)
 	}
-	return nil
-}
-
-func (s *standaloneSettings) readNetwork(text func(string) string) error {
-	networks := map[string]process.Network{"outbound": process.Outbound, "none": process.None, "host": process.Host}
-	network, known := networks[text("sandbox-network")]
-	if !known {
-		return usageErrorf("--sandbox-network %q: want outbound, none or host", text("sandbox-network"))
-	}
-	s.network = network
 	return nil
 }
 

@@ -26,7 +26,7 @@ type platform struct {
 var readyLine = regexp.MustCompile(`is ready on (http://\S+)`)
 
 // startPlatform runs `whirl standalone` on a data directory and returns when it is ready.
-func startPlatform(t *testing.T, data string) platform {
+func startPlatform(t *testing.T, data string, flags ...string) platform {
 	t.Helper()
 	requireSandboxes(t)
 	reader, writer := io.Pipe()
@@ -37,6 +37,7 @@ func startPlatform(t *testing.T, data string) platform {
 		stdout: writer,
 		stderr: stderr,
 	}
+	p.args = append(p.args, flags...)
 	ctx, interrupt := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
