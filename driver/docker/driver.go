@@ -116,6 +116,14 @@ func (d *Driver) open() error {
 // Capabilities implements [whisk.Driver].
 func (d *Driver) Capabilities() whisk.Capabilities { return d.capabilities }
 
+// Ping implements [whisk.Driver].
+func (d *Driver) Ping(ctx context.Context) error {
+	if _, err := d.engine.Ping(ctx, client.PingOptions{}); err != nil {
+		return whisk.Errorf(whisk.Unavailable, "the docker engine at %s does not answer: %w", d.engine.DaemonHost(), err)
+	}
+	return nil
+}
+
 // minMemory is the least that engines take.
 const minMemory = 6 * whisk.MB
 
