@@ -11,12 +11,12 @@ import (
 // announce tells the user where the platform is, what it is made of and how to
 // use it.
 func (s *standalone) announce(out io.Writer) {
-	capabilities := s.driver.Capabilities()
-	fmt.Fprintf(out, "Whirl %s is ready on %s\n\n", version, s.url())
-	line(out, "data", s.settings.data)
-	line(out, "memory", fmt.Sprintf("%s for actions", s.settings.memory))
-	line(out, "runtimes", strings.Join(s.manifest.Kinds(), ", "))
-	for _, missing := range s.missing {
+	capabilities := s.back.driver.Capabilities()
+	fmt.Fprintf(out, "Whirl %s is ready on %s\n\n", version, s.front.url())
+	line(out, "data", s.front.settings.data)
+	line(out, "memory", fmt.Sprintf("%s for actions", s.back.settings.memory))
+	line(out, "runtimes", strings.Join(s.back.offer.manifest.Kinds(), ", "))
+	for _, missing := range s.back.offer.missing {
 		line(out, "missing", missing.Reason+mend(missing.Mend))
 	}
 	for _, fact := range capabilities.Isolation {
@@ -29,7 +29,7 @@ func (s *standalone) announce(out io.Writer) {
 Connect the clients you have:
   wsk property set --apihost %[1]s --auth %[2]s
   curl -u %[2]s %[1]s/api/v1/namespaces
-`, s.url(), s.settings.auth)
+`, s.front.url(), s.front.settings.auth)
 }
 
 // line prints one fact under its name.
@@ -42,9 +42,4 @@ func mend(command string) string {
 		return ""
 	}
 	return "; to have it: " + command
-}
-
-// url is where clients on this machine find the API.
-func (s *standalone) url() string {
-	return "http://" + s.listener.Addr().String()
 }

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/whirl-faas/whirl/client"
-	"github.com/whirl-faas/whirl/runtimes"
-	"github.com/whirl-faas/whirl/whisk"
 )
 
 // platform is a standalone platform that runs inside this test.
@@ -141,21 +139,5 @@ func TestAdminMakesUsersBesideTheRunningPlatform(t *testing.T) {
 	}
 	if ctx.Err() != nil {
 		t.Error("the key of a blocked user still works")
-	}
-}
-
-func TestAMissingRuntimeIsExplained(t *testing.T) {
-	s := standalone{
-		manifest: whisk.Manifest{Families: []whisk.RuntimeFamily{{Name: "nodejs", Runtimes: []whisk.Runtime{{Kind: "nodejs:20", Default: true}}}}},
-		missing:  []runtimes.Missing{{Family: "python", Reason: "no python was found", Mend: "apt-get install python3"}},
-	}
-	for kind, want := range map[string]string{
-		"python:3.11": "On this machine no python was found; to have it: apt-get install python3.",
-		"nodejs:18":   "This machine has nodejs:20, which nodejs:default stands for; it offers the version that is first on the platform's PATH.",
-		"cobol:68":    "",
-	} {
-		if got := s.hint(kind); got != want {
-			t.Errorf("hint for %s: %q, want %q", kind, got, want)
-		}
 	}
 }

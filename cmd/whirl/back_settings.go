@@ -3,17 +3,13 @@
 package main
 
 import (
-	"context"
-	"crypto/sha256"
 	"encoding/json"
-	"fmt"
 	"os"
 	"slices"
 
 	"github.com/spf13/pflag"
 
 	"github.com/whirl-faas/whirl/driver/docker"
-	"github.com/whirl-faas/whirl/driver/process"
 	"github.com/whirl-faas/whirl/runtimes"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -23,6 +19,24 @@ const (
 	processDriver = "process"
 	dockerDriver  = "docker"
 )
+
+// minimumMemory is room for one action of the default size.
+const minimumMemory = 256 * whisk.MB
+
+// backSettings are the flags of a process that plays the agent, checked.
+type backSettings struct {
+	memory  whisk.Bytes // for actions
+	driver  string
+	network string
+	docker  dockerSettings
+}
+
+func addBackFlags(flags *pflag.FlagSet) {
+	flags.String("memory", "", "memory for actions, a `SIZE` such as 2g (default: three quarters of the machine's)")
+	flags.String("driver", processDriver, "what makes sandboxes: process or docker")
+	flags.String("sandbox-network", "outbound", "what actions reach: outbound (the network, but not this machine), none, or, with the process driver, host (this machine's own network, unprotected)")
+	addDockerFlags(flags)
+}
 
 // dockerSettings are the flags that matter to the docker driver alone.
 type dockerSettings struct {
@@ -39,8 +53,30 @@ func addDockerFlags(flags *pflag.FlagSet) {
 	flags.String("docker-options", "", "a `FILE` with a JSON object of the Engine API's HostConfig, whose fields replace the platform's for every container")
 }
 
+func (s *backSettings) read(flags *pflag.FlagSet) error {
+	text := func(name string) string { return textOf(flags, name) }
+	if err := s.readMemory(text("memory")); err != nil {
+		return err
+	}
+	return s.readDriver(text)
+}
+
+func (s *backSettings) readMemory(text string) (err error) {
+	if text == "" {
+		s.memory = defaultActionMemory()
+		return nil
+	}
+	if s.memory, err = whisk.ParseBytes(text); err != nil {
+		return usageErrorf("--memory: %w", err)
+	}
+	if s.memory < minimumMemory {
+		return usageErrorf("--memory %s: want at least %s, the default memory of one action", s.memory, minimumMemory)
+	}
+	return nil
+}
+
 // readDriver checks the flags of both drivers.
-func (s *standaloneSettings) readDriver(text func(string) string) error {
+func (s *backSettings) readDriver(text func(string) string) error {
 	s.driver, s.network = text("driver"), text("sandbox-network")
 	networks := map[string][]string{
 		processDriver: {"outbound", "none", "host"},
@@ -62,7 +98,7 @@ func (s *standaloneSettings) readDriver(text func(string) string) error {
 	return s.readDocker(text)
 }
 
-func (s *standaloneSettings) readDocker(text func(string) string) (err error) {
+func (s *backSettings) readDocker(text func(string) string) (err error) {
 	s.docker.manifest = runtimes.OpenWhisk()
 	if path := text("runtimes"); path != "" {
 		if s.docker.manifest, err = runtimes.Load(path); err != nil {
@@ -85,57 +121,5 @@ func (s *standaloneSettings) readDocker(text func(string) string) (err error) {
 	if err := config.Validate(); err != nil {
 		return usageErrorf("--docker-pull, --docker-options: %w", err)
 	}
-	return nil
-}
-
-// openDriver opens the driver and finds out which runtimes there are. Its
-// instance has a name that belongs to the data directory: who starts there again
-// finds what a killed predecessor left.
-func (s *standalone) openDriver(ctx context.Context) error {
-	sum := sha256.Sum256([]byte(s.settings.data))
-	instance := fmt.Sprintf("standalone-%x", sum[:6])
-	open := s.openProcess
-	if s.settings.driver == dockerDriver {
-		open = s.openDocker
-	}
-	if err := open(ctx, instance); err != nil {
-		return fmt.Errorf("make sandboxes: %w", err)
-	}
-	return nil
-}
-
-func (s *standalone) openProcess(ctx context.Context, instance string) error {
-	locals, manifest, missing := runtimes.Detect(ctx, runtimes.Options{})
-	s.manifest, s.missing = manifest, missing
-	config := process.Default()
-	config.Instance = instance
-	config.Runtimes = recipes(locals)
-	config.Network = process.Network(s.settings.network)
-	config.API = s.url()
-	config.Logger = s.logger
-	driver, err := process.Open(config)
-	if err != nil {
-		return err
-	}
-	s.driver = driver
-	return nil
-}
-
-func (s *standalone) openDocker(_ context.Context, instance string) error {
-	s.manifest = s.settings.docker.manifest
-	config := docker.Default()
-	config.Instance = instance
-	config.Images = s.manifest.Images()
-	config.Pull = s.settings.docker.pull
-	config.Credentials = s.settings.docker.credentials
-	config.Options = s.settings.docker.options
-	config.Network = docker.Network(s.settings.network)
-	config.API = s.url()
-	config.Logger = s.logger
-	driver, err := docker.Open(config)
-	if err != nil {
-		return err
-	}
-	s.driver = driver
 	return nil
 }

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/whirl-faas/whirl/agent"
+	"github.com/whirl-faas/whirl/driver/docker"
+	"github.com/whirl-faas/whirl/driver/process"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// back is the agent's part of a process: the driver that makes sandboxes, and
+// the agent that owns them.
+type back struct {
+	settings backSettings
+	logger   *slog.Logger
+	driver   whisk.Driver
+	offer    offer // what the driver can run
+	agent    *agent.Agent
+}
+
+// openBack opens the driver and finds out which runtimes there are. instance
+// names what belongs to this back: who opens it again finds what a killed
+// predecessor left. Actions find the API at the URL api.
+func openBack(ctx context.Context, settings backSettings, instance, api string, logger *slog.Logger) (*back, error) {
+	b := &back{settings: settings, logger: logger}
+	open := b.openProcess
+	if settings.driver == dockerDriver {
+		open = b.openDocker
+	}
+	if err := open(ctx, instance, api); err != nil {
+		return nil, fmt.Errorf("make sandboxes: %w", err)
+	}
+	return b, nil
+}
+
+func (b *back) openProcess(ctx context.Context, instance, api string) error {
+	b.offer = localOffer(ctx)
+	config := process.Default()
+	config.Instance = instance
+	config.Runtimes = recipes(b.offer.locals)
+	config.Network = process.Network(b.settings.network)
+	config.API = api
+	config.Logger = b.logger
+	driver, err := process.Open(config)
+	if err != nil {
+		return err
+	}
+	b.driver = driver
+	return nil
+}
+
+func (b *back) openDocker(_ context.Context, instance, api string) error {
+	b.offer = offer{manifest: b.settings.docker.manifest}
+	config := docker.Default()
+	config.Instance = instance
+	config.Images = b.offer.manifest.Images()
+	config.Pull = b.settings.docker.pull
+	config.Credentials = b.settings.docker.credentials
+	config.Options = b.settings.docker.options
+	config.Network = docker.Network(b.settings.network)
+	config.API = api
+	config.Logger = b.logger
+	driver, err := docker.Open(config)
+	if err != nil {
+		return err
+	}
+	b.driver = driver
+	return nil
+}
+
+// assemble makes the role from a config that names the node, and deps that
+// reach the others.
+func (b *back) assemble(config agent.Config, deps agent.Deps) (err error) {
+	config.Memory = b.settings.memory
+	deps.Driver = b.driver
+	deps.Logger = b.logger
+	b.agent, err = agent.New(config, deps)
+	return err
+}
+
+// start runs the role, which closes the driver at its end.
+func (b *back) start(ctx context.Context, parts *lifecycle) {
+	parts.start(ctx, "agent", b.agent.Run)
+}

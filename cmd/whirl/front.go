@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whirl-faas/whirl/controller"
+	"github.com/whirl-faas/whirl/controller/balancer"
+	"github.com/whirl-faas/whirl/controller/httpapi"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// front is the controller's part of a process: the API, the stores behind it,
+// and the balancer by which activations reach containers.
+type front struct {
+	settings frontSettings
+	id       whisk.ControllerID // a new one at each start
+	offer    offer
+	logger   *slog.Logger
+	data     *data
+	listener net.Listener
+
+	balancer   *balancer.Balancer
+	controller *controller.Controller
+	server     *http.Server
+}
+
+// openFront opens the stores and takes the address. name is what the
+// controller's id begins with, "" for nothing.
+func openFront(ctx context.Context, settings frontSettings, name string, logger *slog.Logger) (*front, error) {
+	data, err := openData(ctx, settings.data)
+	if err != nil {
+		return nil, err
+	}
+	f := &front{settings: settings, id: newControllerID(name), logger: logger, data: data}
+	f.listener, err = net.Listen("tcp", settings.listen)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listen on %s: %w", settings.listen, err), f.close())
+	}
+	if err := ensureUsers(ctx, data.entities, settings.auth); err != nil {
+		return nil, errors.Join(err, f.close())
+	}
+	return f, nil
+}
+
+func newControllerID(name string) whisk.ControllerID {
+	id := uuid.NewString()
+	if name != "" {
+		id = name + "/" + id
+	}
+	return whisk.ControllerID(id)
+}
+
+// close frees what openFront took. What start started has ended by then.
+func (f *front) close() error {
+	var err error
+	if f.listener != nil {
+		if err = f.listener.Close(); errors.Is(err, net.ErrClosed) { // by the server
+			err = nil
+		}
+	}
+	return errors.Join(err, f.data.close())
+}
+
+// assemble makes the role, which reaches the others as ways says.
+func (f *front) assemble(ways balancer.Deps) (err error) {
+	config := balancer.Default()
+	config.Controller = f.id
+	ways.Logger = f.logger
+	ways.DialContainer = func(ctx context.Context, address whisk.Address) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, address.Network, address.Address)
+	}
+	if f.balancer, err = balancer.New(config, ways); err != nil {
+		return err
+	}
+	return f.makeController()
+}
+
+func (f *front) makeController() (err error) {
+	config := controller.Default()
+	config.ID = f.id
+	config.DrainTimeout = f.settings.drain
+	config.Retention = f.settings.retention
+	f.controller, err = controller.New(config, controller.Deps{
+		Entities:    f.data.entities,
+		Subjects:    f.data.entities,
+		Blobs:       f.data.code,
+		Activations: f.data.activations,
+		Logs:        f.data.logs,
+		Queue:       f.data.entities,
+		Balancer:    admitting{f.balancer},
+		Manifest:    f.offer.manifest,
+		Hint:        f.offer.hint,
+		Logger:      f.logger,
+	})
+	if err != nil {
+		return err
+	}
+	handler := httpapi.New(httpapi.Config{Build: buildDate(), BuildNumber: version, Logger: f.logger}, f.controller)
+	f.server = httpapi.Server(handler, f.logger)
+	return nil
+}
+
+// admitting is the balancer as the controller wants it: Go does not take a
+// method that returns *balancer.Admission for one that returns the interface.
+type admitting struct{ *balancer.Balancer }
+
+func (a admitting) Admit(inv *whisk.Invocation) (controller.Admission, error) {
+	admission, err := a.Balancer.Admit(inv)
+	if err != nil {
+		return nil, err
+	}
+	return admission, nil
+}
+
+// start runs the role. It stops the other way round: the controller refuses new
+// activations and finishes what it accepted while the API still answers.
+func (f *front) start(ctx context.Context, parts *lifecycle) {
+	parts.start(ctx, "balancer", f.balancer.Run)
+	parts.start(ctx, "API", f.serve)
+	parts.start(ctx, "controller", f.controller.Run)
+}
+
+// lastAnswers is how long requests may take to be answered once no activation
+// runs any more.
+const lastAnswers = 2 * time.Second
+
+// serve answers requests until ctx ends.
+func (f *front) serve(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() { served <- f.server.Serve(f.listener) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastAnswers)
+	defer cancel()
+	err := f.server.Shutdown(patience)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = f.server.Close()
+	}
+	<-served
+	return err
+}
+
+// url is where clients on this machine find the API.
+func (f *front) url() string { return "http://" + f.listener.Addr().String() }

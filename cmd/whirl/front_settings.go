@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// guestKey is the key of the guest user in OpenWhisk's own standalone
+// distribution. Tutorials and tools have it built in; it is no secret.
+const guestKey = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP"
+
+// frontSettings are the flags of a process that plays the controller, checked.
+type frontSettings struct {
+	listen    string
+	data      string
+	auth      whisk.AuthKey
+	drain     time.Duration
+	retention time.Duration
+}
+
+func addFrontFlags(flags *pflag.FlagSet) {
+	flags.String("listen", "127.0.0.1:3233", "`HOST:PORT` to serve the API on")
+	flags.String("data", defaultDataDirectory(), "`DIRECTORY` for entities, code, records and logs")
+	flags.String("auth", guestKey, "the guest user's key, `UUID:KEY` with a key of 64 characters")
+	flags.Bool("expose-guest", false, "allow the well-known guest key on an address that others can reach")
+	flags.Duration("drain", 30*time.Second, "how long running activations may take to finish at shutdown")
+	flags.Duration("retention", 7*24*time.Hour, "how long activation records and logs are kept; 0 for ever")
+}
+
+func (s *frontSettings) read(flags *pflag.FlagSet) (err error) {
+	s.listen = textOf(flags, "listen")
+	s.drain, _ = flags.GetDuration("drain")
+	s.retention, _ = flags.GetDuration("retention")
+	if s.drain < 0 || s.retention < 0 {
+		return usageErrorf("--drain and --retention must not be negative")
+	}
+	if s.data, err = readData(flags); err != nil {
+		return err
+	}
+	exposed, _ := flags.GetBool("expose-guest")
+	return s.readAuth(textOf(flags, "auth"), exposed)
+}
+
+// textOf returns the text of a flag that the command has.
+func textOf(flags *pflag.FlagSet, name string) string { return flags.Lookup(name).Value.String() }
+
+// readData returns the absolute path of --data.
+func readData(flags *pflag.FlagSet) (string, error) {
+	text := textOf(flags, "data")
+	if text == "" {
+		return "", usageErrorf("--data needs a directory: this user has no home directory to take a default from")
+	}
+	path, err := filepath.Abs(text)
+	if err != nil {
+		return "", usageErrorf("--data %q: %w", text, err)
+	}
+	return path, nil
+}
+
+// readAuth checks the guest's key and that it fits the address: the well-known
+// key opens the door to everybody who can reach it.
+func (s *frontSettings) readAuth(text string, exposed bool) (err error) {
+	if s.auth, err = whisk.ParseAuthKey(text); err != nil {
+		return usageErrorf("--auth: %w", err)
+	}
+	host, err := hostOf("listen", s.listen)
+	if err != nil {
+		return err
+	}
+	if !isLoopback(host) && s.auth.String() == guestKey && !exposed {
+		return usageErrorf("--listen %s: others could reach this address and run code with the well-known guest key; "+
+			"give the guest a key of your own with --auth UUID:KEY, or say --expose-guest if you want that", s.listen)
+	}
+	return nil
+}
+
+// hostOf checks an address that a flag gives, and returns its host.
+func hostOf(flag, address string) (string, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || port == "" {
+		return "", usageErrorf("--%s %q: want HOST:PORT, such as 127.0.0.1:3233", flag, address)
+	}
+	return host, nil
+}
+
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// defaultDataDirectory is where the platform of this user keeps its data: ""
+// if the user has no home.
+func defaultDataDirectory() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/whirl"
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); dir != "" {
+		return filepath.Join(dir, "whirl")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(home, ".local", "share", "whirl")
+}
