@@ -10,9 +10,6 @@ import (
 )
 
 func (x *exchange) listActivations(namespace string) {
-	if !x.owns(whisk.FullName{Namespace: namespace}) {
-		return
-	}
 	q := x.query()
 	page := q.page("activations", x.api.Limits())
 	count := q.boolean("count", false)

@@ -173,7 +173,11 @@ func (x *exchange) owns(name whisk.FullName) bool {
 // slash, {id}/result or {id}/logs.
 func (x *exchange) routeActivations(namespace, path string) {
 	if path == "" {
-		x.get(func() { x.listActivations(namespace) })
+		x.get(func() {
+			if x.owns(whisk.FullName{Namespace: namespace}) {
+				x.listActivations(namespace)
+			}
+		})
 		return
 	}
 	x.get(func() {
