@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/whirl-faas/whirl/client"
 )
@@ -138,10 +137,11 @@ func TestTruncatedLogsOfASuccess(t *testing.T) {
 	}
 }
 
-// TestStopLeavesNothing stops a platform with idle containers of each kind.
+// TestStopLeavesNothing stops a platform with idle containers of each kind. It
+// must not wait for anything: what is there to wait for would take an hour.
 func TestStopLeavesNothing(t *testing.T) {
 	need(t, "node", "python3")
-	p := start(t)
+	p := start(t, "--drain", "1h")
 	for _, l := range languages() {
 		l.deploy(t, p, "here-"+l.name, "echo", client.LimitsSpec{})
 		if _, err := p.Invoke(t.Context(), "here-"+l.name, nil, 0); err != nil {
@@ -152,9 +152,5 @@ func TestStopLeavesNothing(t *testing.T) {
 	if len(before.processes) < 3 {
 		t.Fatalf("only these processes: %+v", before.processes)
 	}
-	begin := time.Now()
 	p.stop(t) // checks what is left
-	if took := time.Since(begin); took > 15*time.Second {
-		t.Errorf("an idle platform took %v to stop", took)
-	}
 }
