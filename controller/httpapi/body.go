@@ -43,7 +43,8 @@ func (x *exchange) takeRoom() (leave func(), ok bool) {
 		x.fail(http.StatusServiceUnavailable, fmt.Sprintf("Too many long requests at once (limit: %d bytes together).", roomForBodies))
 		return nil, false
 	}
-	return func() { x.room.Release(length) }, true
+	room := x.room // x itself stays on the stack
+	return func() { room.Release(length) }, true
 }
 
 // readBody reads a request's body into buffer. It returns false after it

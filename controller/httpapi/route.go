@@ -116,8 +116,9 @@ func (x *exchange) routeActions(namespace, path string) {
 		x.fail(http.StatusNotFound, textNoPath)
 		return
 	}
-	serve := x.actionMethod()
-	if serve == nil {
+	switch x.r.Method {
+	case http.MethodPut, http.MethodGet, http.MethodDelete, http.MethodPost:
+	default:
 		x.methodNotAllowed("PUT, GET, DELETE, POST")
 		return
 	}
@@ -139,23 +140,21 @@ func (x *exchange) routeActions(namespace, path string) {
 		}
 	}
 	if x.owns(full) {
-		serve(full)
+		x.serveAction(full)
 	}
 }
 
-// actionMethod returns what serves the request's method on one action, nil if nothing does.
-func (x *exchange) actionMethod() func(whisk.FullName) {
+func (x *exchange) serveAction(name whisk.FullName) {
 	switch x.r.Method {
-	case http.MethodGet:
-		return x.getAction
 	case http.MethodPut:
-		return x.putAction
-	case http.MethodPost:
-		return x.invokeAction
+		x.putAction(name)
+	case http.MethodGet:
+		x.getAction(name)
 	case http.MethodDelete:
-		return x.deleteAction
+		x.deleteAction(name)
+	case http.MethodPost:
+		x.invokeAction(name)
 	}
-	return nil
 }
 
 // owns reports whether the caller may act in the namespace of name; false after
