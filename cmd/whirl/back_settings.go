@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -86,7 +87,9 @@ func (s *backSettings) readDriver(text func(string) string) error {
 	case networks == nil:
 		return usageErrorf("--driver %q: there is no such driver, want process or docker", s.driver)
 	case !slices.Contains(networks, s.network):
-		return usageErrorf("--sandbox-network %q: the %s driver has %q", s.network, s.driver, networks)
+		last := len(networks) - 1
+		return usageErrorf("--sandbox-network %q: with the %s driver want %s or %s",
+			s.network, s.driver, strings.Join(networks[:last], ", "), networks[last])
 	case s.driver != dockerDriver:
 		for _, flag := range []string{"runtimes", "docker-credentials", "docker-options"} {
 			if text(flag) != "" {

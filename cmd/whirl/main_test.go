@@ -57,7 +57,7 @@ func TestWrongUseIsRefused(t *testing.T) {
 		{"arguments", nil, "standalone now", []string{"takes no arguments", "now"}},
 		{"memory unit", nil, "standalone --memory 1x", []string{"--memory", `"1x"`, "256m"}},
 		{"memory too small", nil, "standalone --memory 1m", []string{"1 MB", "at least 256 MB"}},
-		{"driver", nil, "standalone --driver docker", []string{`"docker"`, "process"}},
+		{"driver", nil, "standalone --driver podman", []string{`"podman"`, "process or docker"}},
 		{"network", nil, "standalone --sandbox-network bridge", []string{`"bridge"`, "outbound, none or host"}},
 		{"listen", nil, "standalone --listen 3233", []string{`"3233"`, "HOST:PORT"}},
 		{"auth", nil, "standalone --auth me", []string{"--auth", "UUID:KEY"}},
