@@ -35,7 +35,7 @@ func (d *Driver) describe(weak []string) whisk.Capabilities {
 	case None:
 		isolation = append(isolation, "a network of its own that reaches nothing")
 	case Host:
-		weak = append(weak, "sandboxes share the host's network and reach its local services: choose the network outbound or none")
+		weak = append(weak, "sandboxes share the host's network and reach its local services, abstract Unix sockets included: choose the network outbound or none")
 	}
 	limits, missing := d.describeLimits()
 	return whisk.Capabilities{
