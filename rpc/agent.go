@@ -33,6 +33,8 @@ func outAgentCommand(f *fields, message whisk.AgentCommand) frame {
 			Container: f.container(string(m.Container)),
 			Lessee:    f.optional("lessee", string(m.Lessee)),
 		}}
+	case whisk.DrainNode:
+		out.Kind = &proto.AgentCommand_DrainNode{DrainNode: &proto.DrainNode{Epoch: m.Epoch, Drain: m.Drain}}
 	case whisk.KeepAlive:
 		out.Kind = &proto.AgentCommand_KeepAlive{KeepAlive: &proto.KeepAlive{Epoch: m.Epoch}}
 	default:
@@ -64,6 +66,8 @@ func inAgentCommand(f *fields, wire *proto.AgentCommand) whisk.AgentCommand {
 			Container: whisk.ContainerID(f.container(m.RemoveContainer.Container)),
 			Lessee:    whisk.ControllerID(f.optional("lessee", m.RemoveContainer.Lessee)),
 		}
+	case *proto.AgentCommand_DrainNode:
+		return whisk.DrainNode{Epoch: m.DrainNode.Epoch, Drain: m.DrainNode.Drain}
 	case *proto.AgentCommand_KeepAlive:
 		return whisk.KeepAlive{Epoch: m.KeepAlive.Epoch}
 	}
@@ -153,9 +157,10 @@ func inAgentReport(f *fields, wire *proto.AgentReport) whisk.AgentReport {
 
 func (f *fields) outNodeReport(m whisk.NodeReport) *proto.NodeReport {
 	out := &proto.NodeReport{
-		Node:    f.name("node", string(m.Node)),
-		Memory:  f.outBytes("memory", m.Memory),
-		Problem: legible(m.Problem),
+		Node:     f.name("node", string(m.Node)),
+		Memory:   f.outBytes("memory", m.Memory),
+		Problem:  legible(m.Problem),
+		Draining: m.Draining,
 	}
 	for _, hosted := range m.Containers {
 		out.Containers = append(out.Containers, &proto.HostedContainer{
@@ -170,9 +175,10 @@ func (f *fields) outNodeReport(m whisk.NodeReport) *proto.NodeReport {
 
 func (f *fields) inNodeReport(m *proto.NodeReport) whisk.NodeReport {
 	in := whisk.NodeReport{
-		Node:    whisk.NodeID(f.name("node", m.Node)),
-		Memory:  f.inBytes("memory", m.Memory),
-		Problem: f.text("problem", m.Problem),
+		Node:     whisk.NodeID(f.name("node", m.Node)),
+		Memory:   f.inBytes("memory", m.Memory),
+		Problem:  f.text("problem", m.Problem),
+		Draining: m.Draining,
 	}
 	for _, hosted := range m.Containers {
 		in.Containers = append(in.Containers, whisk.HostedContainer{

@@ -19,8 +19,8 @@ import (
 // kinds has a message of every kind, by the method that marks it.
 var kinds = map[string][]any{
 	"factoryRequest": {whisk.Register{}, whisk.Requisition{}, whisk.Withdraw{}, whisk.StateReport{}, whisk.Release{}, whisk.KeepAlive{}},
-	"factoryEvent":   {whisk.Allocation{}, whisk.Redirect{}, whisk.Rejection{}, whisk.Reclaim{}, whisk.Lost{}, whisk.KeepAlive{}},
-	"agentCommand":   {whisk.CreateContainer{}, whisk.GrantLease{}, whisk.RemoveContainer{}, whisk.KeepAlive{}},
+	"factoryEvent":   {whisk.Allocation{}, whisk.Redirect{}, whisk.Rejection{}, whisk.Reclaim{}, whisk.Lost{}, whisk.Roster{}, whisk.KeepAlive{}},
+	"agentCommand":   {whisk.CreateContainer{}, whisk.GrantLease{}, whisk.RemoveContainer{}, whisk.DrainNode{}, whisk.KeepAlive{}},
 	"agentReport": {whisk.NodeReport{}, whisk.ContainerCreated{}, whisk.CreationFailed{}, whisk.LeaseGranted{}, whisk.LeaseRefused{},
 		whisk.ContainerGone{}, whisk.KeepAlive{}},
 }
@@ -49,7 +49,7 @@ func TestNoKindIsForgotten(t *testing.T) {
 			}
 		}
 	}
-	if want := 6 + 6 + 4 + 7; found < want {
+	if want := 6 + 7 + 5 + 7; found < want {
 		t.Errorf("found %d kinds of messages in whisk, there were %d", found, want)
 	}
 }
@@ -147,7 +147,7 @@ func sandboxReplies(random *rand.Rand) []whisk.SandboxReply {
 
 // values has how many values the enumerations have.
 var values = map[string]int{
-	"UseState": 2, "ReleaseReason": 6, "Origin": 3, "RejectReason": 5, "Fault": 2, "Kind": 9, "SandboxOp": 5,
+	"UseState": 2, "ReleaseReason": 6, "Origin": 3, "RejectReason": 5, "Fault": 2, "Kind": 9, "SandboxOp": 5, "NodeState": 6,
 }
 
 // fill gives every field a random value that it may have. It is strict about

@@ -92,6 +92,8 @@ func outFactoryEvent(f *fields, message whisk.FactoryEvent) frame {
 			Container: f.container(string(m.Container)),
 			Reason:    legible(m.Reason),
 		}}
+	case whisk.Roster:
+		out.Kind = &proto.FactoryEvent_Roster{Roster: f.outRoster(m)}
 	case whisk.KeepAlive:
 		out.Kind = &proto.FactoryEvent_KeepAlive{KeepAlive: &proto.KeepAlive{Epoch: m.Epoch}}
 	default:
@@ -130,6 +132,8 @@ func inFactoryEvent(f *fields, wire *proto.FactoryEvent) whisk.FactoryEvent {
 			Container: whisk.ContainerID(f.container(m.Lost.Container)),
 			Reason:    f.text("reason", m.Lost.Reason),
 		}
+	case *proto.FactoryEvent_Roster:
+		return f.inRoster(m.Roster)
 	case *proto.FactoryEvent_KeepAlive:
 		return whisk.KeepAlive{Epoch: m.KeepAlive.Epoch}
 	}
@@ -217,6 +221,31 @@ func (f *fields) inStateReport(m *proto.StateReport) whisk.StateReport {
 			Container: whisk.ContainerID(f.container(use.Container)),
 			State:     inEnum(f, "use state", use.State, whisk.Free),
 			Since:     f.inTime("since", use.SinceIn),
+		})
+		if f.err != nil {
+			break
+		}
+	}
+	return in
+}
+
+func (f *fields) outRoster(m whisk.Roster) *proto.Roster {
+	out := &proto.Roster{}
+	for _, standing := range m.Nodes {
+		out.Nodes = append(out.Nodes, &proto.NodeStanding{
+			Node:  f.name("node", string(standing.Node)),
+			State: outEnum[proto.NodeState](f, "node state", standing.State, whisk.NodeDrained),
+		})
+	}
+	return out
+}
+
+func (f *fields) inRoster(m *proto.Roster) whisk.Roster {
+	in := whisk.Roster{}
+	for _, standing := range m.Nodes {
+		in.Nodes = append(in.Nodes, whisk.NodeStanding{
+			Node:  whisk.NodeID(f.name("node", standing.Node)),
+			State: inEnum(f, "node state", standing.State, whisk.NodeDrained),
 		})
 		if f.err != nil {
 			break

@@ -252,6 +252,67 @@ func (RejectReason) EnumDescriptor() ([]byte, []int) {
 	return file_whirl_proto_rawDescGZIP(), []int{3}
 }
 
+type NodeState int32
+
+const (
+	NodeState_NODE_STATE_UNSPECIFIED  NodeState = 0
+	NodeState_NODE_STATE_DOWN         NodeState = 1
+	NodeState_NODE_STATE_UP           NodeState = 2
+	NodeState_NODE_STATE_UNHEALTHY    NodeState = 3
+	NodeState_NODE_STATE_UNRESPONSIVE NodeState = 4
+	NodeState_NODE_STATE_DRAINING     NodeState = 5
+	NodeState_NODE_STATE_DRAINED      NodeState = 6
+)
+
+// Enum value maps for NodeState.
+var (
+	NodeState_name = map[int32]string{
+		0: "NODE_STATE_UNSPECIFIED",
+		1: "NODE_STATE_DOWN",
+		2: "NODE_STATE_UP",
+		3: "NODE_STATE_UNHEALTHY",
+		4: "NODE_STATE_UNRESPONSIVE",
+		5: "NODE_STATE_DRAINING",
+		6: "NODE_STATE_DRAINED",
+	}
+	NodeState_value = map[string]int32{
+		"NODE_STATE_UNSPECIFIED":  0,
+		"NODE_STATE_DOWN":         1,
+		"NODE_STATE_UP":           2,
+		"NODE_STATE_UNHEALTHY":    3,
+		"NODE_STATE_UNRESPONSIVE": 4,
+		"NODE_STATE_DRAINING":     5,
+		"NODE_STATE_DRAINED":      6,
+	}
+)
+
+func (x NodeState) Enum() *NodeState {
+	p := new(NodeState)
+	*p = x
+	return p
+}
+
+func (x NodeState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (NodeState) Descriptor() protoreflect.EnumDescriptor {
+	return file_whirl_proto_enumTypes[4].Descriptor()
+}
+
+func (NodeState) Type() protoreflect.EnumType {
+	return &file_whirl_proto_enumTypes[4]
+}
+
+func (x NodeState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use NodeState.Descriptor instead.
+func (NodeState) EnumDescriptor() ([]byte, []int) {
+	return file_whirl_proto_rawDescGZIP(), []int{4}
+}
+
 type Fault int32
 
 const (
@@ -285,11 +346,11 @@ func (x Fault) String() string {
 }
 
 func (Fault) Descriptor() protoreflect.EnumDescriptor {
-	return file_whirl_proto_enumTypes[4].Descriptor()
+	return file_whirl_proto_enumTypes[5].Descriptor()
 }
 
 func (Fault) Type() protoreflect.EnumType {
-	return &file_whirl_proto_enumTypes[4]
+	return &file_whirl_proto_enumTypes[5]
 }
 
 func (x Fault) Number() protoreflect.EnumNumber {
@@ -298,7 +359,7 @@ func (x Fault) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Fault.Descriptor instead.
 func (Fault) EnumDescriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{4}
+	return file_whirl_proto_rawDescGZIP(), []int{5}
 }
 
 type ErrorKind int32
@@ -355,11 +416,11 @@ func (x ErrorKind) String() string {
 }
 
 func (ErrorKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_whirl_proto_enumTypes[5].Descriptor()
+	return file_whirl_proto_enumTypes[6].Descriptor()
 }
 
 func (ErrorKind) Type() protoreflect.EnumType {
-	return &file_whirl_proto_enumTypes[5]
+	return &file_whirl_proto_enumTypes[6]
 }
 
 func (x ErrorKind) Number() protoreflect.EnumNumber {
@@ -368,7 +429,7 @@ func (x ErrorKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ErrorKind.Descriptor instead.
 func (ErrorKind) EnumDescriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{5}
+	return file_whirl_proto_rawDescGZIP(), []int{6}
 }
 
 type KeepAlive struct {
@@ -879,6 +940,7 @@ type FactoryEvent struct {
 	//	*FactoryEvent_Reclaim
 	//	*FactoryEvent_Lost
 	//	*FactoryEvent_KeepAlive
+	//	*FactoryEvent_Roster
 	Kind          isFactoryEvent_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -975,6 +1037,15 @@ func (x *FactoryEvent) GetKeepAlive() *KeepAlive {
 	return nil
 }
 
+func (x *FactoryEvent) GetRoster() *Roster {
+	if x != nil {
+		if x, ok := x.Kind.(*FactoryEvent_Roster); ok {
+			return x.Roster
+		}
+	}
+	return nil
+}
+
 type isFactoryEvent_Kind interface {
 	isFactoryEvent_Kind()
 }
@@ -1003,6 +1074,10 @@ type FactoryEvent_KeepAlive struct {
 	KeepAlive *KeepAlive `protobuf:"bytes,6,opt,name=keep_alive,json=keepAlive,proto3,oneof"`
 }
 
+type FactoryEvent_Roster struct {
+	Roster *Roster `protobuf:"bytes,7,opt,name=roster,proto3,oneof"`
+}
+
 func (*FactoryEvent_Allocation) isFactoryEvent_Kind() {}
 
 func (*FactoryEvent_Redirect) isFactoryEvent_Kind() {}
@@ -1014,6 +1089,8 @@ func (*FactoryEvent_Reclaim) isFactoryEvent_Kind() {}
 func (*FactoryEvent_Lost) isFactoryEvent_Kind() {}
 
 func (*FactoryEvent_KeepAlive) isFactoryEvent_Kind() {}
+
+func (*FactoryEvent_Roster) isFactoryEvent_Kind() {}
 
 type Register struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1735,6 +1812,102 @@ func (x *Lost) GetReason() string {
 	return ""
 }
 
+type Roster struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Nodes         []*NodeStanding        `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Roster) Reset() {
+	*x = Roster{}
+	mi := &file_whirl_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Roster) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Roster) ProtoMessage() {}
+
+func (x *Roster) ProtoReflect() protoreflect.Message {
+	mi := &file_whirl_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Roster.ProtoReflect.Descriptor instead.
+func (*Roster) Descriptor() ([]byte, []int) {
+	return file_whirl_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Roster) GetNodes() []*NodeStanding {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+type NodeStanding struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	State         NodeState              `protobuf:"varint,2,opt,name=state,proto3,enum=whirl.v1.NodeState" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeStanding) Reset() {
+	*x = NodeStanding{}
+	mi := &file_whirl_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeStanding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeStanding) ProtoMessage() {}
+
+func (x *NodeStanding) ProtoReflect() protoreflect.Message {
+	mi := &file_whirl_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeStanding.ProtoReflect.Descriptor instead.
+func (*NodeStanding) Descriptor() ([]byte, []int) {
+	return file_whirl_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *NodeStanding) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *NodeStanding) GetState() NodeState {
+	if x != nil {
+		return x.State
+	}
+	return NodeState_NODE_STATE_UNSPECIFIED
+}
+
 type AgentCommand struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -1743,6 +1916,7 @@ type AgentCommand struct {
 	//	*AgentCommand_GrantLease
 	//	*AgentCommand_RemoveContainer
 	//	*AgentCommand_KeepAlive
+	//	*AgentCommand_DrainNode
 	Kind          isAgentCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1750,7 +1924,7 @@ type AgentCommand struct {
 
 func (x *AgentCommand) Reset() {
 	*x = AgentCommand{}
-	mi := &file_whirl_proto_msgTypes[20]
+	mi := &file_whirl_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1762,7 +1936,7 @@ func (x *AgentCommand) String() string {
 func (*AgentCommand) ProtoMessage() {}
 
 func (x *AgentCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[20]
+	mi := &file_whirl_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1775,7 +1949,7 @@ func (x *AgentCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentCommand.ProtoReflect.Descriptor instead.
 func (*AgentCommand) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{20}
+	return file_whirl_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AgentCommand) GetKind() isAgentCommand_Kind {
@@ -1821,6 +1995,15 @@ func (x *AgentCommand) GetKeepAlive() *KeepAlive {
 	return nil
 }
 
+func (x *AgentCommand) GetDrainNode() *DrainNode {
+	if x != nil {
+		if x, ok := x.Kind.(*AgentCommand_DrainNode); ok {
+			return x.DrainNode
+		}
+	}
+	return nil
+}
+
 type isAgentCommand_Kind interface {
 	isAgentCommand_Kind()
 }
@@ -1841,6 +2024,10 @@ type AgentCommand_KeepAlive struct {
 	KeepAlive *KeepAlive `protobuf:"bytes,4,opt,name=keep_alive,json=keepAlive,proto3,oneof"`
 }
 
+type AgentCommand_DrainNode struct {
+	DrainNode *DrainNode `protobuf:"bytes,5,opt,name=drain_node,json=drainNode,proto3,oneof"`
+}
+
 func (*AgentCommand_CreateContainer) isAgentCommand_Kind() {}
 
 func (*AgentCommand_GrantLease) isAgentCommand_Kind() {}
@@ -1848,6 +2035,8 @@ func (*AgentCommand_GrantLease) isAgentCommand_Kind() {}
 func (*AgentCommand_RemoveContainer) isAgentCommand_Kind() {}
 
 func (*AgentCommand_KeepAlive) isAgentCommand_Kind() {}
+
+func (*AgentCommand_DrainNode) isAgentCommand_Kind() {}
 
 type AgentReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1867,7 +2056,7 @@ type AgentReport struct {
 
 func (x *AgentReport) Reset() {
 	*x = AgentReport{}
-	mi := &file_whirl_proto_msgTypes[21]
+	mi := &file_whirl_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +2068,7 @@ func (x *AgentReport) String() string {
 func (*AgentReport) ProtoMessage() {}
 
 func (x *AgentReport) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[21]
+	mi := &file_whirl_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +2081,7 @@ func (x *AgentReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentReport.ProtoReflect.Descriptor instead.
 func (*AgentReport) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{21}
+	return file_whirl_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AgentReport) GetKind() isAgentReport_Kind {
@@ -2024,7 +2213,7 @@ type CreateContainer struct {
 
 func (x *CreateContainer) Reset() {
 	*x = CreateContainer{}
-	mi := &file_whirl_proto_msgTypes[22]
+	mi := &file_whirl_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2036,7 +2225,7 @@ func (x *CreateContainer) String() string {
 func (*CreateContainer) ProtoMessage() {}
 
 func (x *CreateContainer) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[22]
+	mi := &file_whirl_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2049,7 +2238,7 @@ func (x *CreateContainer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateContainer.ProtoReflect.Descriptor instead.
 func (*CreateContainer) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{22}
+	return file_whirl_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CreateContainer) GetEpoch() uint64 {
@@ -2099,7 +2288,7 @@ type GrantLease struct {
 
 func (x *GrantLease) Reset() {
 	*x = GrantLease{}
-	mi := &file_whirl_proto_msgTypes[23]
+	mi := &file_whirl_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2111,7 +2300,7 @@ func (x *GrantLease) String() string {
 func (*GrantLease) ProtoMessage() {}
 
 func (x *GrantLease) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[23]
+	mi := &file_whirl_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2124,7 +2313,7 @@ func (x *GrantLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantLease.ProtoReflect.Descriptor instead.
 func (*GrantLease) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{23}
+	return file_whirl_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GrantLease) GetEpoch() uint64 {
@@ -2166,7 +2355,7 @@ type RemoveContainer struct {
 
 func (x *RemoveContainer) Reset() {
 	*x = RemoveContainer{}
-	mi := &file_whirl_proto_msgTypes[24]
+	mi := &file_whirl_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2178,7 +2367,7 @@ func (x *RemoveContainer) String() string {
 func (*RemoveContainer) ProtoMessage() {}
 
 func (x *RemoveContainer) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[24]
+	mi := &file_whirl_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2191,7 +2380,7 @@ func (x *RemoveContainer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveContainer.ProtoReflect.Descriptor instead.
 func (*RemoveContainer) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{24}
+	return file_whirl_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RemoveContainer) GetEpoch() uint64 {
@@ -2215,19 +2404,72 @@ func (x *RemoveContainer) GetLessee() string {
 	return ""
 }
 
+type DrainNode struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Drain         bool                   `protobuf:"varint,2,opt,name=drain,proto3" json:"drain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainNode) Reset() {
+	*x = DrainNode{}
+	mi := &file_whirl_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainNode) ProtoMessage() {}
+
+func (x *DrainNode) ProtoReflect() protoreflect.Message {
+	mi := &file_whirl_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainNode.ProtoReflect.Descriptor instead.
+func (*DrainNode) Descriptor() ([]byte, []int) {
+	return file_whirl_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *DrainNode) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *DrainNode) GetDrain() bool {
+	if x != nil {
+		return x.Drain
+	}
+	return false
+}
+
 type NodeReport struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	Memory        uint64                 `protobuf:"varint,2,opt,name=memory,proto3" json:"memory,omitempty"`
 	Problem       string                 `protobuf:"bytes,3,opt,name=problem,proto3" json:"problem,omitempty"` // empty if all is well
 	Containers    []*HostedContainer     `protobuf:"bytes,4,rep,name=containers,proto3" json:"containers,omitempty"`
+	Draining      bool                   `protobuf:"varint,5,opt,name=draining,proto3" json:"draining,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NodeReport) Reset() {
 	*x = NodeReport{}
-	mi := &file_whirl_proto_msgTypes[25]
+	mi := &file_whirl_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2239,7 +2481,7 @@ func (x *NodeReport) String() string {
 func (*NodeReport) ProtoMessage() {}
 
 func (x *NodeReport) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[25]
+	mi := &file_whirl_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2252,7 +2494,7 @@ func (x *NodeReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeReport.ProtoReflect.Descriptor instead.
 func (*NodeReport) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{25}
+	return file_whirl_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *NodeReport) GetNode() string {
@@ -2283,6 +2525,13 @@ func (x *NodeReport) GetContainers() []*HostedContainer {
 	return nil
 }
 
+func (x *NodeReport) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
 type HostedContainer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Container     *Container             `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
@@ -2295,7 +2544,7 @@ type HostedContainer struct {
 
 func (x *HostedContainer) Reset() {
 	*x = HostedContainer{}
-	mi := &file_whirl_proto_msgTypes[26]
+	mi := &file_whirl_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2307,7 +2556,7 @@ func (x *HostedContainer) String() string {
 func (*HostedContainer) ProtoMessage() {}
 
 func (x *HostedContainer) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[26]
+	mi := &file_whirl_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2320,7 +2569,7 @@ func (x *HostedContainer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostedContainer.ProtoReflect.Descriptor instead.
 func (*HostedContainer) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{26}
+	return file_whirl_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *HostedContainer) GetContainer() *Container {
@@ -2361,7 +2610,7 @@ type ContainerCreated struct {
 
 func (x *ContainerCreated) Reset() {
 	*x = ContainerCreated{}
-	mi := &file_whirl_proto_msgTypes[27]
+	mi := &file_whirl_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2373,7 +2622,7 @@ func (x *ContainerCreated) String() string {
 func (*ContainerCreated) ProtoMessage() {}
 
 func (x *ContainerCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[27]
+	mi := &file_whirl_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2386,7 +2635,7 @@ func (x *ContainerCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerCreated.ProtoReflect.Descriptor instead.
 func (*ContainerCreated) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{27}
+	return file_whirl_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ContainerCreated) GetContainer() *Container {
@@ -2414,7 +2663,7 @@ type CreationFailed struct {
 
 func (x *CreationFailed) Reset() {
 	*x = CreationFailed{}
-	mi := &file_whirl_proto_msgTypes[28]
+	mi := &file_whirl_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2426,7 +2675,7 @@ func (x *CreationFailed) String() string {
 func (*CreationFailed) ProtoMessage() {}
 
 func (x *CreationFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[28]
+	mi := &file_whirl_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2439,7 +2688,7 @@ func (x *CreationFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreationFailed.ProtoReflect.Descriptor instead.
 func (*CreationFailed) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{28}
+	return file_whirl_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CreationFailed) GetContainer() string {
@@ -2473,7 +2722,7 @@ type LeaseGranted struct {
 
 func (x *LeaseGranted) Reset() {
 	*x = LeaseGranted{}
-	mi := &file_whirl_proto_msgTypes[29]
+	mi := &file_whirl_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2485,7 +2734,7 @@ func (x *LeaseGranted) String() string {
 func (*LeaseGranted) ProtoMessage() {}
 
 func (x *LeaseGranted) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[29]
+	mi := &file_whirl_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2498,7 +2747,7 @@ func (x *LeaseGranted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseGranted.ProtoReflect.Descriptor instead.
 func (*LeaseGranted) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{29}
+	return file_whirl_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LeaseGranted) GetContainer() string {
@@ -2526,7 +2775,7 @@ type LeaseRefused struct {
 
 func (x *LeaseRefused) Reset() {
 	*x = LeaseRefused{}
-	mi := &file_whirl_proto_msgTypes[30]
+	mi := &file_whirl_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2538,7 +2787,7 @@ func (x *LeaseRefused) String() string {
 func (*LeaseRefused) ProtoMessage() {}
 
 func (x *LeaseRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[30]
+	mi := &file_whirl_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2551,7 +2800,7 @@ func (x *LeaseRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseRefused.ProtoReflect.Descriptor instead.
 func (*LeaseRefused) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{30}
+	return file_whirl_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LeaseRefused) GetContainer() string {
@@ -2586,7 +2835,7 @@ type ContainerGone struct {
 
 func (x *ContainerGone) Reset() {
 	*x = ContainerGone{}
-	mi := &file_whirl_proto_msgTypes[31]
+	mi := &file_whirl_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2598,7 +2847,7 @@ func (x *ContainerGone) String() string {
 func (*ContainerGone) ProtoMessage() {}
 
 func (x *ContainerGone) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[31]
+	mi := &file_whirl_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2611,7 +2860,7 @@ func (x *ContainerGone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerGone.ProtoReflect.Descriptor instead.
 func (*ContainerGone) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{31}
+	return file_whirl_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ContainerGone) GetContainer() string {
@@ -2652,7 +2901,7 @@ type SandboxRequest struct {
 
 func (x *SandboxRequest) Reset() {
 	*x = SandboxRequest{}
-	mi := &file_whirl_proto_msgTypes[32]
+	mi := &file_whirl_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2664,7 +2913,7 @@ func (x *SandboxRequest) String() string {
 func (*SandboxRequest) ProtoMessage() {}
 
 func (x *SandboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[32]
+	mi := &file_whirl_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2677,7 +2926,7 @@ func (x *SandboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SandboxRequest.ProtoReflect.Descriptor instead.
 func (*SandboxRequest) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{32}
+	return file_whirl_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SandboxRequest) GetSeq() uint64 {
@@ -2782,7 +3031,7 @@ type Renew struct {
 
 func (x *Renew) Reset() {
 	*x = Renew{}
-	mi := &file_whirl_proto_msgTypes[33]
+	mi := &file_whirl_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2794,7 +3043,7 @@ func (x *Renew) String() string {
 func (*Renew) ProtoMessage() {}
 
 func (x *Renew) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[33]
+	mi := &file_whirl_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2807,7 +3056,7 @@ func (x *Renew) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Renew.ProtoReflect.Descriptor instead.
 func (*Renew) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{33}
+	return file_whirl_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Renew) GetController() string {
@@ -2826,7 +3075,7 @@ type OfContainer struct {
 
 func (x *OfContainer) Reset() {
 	*x = OfContainer{}
-	mi := &file_whirl_proto_msgTypes[34]
+	mi := &file_whirl_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2838,7 +3087,7 @@ func (x *OfContainer) String() string {
 func (*OfContainer) ProtoMessage() {}
 
 func (x *OfContainer) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[34]
+	mi := &file_whirl_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2851,7 +3100,7 @@ func (x *OfContainer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfContainer.ProtoReflect.Descriptor instead.
 func (*OfContainer) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{34}
+	return file_whirl_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *OfContainer) GetContainer() string {
@@ -2876,7 +3125,7 @@ type CollectLogs struct {
 
 func (x *CollectLogs) Reset() {
 	*x = CollectLogs{}
-	mi := &file_whirl_proto_msgTypes[35]
+	mi := &file_whirl_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2888,7 +3137,7 @@ func (x *CollectLogs) String() string {
 func (*CollectLogs) ProtoMessage() {}
 
 func (x *CollectLogs) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[35]
+	mi := &file_whirl_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2901,7 +3150,7 @@ func (x *CollectLogs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectLogs.ProtoReflect.Descriptor instead.
 func (*CollectLogs) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{35}
+	return file_whirl_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CollectLogs) GetContainer() string {
@@ -2965,7 +3214,7 @@ type SandboxReply struct {
 
 func (x *SandboxReply) Reset() {
 	*x = SandboxReply{}
-	mi := &file_whirl_proto_msgTypes[36]
+	mi := &file_whirl_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2977,7 +3226,7 @@ func (x *SandboxReply) String() string {
 func (*SandboxReply) ProtoMessage() {}
 
 func (x *SandboxReply) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[36]
+	mi := &file_whirl_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2990,7 +3239,7 @@ func (x *SandboxReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SandboxReply.ProtoReflect.Descriptor instead.
 func (*SandboxReply) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{36}
+	return file_whirl_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SandboxReply) GetSeq() uint64 {
@@ -3031,7 +3280,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_whirl_proto_msgTypes[37]
+	mi := &file_whirl_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3043,7 +3292,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[37]
+	mi := &file_whirl_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3056,7 +3305,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{37}
+	return file_whirl_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Error) GetKind() ErrorKind {
@@ -3085,7 +3334,7 @@ type LogSummary struct {
 
 func (x *LogSummary) Reset() {
 	*x = LogSummary{}
-	mi := &file_whirl_proto_msgTypes[38]
+	mi := &file_whirl_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3097,7 +3346,7 @@ func (x *LogSummary) String() string {
 func (*LogSummary) ProtoMessage() {}
 
 func (x *LogSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[38]
+	mi := &file_whirl_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3110,7 +3359,7 @@ func (x *LogSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogSummary.ProtoReflect.Descriptor instead.
 func (*LogSummary) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{38}
+	return file_whirl_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *LogSummary) GetLines() uint64 {
@@ -3151,7 +3400,7 @@ type Exit struct {
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_whirl_proto_msgTypes[39]
+	mi := &file_whirl_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3163,7 +3412,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_whirl_proto_msgTypes[39]
+	mi := &file_whirl_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3176,7 +3425,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_whirl_proto_rawDescGZIP(), []int{39}
+	return file_whirl_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Exit) GetCode() int32 {
@@ -3229,7 +3478,7 @@ const file_whirl_proto_rawDesc = "" +
 	"\arelease\x18\x05 \x01(\v2\x11.whirl.v1.ReleaseH\x00R\arelease\x124\n" +
 	"\n" +
 	"keep_alive\x18\x06 \x01(\v2\x13.whirl.v1.KeepAliveH\x00R\tkeepAliveB\x06\n" +
-	"\x04kind\"\xc0\x02\n" +
+	"\x04kind\"\xec\x02\n" +
 	"\fFactoryEvent\x126\n" +
 	"\n" +
 	"allocation\x18\x01 \x01(\v2\x14.whirl.v1.AllocationH\x00R\n" +
@@ -3239,7 +3488,8 @@ const file_whirl_proto_rawDesc = "" +
 	"\areclaim\x18\x04 \x01(\v2\x11.whirl.v1.ReclaimH\x00R\areclaim\x12$\n" +
 	"\x04lost\x18\x05 \x01(\v2\x0e.whirl.v1.LostH\x00R\x04lost\x124\n" +
 	"\n" +
-	"keep_alive\x18\x06 \x01(\v2\x13.whirl.v1.KeepAliveH\x00R\tkeepAliveB\x06\n" +
+	"keep_alive\x18\x06 \x01(\v2\x13.whirl.v1.KeepAliveH\x00R\tkeepAlive\x12*\n" +
+	"\x06roster\x18\a \x01(\v2\x10.whirl.v1.RosterH\x00R\x06rosterB\x06\n" +
 	"\x04kind\"m\n" +
 	"\bRegister\x12\x1e\n" +
 	"\n" +
@@ -3297,14 +3547,21 @@ const file_whirl_proto_rawDesc = "" +
 	"\x05drain\x18\x02 \x01(\bR\x05drain\"<\n" +
 	"\x04Lost\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x95\x02\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"6\n" +
+	"\x06Roster\x12,\n" +
+	"\x05nodes\x18\x01 \x03(\v2\x16.whirl.v1.NodeStandingR\x05nodes\"M\n" +
+	"\fNodeStanding\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12)\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x13.whirl.v1.NodeStateR\x05state\"\xcb\x02\n" +
 	"\fAgentCommand\x12F\n" +
 	"\x10create_container\x18\x01 \x01(\v2\x19.whirl.v1.CreateContainerH\x00R\x0fcreateContainer\x127\n" +
 	"\vgrant_lease\x18\x02 \x01(\v2\x14.whirl.v1.GrantLeaseH\x00R\n" +
 	"grantLease\x12F\n" +
 	"\x10remove_container\x18\x03 \x01(\v2\x19.whirl.v1.RemoveContainerH\x00R\x0fremoveContainer\x124\n" +
 	"\n" +
-	"keep_alive\x18\x04 \x01(\v2\x13.whirl.v1.KeepAliveH\x00R\tkeepAliveB\x06\n" +
+	"keep_alive\x18\x04 \x01(\v2\x13.whirl.v1.KeepAliveH\x00R\tkeepAlive\x124\n" +
+	"\n" +
+	"drain_node\x18\x05 \x01(\v2\x13.whirl.v1.DrainNodeH\x00R\tdrainNodeB\x06\n" +
 	"\x04kind\"\xd4\x03\n" +
 	"\vAgentReport\x127\n" +
 	"\vnode_report\x18\x01 \x01(\v2\x14.whirl.v1.NodeReportH\x00R\n" +
@@ -3332,7 +3589,10 @@ const file_whirl_proto_rawDesc = "" +
 	"\x0fRemoveContainer\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x1c\n" +
 	"\tcontainer\x18\x02 \x01(\tR\tcontainer\x12\x16\n" +
-	"\x06lessee\x18\x03 \x01(\tR\x06lessee\"\x8d\x01\n" +
+	"\x06lessee\x18\x03 \x01(\tR\x06lessee\"7\n" +
+	"\tDrainNode\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x14\n" +
+	"\x05drain\x18\x02 \x01(\bR\x05drain\"\xa9\x01\n" +
 	"\n" +
 	"NodeReport\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
@@ -3340,7 +3600,8 @@ const file_whirl_proto_rawDesc = "" +
 	"\aproblem\x18\x03 \x01(\tR\aproblem\x129\n" +
 	"\n" +
 	"containers\x18\x04 \x03(\v2\x19.whirl.v1.HostedContainerR\n" +
-	"containers\"\x88\x01\n" +
+	"containers\x12\x1a\n" +
+	"\bdraining\x18\x05 \x01(\bR\bdraining\"\x88\x01\n" +
 	"\x0fHostedContainer\x121\n" +
 	"\tcontainer\x18\x01 \x01(\v2\x13.whirl.v1.ContainerR\tcontainer\x12\x16\n" +
 	"\x06lessee\x18\x02 \x01(\tR\x06lessee\x12\x12\n" +
@@ -3428,7 +3689,15 @@ const file_whirl_proto_rawDesc = "" +
 	"\x18REJECT_REASON_NEVER_FITS\x10\x02\x12\x1e\n" +
 	"\x1aREJECT_REASON_START_FAILED\x10\x03\x12\x1b\n" +
 	"\x17REJECT_REASON_BAD_IMAGE\x10\x04\x12\x1c\n" +
-	"\x18REJECT_REASON_OVERLOADED\x10\x05*>\n" +
+	"\x18REJECT_REASON_OVERLOADED\x10\x05*\xb7\x01\n" +
+	"\tNodeState\x12\x1a\n" +
+	"\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fNODE_STATE_DOWN\x10\x01\x12\x11\n" +
+	"\rNODE_STATE_UP\x10\x02\x12\x18\n" +
+	"\x14NODE_STATE_UNHEALTHY\x10\x03\x12\x1b\n" +
+	"\x17NODE_STATE_UNRESPONSIVE\x10\x04\x12\x17\n" +
+	"\x13NODE_STATE_DRAINING\x10\x05\x12\x16\n" +
+	"\x12NODE_STATE_DRAINED\x10\x06*>\n" +
 	"\x05Fault\x12\x15\n" +
 	"\x11FAULT_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -3465,119 +3734,127 @@ func file_whirl_proto_rawDescGZIP() []byte {
 	return file_whirl_proto_rawDescData
 }
 
-var file_whirl_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_whirl_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_whirl_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_whirl_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_whirl_proto_goTypes = []any{
 	(UseState)(0),            // 0: whirl.v1.UseState
 	(ReleaseReason)(0),       // 1: whirl.v1.ReleaseReason
 	(Origin)(0),              // 2: whirl.v1.Origin
 	(RejectReason)(0),        // 3: whirl.v1.RejectReason
-	(Fault)(0),               // 4: whirl.v1.Fault
-	(ErrorKind)(0),           // 5: whirl.v1.ErrorKind
-	(*KeepAlive)(nil),        // 6: whirl.v1.KeepAlive
-	(*FullName)(nil),         // 7: whirl.v1.FullName
-	(*ActionKey)(nil),        // 8: whirl.v1.ActionKey
-	(*ContainerSpec)(nil),    // 9: whirl.v1.ContainerSpec
-	(*Address)(nil),          // 10: whirl.v1.Address
-	(*Container)(nil),        // 11: whirl.v1.Container
-	(*FactoryRequest)(nil),   // 12: whirl.v1.FactoryRequest
-	(*FactoryEvent)(nil),     // 13: whirl.v1.FactoryEvent
-	(*Register)(nil),         // 14: whirl.v1.Register
-	(*HeldContainer)(nil),    // 15: whirl.v1.HeldContainer
-	(*Requisition)(nil),      // 16: whirl.v1.Requisition
-	(*Withdraw)(nil),         // 17: whirl.v1.Withdraw
-	(*StateReport)(nil),      // 18: whirl.v1.StateReport
-	(*ContainerUse)(nil),     // 19: whirl.v1.ContainerUse
-	(*Release)(nil),          // 20: whirl.v1.Release
-	(*Allocation)(nil),       // 21: whirl.v1.Allocation
-	(*Redirect)(nil),         // 22: whirl.v1.Redirect
-	(*Rejection)(nil),        // 23: whirl.v1.Rejection
-	(*Reclaim)(nil),          // 24: whirl.v1.Reclaim
-	(*Lost)(nil),             // 25: whirl.v1.Lost
-	(*AgentCommand)(nil),     // 26: whirl.v1.AgentCommand
-	(*AgentReport)(nil),      // 27: whirl.v1.AgentReport
-	(*CreateContainer)(nil),  // 28: whirl.v1.CreateContainer
-	(*GrantLease)(nil),       // 29: whirl.v1.GrantLease
-	(*RemoveContainer)(nil),  // 30: whirl.v1.RemoveContainer
-	(*NodeReport)(nil),       // 31: whirl.v1.NodeReport
-	(*HostedContainer)(nil),  // 32: whirl.v1.HostedContainer
-	(*ContainerCreated)(nil), // 33: whirl.v1.ContainerCreated
-	(*CreationFailed)(nil),   // 34: whirl.v1.CreationFailed
-	(*LeaseGranted)(nil),     // 35: whirl.v1.LeaseGranted
-	(*LeaseRefused)(nil),     // 36: whirl.v1.LeaseRefused
-	(*ContainerGone)(nil),    // 37: whirl.v1.ContainerGone
-	(*SandboxRequest)(nil),   // 38: whirl.v1.SandboxRequest
-	(*Renew)(nil),            // 39: whirl.v1.Renew
-	(*OfContainer)(nil),      // 40: whirl.v1.OfContainer
-	(*CollectLogs)(nil),      // 41: whirl.v1.CollectLogs
-	(*SandboxReply)(nil),     // 42: whirl.v1.SandboxReply
-	(*Error)(nil),            // 43: whirl.v1.Error
-	(*LogSummary)(nil),       // 44: whirl.v1.LogSummary
-	(*Exit)(nil),             // 45: whirl.v1.Exit
+	(NodeState)(0),           // 4: whirl.v1.NodeState
+	(Fault)(0),               // 5: whirl.v1.Fault
+	(ErrorKind)(0),           // 6: whirl.v1.ErrorKind
+	(*KeepAlive)(nil),        // 7: whirl.v1.KeepAlive
+	(*FullName)(nil),         // 8: whirl.v1.FullName
+	(*ActionKey)(nil),        // 9: whirl.v1.ActionKey
+	(*ContainerSpec)(nil),    // 10: whirl.v1.ContainerSpec
+	(*Address)(nil),          // 11: whirl.v1.Address
+	(*Container)(nil),        // 12: whirl.v1.Container
+	(*FactoryRequest)(nil),   // 13: whirl.v1.FactoryRequest
+	(*FactoryEvent)(nil),     // 14: whirl.v1.FactoryEvent
+	(*Register)(nil),         // 15: whirl.v1.Register
+	(*HeldContainer)(nil),    // 16: whirl.v1.HeldContainer
+	(*Requisition)(nil),      // 17: whirl.v1.Requisition
+	(*Withdraw)(nil),         // 18: whirl.v1.Withdraw
+	(*StateReport)(nil),      // 19: whirl.v1.StateReport
+	(*ContainerUse)(nil),     // 20: whirl.v1.ContainerUse
+	(*Release)(nil),          // 21: whirl.v1.Release
+	(*Allocation)(nil),       // 22: whirl.v1.Allocation
+	(*Redirect)(nil),         // 23: whirl.v1.Redirect
+	(*Rejection)(nil),        // 24: whirl.v1.Rejection
+	(*Reclaim)(nil),          // 25: whirl.v1.Reclaim
+	(*Lost)(nil),             // 26: whirl.v1.Lost
+	(*Roster)(nil),           // 27: whirl.v1.Roster
+	(*NodeStanding)(nil),     // 28: whirl.v1.NodeStanding
+	(*AgentCommand)(nil),     // 29: whirl.v1.AgentCommand
+	(*AgentReport)(nil),      // 30: whirl.v1.AgentReport
+	(*CreateContainer)(nil),  // 31: whirl.v1.CreateContainer
+	(*GrantLease)(nil),       // 32: whirl.v1.GrantLease
+	(*RemoveContainer)(nil),  // 33: whirl.v1.RemoveContainer
+	(*DrainNode)(nil),        // 34: whirl.v1.DrainNode
+	(*NodeReport)(nil),       // 35: whirl.v1.NodeReport
+	(*HostedContainer)(nil),  // 36: whirl.v1.HostedContainer
+	(*ContainerCreated)(nil), // 37: whirl.v1.ContainerCreated
+	(*CreationFailed)(nil),   // 38: whirl.v1.CreationFailed
+	(*LeaseGranted)(nil),     // 39: whirl.v1.LeaseGranted
+	(*LeaseRefused)(nil),     // 40: whirl.v1.LeaseRefused
+	(*ContainerGone)(nil),    // 41: whirl.v1.ContainerGone
+	(*SandboxRequest)(nil),   // 42: whirl.v1.SandboxRequest
+	(*Renew)(nil),            // 43: whirl.v1.Renew
+	(*OfContainer)(nil),      // 44: whirl.v1.OfContainer
+	(*CollectLogs)(nil),      // 45: whirl.v1.CollectLogs
+	(*SandboxReply)(nil),     // 46: whirl.v1.SandboxReply
+	(*Error)(nil),            // 47: whirl.v1.Error
+	(*LogSummary)(nil),       // 48: whirl.v1.LogSummary
+	(*Exit)(nil),             // 49: whirl.v1.Exit
 }
 var file_whirl_proto_depIdxs = []int32{
-	7,  // 0: whirl.v1.ActionKey.action:type_name -> whirl.v1.FullName
-	10, // 1: whirl.v1.Container.address:type_name -> whirl.v1.Address
-	9,  // 2: whirl.v1.Container.spec:type_name -> whirl.v1.ContainerSpec
-	14, // 3: whirl.v1.FactoryRequest.register:type_name -> whirl.v1.Register
-	16, // 4: whirl.v1.FactoryRequest.requisition:type_name -> whirl.v1.Requisition
-	17, // 5: whirl.v1.FactoryRequest.withdraw:type_name -> whirl.v1.Withdraw
-	18, // 6: whirl.v1.FactoryRequest.state_report:type_name -> whirl.v1.StateReport
-	20, // 7: whirl.v1.FactoryRequest.release:type_name -> whirl.v1.Release
-	6,  // 8: whirl.v1.FactoryRequest.keep_alive:type_name -> whirl.v1.KeepAlive
-	21, // 9: whirl.v1.FactoryEvent.allocation:type_name -> whirl.v1.Allocation
-	22, // 10: whirl.v1.FactoryEvent.redirect:type_name -> whirl.v1.Redirect
-	23, // 11: whirl.v1.FactoryEvent.rejection:type_name -> whirl.v1.Rejection
-	24, // 12: whirl.v1.FactoryEvent.reclaim:type_name -> whirl.v1.Reclaim
-	25, // 13: whirl.v1.FactoryEvent.lost:type_name -> whirl.v1.Lost
-	6,  // 14: whirl.v1.FactoryEvent.keep_alive:type_name -> whirl.v1.KeepAlive
-	15, // 15: whirl.v1.Register.held:type_name -> whirl.v1.HeldContainer
-	8,  // 16: whirl.v1.HeldContainer.key:type_name -> whirl.v1.ActionKey
-	0,  // 17: whirl.v1.HeldContainer.state:type_name -> whirl.v1.UseState
-	8,  // 18: whirl.v1.Requisition.key:type_name -> whirl.v1.ActionKey
-	9,  // 19: whirl.v1.Requisition.spec:type_name -> whirl.v1.ContainerSpec
-	19, // 20: whirl.v1.StateReport.states:type_name -> whirl.v1.ContainerUse
-	0,  // 21: whirl.v1.ContainerUse.state:type_name -> whirl.v1.UseState
-	1,  // 22: whirl.v1.Release.reason:type_name -> whirl.v1.ReleaseReason
-	11, // 23: whirl.v1.Allocation.container:type_name -> whirl.v1.Container
-	2,  // 24: whirl.v1.Allocation.origin:type_name -> whirl.v1.Origin
-	3,  // 25: whirl.v1.Rejection.reason:type_name -> whirl.v1.RejectReason
-	28, // 26: whirl.v1.AgentCommand.create_container:type_name -> whirl.v1.CreateContainer
-	29, // 27: whirl.v1.AgentCommand.grant_lease:type_name -> whirl.v1.GrantLease
-	30, // 28: whirl.v1.AgentCommand.remove_container:type_name -> whirl.v1.RemoveContainer
-	6,  // 29: whirl.v1.AgentCommand.keep_alive:type_name -> whirl.v1.KeepAlive
-	31, // 30: whirl.v1.AgentReport.node_report:type_name -> whirl.v1.NodeReport
-	33, // 31: whirl.v1.AgentReport.container_created:type_name -> whirl.v1.ContainerCreated
-	34, // 32: whirl.v1.AgentReport.creation_failed:type_name -> whirl.v1.CreationFailed
-	35, // 33: whirl.v1.AgentReport.lease_granted:type_name -> whirl.v1.LeaseGranted
-	36, // 34: whirl.v1.AgentReport.lease_refused:type_name -> whirl.v1.LeaseRefused
-	37, // 35: whirl.v1.AgentReport.container_gone:type_name -> whirl.v1.ContainerGone
-	6,  // 36: whirl.v1.AgentReport.keep_alive:type_name -> whirl.v1.KeepAlive
-	9,  // 37: whirl.v1.CreateContainer.spec:type_name -> whirl.v1.ContainerSpec
-	32, // 38: whirl.v1.NodeReport.containers:type_name -> whirl.v1.HostedContainer
-	11, // 39: whirl.v1.HostedContainer.container:type_name -> whirl.v1.Container
-	11, // 40: whirl.v1.ContainerCreated.container:type_name -> whirl.v1.Container
-	4,  // 41: whirl.v1.CreationFailed.fault:type_name -> whirl.v1.Fault
-	39, // 42: whirl.v1.SandboxRequest.renew:type_name -> whirl.v1.Renew
-	40, // 43: whirl.v1.SandboxRequest.suspend:type_name -> whirl.v1.OfContainer
-	40, // 44: whirl.v1.SandboxRequest.resume:type_name -> whirl.v1.OfContainer
-	41, // 45: whirl.v1.SandboxRequest.collect_logs:type_name -> whirl.v1.CollectLogs
-	40, // 46: whirl.v1.SandboxRequest.inspect:type_name -> whirl.v1.OfContainer
-	43, // 47: whirl.v1.SandboxReply.error:type_name -> whirl.v1.Error
-	44, // 48: whirl.v1.SandboxReply.logs:type_name -> whirl.v1.LogSummary
-	45, // 49: whirl.v1.SandboxReply.exit:type_name -> whirl.v1.Exit
-	5,  // 50: whirl.v1.Error.kind:type_name -> whirl.v1.ErrorKind
-	12, // 51: whirl.v1.ContainerFactory.Session:input_type -> whirl.v1.FactoryRequest
-	27, // 52: whirl.v1.Agents.Session:input_type -> whirl.v1.AgentReport
-	38, // 53: whirl.v1.Sandboxes.Session:input_type -> whirl.v1.SandboxRequest
-	13, // 54: whirl.v1.ContainerFactory.Session:output_type -> whirl.v1.FactoryEvent
-	26, // 55: whirl.v1.Agents.Session:output_type -> whirl.v1.AgentCommand
-	42, // 56: whirl.v1.Sandboxes.Session:output_type -> whirl.v1.SandboxReply
-	54, // [54:57] is the sub-list for method output_type
-	51, // [51:54] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	8,  // 0: whirl.v1.ActionKey.action:type_name -> whirl.v1.FullName
+	11, // 1: whirl.v1.Container.address:type_name -> whirl.v1.Address
+	10, // 2: whirl.v1.Container.spec:type_name -> whirl.v1.ContainerSpec
+	15, // 3: whirl.v1.FactoryRequest.register:type_name -> whirl.v1.Register
+	17, // 4: whirl.v1.FactoryRequest.requisition:type_name -> whirl.v1.Requisition
+	18, // 5: whirl.v1.FactoryRequest.withdraw:type_name -> whirl.v1.Withdraw
+	19, // 6: whirl.v1.FactoryRequest.state_report:type_name -> whirl.v1.StateReport
+	21, // 7: whirl.v1.FactoryRequest.release:type_name -> whirl.v1.Release
+	7,  // 8: whirl.v1.FactoryRequest.keep_alive:type_name -> whirl.v1.KeepAlive
+	22, // 9: whirl.v1.FactoryEvent.allocation:type_name -> whirl.v1.Allocation
+	23, // 10: whirl.v1.FactoryEvent.redirect:type_name -> whirl.v1.Redirect
+	24, // 11: whirl.v1.FactoryEvent.rejection:type_name -> whirl.v1.Rejection
+	25, // 12: whirl.v1.FactoryEvent.reclaim:type_name -> whirl.v1.Reclaim
+	26, // 13: whirl.v1.FactoryEvent.lost:type_name -> whirl.v1.Lost
+	7,  // 14: whirl.v1.FactoryEvent.keep_alive:type_name -> whirl.v1.KeepAlive
+	27, // 15: whirl.v1.FactoryEvent.roster:type_name -> whirl.v1.Roster
+	16, // 16: whirl.v1.Register.held:type_name -> whirl.v1.HeldContainer
+	9,  // 17: whirl.v1.HeldContainer.key:type_name -> whirl.v1.ActionKey
+	0,  // 18: whirl.v1.HeldContainer.state:type_name -> whirl.v1.UseState
+	9,  // 19: whirl.v1.Requisition.key:type_name -> whirl.v1.ActionKey
+	10, // 20: whirl.v1.Requisition.spec:type_name -> whirl.v1.ContainerSpec
+	20, // 21: whirl.v1.StateReport.states:type_name -> whirl.v1.ContainerUse
+	0,  // 22: whirl.v1.ContainerUse.state:type_name -> whirl.v1.UseState
+	1,  // 23: whirl.v1.Release.reason:type_name -> whirl.v1.ReleaseReason
+	12, // 24: whirl.v1.Allocation.container:type_name -> whirl.v1.Container
+	2,  // 25: whirl.v1.Allocation.origin:type_name -> whirl.v1.Origin
+	3,  // 26: whirl.v1.Rejection.reason:type_name -> whirl.v1.RejectReason
+	28, // 27: whirl.v1.Roster.nodes:type_name -> whirl.v1.NodeStanding
+	4,  // 28: whirl.v1.NodeStanding.state:type_name -> whirl.v1.NodeState
+	31, // 29: whirl.v1.AgentCommand.create_container:type_name -> whirl.v1.CreateContainer
+	32, // 30: whirl.v1.AgentCommand.grant_lease:type_name -> whirl.v1.GrantLease
+	33, // 31: whirl.v1.AgentCommand.remove_container:type_name -> whirl.v1.RemoveContainer
+	7,  // 32: whirl.v1.AgentCommand.keep_alive:type_name -> whirl.v1.KeepAlive
+	34, // 33: whirl.v1.AgentCommand.drain_node:type_name -> whirl.v1.DrainNode
+	35, // 34: whirl.v1.AgentReport.node_report:type_name -> whirl.v1.NodeReport
+	37, // 35: whirl.v1.AgentReport.container_created:type_name -> whirl.v1.ContainerCreated
+	38, // 36: whirl.v1.AgentReport.creation_failed:type_name -> whirl.v1.CreationFailed
+	39, // 37: whirl.v1.AgentReport.lease_granted:type_name -> whirl.v1.LeaseGranted
+	40, // 38: whirl.v1.AgentReport.lease_refused:type_name -> whirl.v1.LeaseRefused
+	41, // 39: whirl.v1.AgentReport.container_gone:type_name -> whirl.v1.ContainerGone
+	7,  // 40: whirl.v1.AgentReport.keep_alive:type_name -> whirl.v1.KeepAlive
+	10, // 41: whirl.v1.CreateContainer.spec:type_name -> whirl.v1.ContainerSpec
+	36, // 42: whirl.v1.NodeReport.containers:type_name -> whirl.v1.HostedContainer
+	12, // 43: whirl.v1.HostedContainer.container:type_name -> whirl.v1.Container
+	12, // 44: whirl.v1.ContainerCreated.container:type_name -> whirl.v1.Container
+	5,  // 45: whirl.v1.CreationFailed.fault:type_name -> whirl.v1.Fault
+	43, // 46: whirl.v1.SandboxRequest.renew:type_name -> whirl.v1.Renew
+	44, // 47: whirl.v1.SandboxRequest.suspend:type_name -> whirl.v1.OfContainer
+	44, // 48: whirl.v1.SandboxRequest.resume:type_name -> whirl.v1.OfContainer
+	45, // 49: whirl.v1.SandboxRequest.collect_logs:type_name -> whirl.v1.CollectLogs
+	44, // 50: whirl.v1.SandboxRequest.inspect:type_name -> whirl.v1.OfContainer
+	47, // 51: whirl.v1.SandboxReply.error:type_name -> whirl.v1.Error
+	48, // 52: whirl.v1.SandboxReply.logs:type_name -> whirl.v1.LogSummary
+	49, // 53: whirl.v1.SandboxReply.exit:type_name -> whirl.v1.Exit
+	6,  // 54: whirl.v1.Error.kind:type_name -> whirl.v1.ErrorKind
+	13, // 55: whirl.v1.ContainerFactory.Session:input_type -> whirl.v1.FactoryRequest
+	30, // 56: whirl.v1.Agents.Session:input_type -> whirl.v1.AgentReport
+	42, // 57: whirl.v1.Sandboxes.Session:input_type -> whirl.v1.SandboxRequest
+	14, // 58: whirl.v1.ContainerFactory.Session:output_type -> whirl.v1.FactoryEvent
+	29, // 59: whirl.v1.Agents.Session:output_type -> whirl.v1.AgentCommand
+	46, // 60: whirl.v1.Sandboxes.Session:output_type -> whirl.v1.SandboxReply
+	58, // [58:61] is the sub-list for method output_type
+	55, // [55:58] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_whirl_proto_init() }
@@ -3600,16 +3877,18 @@ func file_whirl_proto_init() {
 		(*FactoryEvent_Reclaim)(nil),
 		(*FactoryEvent_Lost)(nil),
 		(*FactoryEvent_KeepAlive)(nil),
+		(*FactoryEvent_Roster)(nil),
 	}
 	file_whirl_proto_msgTypes[10].OneofWrappers = []any{}
 	file_whirl_proto_msgTypes[13].OneofWrappers = []any{}
-	file_whirl_proto_msgTypes[20].OneofWrappers = []any{
+	file_whirl_proto_msgTypes[22].OneofWrappers = []any{
 		(*AgentCommand_CreateContainer)(nil),
 		(*AgentCommand_GrantLease)(nil),
 		(*AgentCommand_RemoveContainer)(nil),
 		(*AgentCommand_KeepAlive)(nil),
+		(*AgentCommand_DrainNode)(nil),
 	}
-	file_whirl_proto_msgTypes[21].OneofWrappers = []any{
+	file_whirl_proto_msgTypes[23].OneofWrappers = []any{
 		(*AgentReport_NodeReport)(nil),
 		(*AgentReport_ContainerCreated)(nil),
 		(*AgentReport_CreationFailed)(nil),
@@ -3618,7 +3897,7 @@ func file_whirl_proto_init() {
 		(*AgentReport_ContainerGone)(nil),
 		(*AgentReport_KeepAlive)(nil),
 	}
-	file_whirl_proto_msgTypes[32].OneofWrappers = []any{
+	file_whirl_proto_msgTypes[35].OneofWrappers = []any{
 		(*SandboxRequest_Renew)(nil),
 		(*SandboxRequest_Suspend)(nil),
 		(*SandboxRequest_Resume)(nil),
@@ -3630,8 +3909,8 @@ func file_whirl_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_whirl_proto_rawDesc), len(file_whirl_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   40,
+			NumEnums:      7,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   3,
 		},
