@@ -151,7 +151,7 @@ func (f *fields) outRegister(m whisk.Register) *proto.Register {
 			Container:   f.container(string(held.Container)),
 			Node:        f.name("node", string(held.Node)),
 			Key:         f.outKey(held.Key),
-			Concurrency: f.outCount("concurrency", held.Concurrency, 0),
+			Concurrency: f.outCount("concurrency", held.Concurrency, 1),
 			State:       outEnum[proto.UseState](f, "use state", held.State, whisk.Free),
 		})
 	}
@@ -168,7 +168,7 @@ func (f *fields) inRegister(m *proto.Register) whisk.Register {
 			Container:   whisk.ContainerID(f.container(held.Container)),
 			Node:        whisk.NodeID(f.name("node", held.Node)),
 			Key:         f.inKey(held.Key),
-			Concurrency: f.inCount("concurrency", uint64(held.Concurrency), 0),
+			Concurrency: f.inCount("concurrency", uint64(held.Concurrency), 1),
 			State:       inEnum(f, "use state", held.State, whisk.Free),
 		})
 		if f.err != nil {

@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/whirl-faas/whirl/rpc"
 	"github.com/whirl-faas/whirl/rpc/certs"
 	"github.com/whirl-faas/whirl/whisk"
@@ -150,5 +152,81 @@ func TestASilentPeerIsNoticed(t *testing.T) {
 		}
 		near.Close()
 		s.stop()
+	})
+}
+
+// TestADialerSurvivesAHostileServer dials what is no role of ours.
+func TestADialerSurvivesAHostileServer(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		answer string // to whoever connects
+		kind   whisk.Kind
+		want   string
+	}{
+		{"it says nothing", "", whisk.Timeout, "no answer within"},
+		{"it speaks HTTP/1", "HTTP/1.1 400 Bad Request\r\n\r\n", whisk.Unavailable, "connection broke"},
+		{"it speaks garbage", strings.Repeat("garbage", 10_000), whisk.Unavailable, "connection broke"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork()
+				var served sync.WaitGroup
+				served.Go(func() {
+					for {
+						conn, err := n.Accept()
+						if err != nil {
+							return
+						}
+						served.Go(func() { _, _ = io.Copy(io.Discard, conn) }) // until the dialler gives up
+						served.Go(func() { _, _ = io.WriteString(conn, row.answer) })
+					}
+				})
+				began := time.Now()
+				_, err := dialer(t, rpc.PlainLoopback(), n).ControllerToScheduler(t.Context(), "scheduler")
+				if whisk.KindOf(err) != row.kind || !strings.Contains(err.Error(), row.want) {
+					t.Errorf("the dial ended with %v (%v), want %v with %q", err, whisk.KindOf(err), row.kind, row.want)
+				}
+				if took := time.Since(began); took > 15*time.Second {
+					t.Errorf("it took %v", took)
+				}
+				n.Close()
+				n.cut()
+				served.Wait()
+			})
+		})
+	}
+}
+
+// TestADialerRefusesWhatItDoesNotUnderstand has a server speak gRPC, and nonsense in it.
+func TestADialerRefusesWhatItDoesNotUnderstand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		server := grpc.NewServer(grpc.ForceServerCodecV2(raw{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+			for _, message := range [][]byte{[]byte("\x32\x02\x08\x07"), []byte("\xff\xff")} { // a keep-alive, and garbage
+				if err := stream.SendMsg(message); err != nil {
+					return err
+				}
+			}
+			<-stream.Context().Done()
+			return nil
+		}))
+		var serving sync.WaitGroup
+		serving.Go(func() { _ = server.Serve(n.Listener) }) // until Stop
+		near, err := dialer(t, rpc.PlainLoopback(), n).ControllerToScheduler(t.Context(), "scheduler")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := near.Recv(t.Context()); err != nil || got != (whisk.KeepAlive{Epoch: 7}) {
+			t.Errorf("received %v, %v", got, err)
+		}
+		if got, err := near.Recv(t.Context()); whisk.KindOf(err) != whisk.Invalid || !strings.Contains(err.Error(), "not understood") {
+			t.Errorf("received %v, %v; want invalid", got, err)
+		}
+		if err := near.Send(t.Context(), whisk.KeepAlive{}); whisk.KindOf(err) != whisk.Invalid {
+			t.Errorf("a Send after that: %v", err)
+		}
+		near.Close()
+		server.Stop()
+		serving.Wait()
 	})
 }

@@ -1157,7 +1157,7 @@ type HeldContainer struct {
 	Container     string                 `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
 	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
 	Key           *ActionKey             `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
-	Concurrency   uint32                 `protobuf:"varint,4,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	Concurrency   uint32                 `protobuf:"varint,4,opt,name=concurrency,proto3" json:"concurrency,omitempty"` // at least 1
 	State         UseState               `protobuf:"varint,5,opt,name=state,proto3,enum=whirl.v1.UseState" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
