@@ -226,6 +226,7 @@ func (a *Agent) nodeReportLocked() whisk.NodeReport {
 			})
 		}
 	}
+	report.Address = a.config.Address
 	return report
 }
 

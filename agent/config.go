@@ -14,7 +14,7 @@ import (
 // Config is an agent's.
 type Config struct {
 	Node    whisk.NodeID
-	Address string      // where controllers reach this agent, as they are told with each container; "" where they need none
+	Address string      // host:port where controllers reach the agent; "" if they know it otherwise
 	Memory  whisk.Bytes // for action containers
 
 	Creations  int // in flight at once; more wait for their turn

@@ -181,7 +181,7 @@ func (a *Agent) obeyCreateLocked(m whisk.CreateContainer) {
 	}
 	now := time.Now()
 	c := &container{
-		Container: whisk.Container{ID: m.Container, Node: a.config.Node, Agent: a.config.Address, Spec: m.Spec},
+		Container: whisk.Container{ID: m.Container, Node: a.config.Node, Spec: m.Spec},
 		label:     m.Label,
 		began:     now,
 	}

@@ -161,6 +161,7 @@ func (f *fields) outNodeReport(m whisk.NodeReport) *proto.NodeReport {
 		Memory:   f.outBytes("memory", m.Memory),
 		Problem:  legible(m.Problem),
 		Draining: m.Draining,
+		Address:  f.line("agent's address", m.Address, longestAddress),
 	}
 	for _, hosted := range m.Containers {
 		out.Containers = append(out.Containers, &proto.HostedContainer{
@@ -179,6 +180,7 @@ func (f *fields) inNodeReport(m *proto.NodeReport) whisk.NodeReport {
 		Memory:   f.inBytes("memory", m.Memory),
 		Problem:  f.text("problem", m.Problem),
 		Draining: m.Draining,
+		Address:  f.line("agent's address", m.Address, longestAddress),
 	}
 	for _, hosted := range m.Containers {
 		in.Containers = append(in.Containers, whisk.HostedContainer{

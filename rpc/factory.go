@@ -68,6 +68,7 @@ func outFactoryEvent(f *fields, message whisk.FactoryEvent) frame {
 		out.Kind = &proto.FactoryEvent_Allocation{Allocation: &proto.Allocation{
 			Requisition: uint64(m.Requisition),
 			Container:   f.outContainer(m.Container),
+			Agent:       f.line("agent's address", m.Agent, longestAddress),
 			Origin:      outEnum[proto.Origin](f, "origin", m.Origin, whisk.Transferred),
 		}}
 	case whisk.Redirect:
@@ -108,6 +109,7 @@ func inFactoryEvent(f *fields, wire *proto.FactoryEvent) whisk.FactoryEvent {
 		return whisk.Allocation{
 			Requisition: whisk.RequisitionID(m.Allocation.Requisition),
 			Container:   f.inContainer(m.Allocation.Container),
+			Agent:       f.line("agent's address", m.Allocation.Agent, longestAddress),
 			Origin:      inEnum(f, "origin", m.Allocation.Origin, whisk.Transferred),
 		}
 	case *proto.FactoryEvent_Redirect:

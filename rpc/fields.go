@@ -233,10 +233,9 @@ func (f *fields) inSpec(s *proto.ContainerSpec) whisk.ContainerSpec {
 
 func (f *fields) outContainer(c whisk.Container) *proto.Container {
 	out := &proto.Container{
-		Id:    f.container(string(c.ID)),
-		Node:  f.name("node", string(c.Node)),
-		Spec:  f.outSpec(c.Spec),
-		Agent: f.line("agent's address", c.Agent, longestAddress),
+		Id:   f.container(string(c.ID)),
+		Node: f.name("node", string(c.Node)),
+		Spec: f.outSpec(c.Spec),
 	}
 	if c.Address != (whisk.Address{}) {
 		out.Address = &proto.Address{
@@ -253,10 +252,9 @@ func (f *fields) inContainer(c *proto.Container) whisk.Container {
 		return whisk.Container{}
 	}
 	in := whisk.Container{
-		ID:    whisk.ContainerID(f.container(c.Id)),
-		Node:  whisk.NodeID(f.name("node", c.Node)),
-		Spec:  f.inSpec(c.Spec),
-		Agent: f.line("agent's address", c.Agent, longestAddress),
+		ID:   whisk.ContainerID(f.container(c.Id)),
+		Node: whisk.NodeID(f.name("node", c.Node)),
+		Spec: f.inSpec(c.Spec),
 	}
 	if c.Address != nil {
 		in.Address = whisk.Address{

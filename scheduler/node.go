@@ -27,6 +27,7 @@ const (
 // wait until it is free, or until it is their turn.
 type node struct {
 	id      whisk.NodeID
+	address string    // of its agent, for controllers
 	session sessionID // 0 while its agent is silent
 	latest  sessionID // that its agent had: what an earlier one still has to say is out of date
 	place   int       // in state.order

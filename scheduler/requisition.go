@@ -176,7 +176,7 @@ func (s *state) deliver(c *container, r *requisition) {
 	c.redirected = 0
 	s.move(c, leased)
 	s.figures.allocated(origin, s.now.Sub(r.arrived))
-	s.tell(r.caller, whisk.Allocation{Requisition: r.id, Container: c.Container, Origin: origin})
+	s.tell(r.caller, whisk.Allocation{Requisition: r.id, Container: c.Container, Agent: c.node.address, Origin: origin})
 	if c.purpose == r {
 		s.unbindDelivered(c)
 	}

@@ -24,6 +24,7 @@ type AgentReport interface{ agentReport() }
 // node's health changes: all that the scheduler needs to know of the node.
 type NodeReport struct {
 	Node       NodeID
+	Address    string // host:port where controllers reach the agent; "" if they know it otherwise
 	Memory     Bytes  // for action containers
 	Problem    string // why nothing should be placed here; "" if all is well
 	Draining   bool   // the last [DrainNode] that the agent heard said so

@@ -39,7 +39,6 @@ type Address struct {
 type Container struct {
 	ID      ContainerID
 	Node    NodeID
-	Agent   string // where controllers reach the node's agent, in the form that their dialer takes; "" where it needs none
 	Address Address
 	Spec    ContainerSpec
 }

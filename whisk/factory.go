@@ -112,6 +112,7 @@ func (r ReleaseReason) String() string {
 type Allocation struct {
 	Requisition RequisitionID
 	Container   Container
+	Agent       string // where controllers reach the node's agent, as its [NodeReport] says
 	Origin      Origin
 }
 

@@ -23,8 +23,6 @@ type agent struct {
 	wake chan struct{} // holds one token while the queue is not empty; never closed
 	stop context.CancelFunc
 
-	address atomic.Pointer[string] // where it was last said to be; an agent may come back elsewhere
-
 	// dispatchUntil is when, on the balancer's clock, nothing new may start on
 	// the agent's containers any more: the lease's end less the margin.
 	dispatchUntil atomic.Int64
@@ -35,6 +33,7 @@ type agent struct {
 	unused     int64 // since when there are none; guarded by registry.mu
 
 	mu      sync.Mutex
+	address string           // where to dial it
 	closed  bool             // nothing will be sent any more
 	queue   []*call          // to be sent
 	pending map[uint64]*call // sent and not answered
@@ -58,11 +57,11 @@ func newAgent(b *Balancer, node whisk.NodeID, address string) *agent {
 		b:       b,
 		log:     b.log.With("node", node),
 		node:    node,
+		address: address,
 		wake:    make(chan struct{}, 1),
 		pending: make(map[uint64]*call),
 		unused:  b.now(),
 	}
-	g.address.Store(&address)
 	g.leaseEnd.Store(b.now() + int64(whisk.LeaseTTL))
 	return g
 }
@@ -104,11 +103,25 @@ func (g *agent) notify() {
 	}
 }
 
+// moved notes where the agent is to be found from the next session on.
+func (g *agent) moved(address string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.address = address
+}
+
+func (g *agent) dial(ctx context.Context) (whisk.ControllerToAgent, error) {
+	g.mu.Lock()
+	address := g.address
+	g.mu.Unlock()
+	return g.b.deps.DialAgent(ctx, g.node, address)
+}
+
 // run keeps a session with the agent until ctx ends.
 func (g *agent) run(ctx context.Context) {
 	wait := g.b.backoff()
 	for ctx.Err() == nil {
-		stream, err := g.b.deps.DialAgent(ctx, g.node, *g.address.Load())
+		stream, err := g.dial(ctx)
 		if err == nil {
 			err = g.session(ctx, stream, wait.reset)
 		}

@@ -64,7 +64,7 @@ func (f *factory) allocated(m whisk.Allocation) {
 	c := &container{
 		Container: m.Container,
 		action:    a,
-		agent:     f.b.agentOf(m.Container.Node, m.Container.Agent),
+		agent:     f.b.agentOf(m.Container.Node, m.Agent),
 		wire:      newWire(f.b.deps.DialContainer, m.Container.Address, f.b.config.ConnectionIdle),
 		state:     cold,
 		reported:  whisk.Busy,

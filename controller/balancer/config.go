@@ -109,8 +109,8 @@ func (c Config) Validate() error {
 // called concurrently.
 type Deps struct {
 	DialScheduler func(context.Context) (whisk.ControllerToScheduler, error)
-	// DialAgent opens a session with a node's agent, at the address that came
-	// with its containers.
+	// DialAgent connects to a node's agent, at the address that its allocations
+	// name; that is "" where agents have none.
 	DialAgent func(ctx context.Context, node whisk.NodeID, address string) (whisk.ControllerToAgent, error)
 	// DialContainer connects to a container. Any error counts as a refused
 	// connection: nothing was sent.

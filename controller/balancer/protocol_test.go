@@ -139,7 +139,7 @@ func TestTransferred(t *testing.T) {
 		r := sent[whisk.Requisition](w)[0]
 		x := w.make(r.Spec, "n1")
 		x.frozen = make(chan struct{})
-		w.send(whisk.Allocation{Requisition: r.ID, Container: x.Container, Origin: whisk.Transferred})
+		w.hand(r.ID, x, whisk.Transferred)
 		outcome := <-result
 		w.expect(outcome, whisk.Success, `{"done":true}`)
 		if outcome.Cold || x.inits.Load() != 0 {

@@ -80,14 +80,15 @@ func (r *registry) all() []*container {
 	return slices.Collect(maps.Values(r.containers))
 }
 
-// agentOf returns the session with a node's agent, which is at address now, and
-// begins it if need be. It is called only while Run runs.
+// agentOf returns the session with a node's agent and begins it if need be. The
+// address is where the agent was last known to be, and may be "". It is called
+// only while Run runs.
 func (b *Balancer) agentOf(node whisk.NodeID, address string) *agent {
 	r := &b.registry
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if g := r.agents[node]; g != nil {
-		g.address.Store(&address)
+		g.moved(address)
 		g.unused = b.now()
 		if g.containers == 0 {
 			g.leaseEnd.Store(max(g.leaseEnd.Load(), g.unused+int64(whisk.LeaseTTL)))

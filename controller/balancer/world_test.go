@@ -172,15 +172,11 @@ func (w *world) serveController(stream whisk.SchedulerToController) {
 
 // make adds a container that nobody holds.
 func (w *world) make(spec whisk.ContainerSpec, node whisk.NodeID) *box {
-	g := w.agent(node)
-	g.mu.Lock()
-	address := g.address
-	g.mu.Unlock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	id := fmt.Sprintf("box%d", w.made.Add(1))
 	x := &box{w: w, Container: whisk.Container{
-		ID: whisk.ContainerID(id), Node: node, Agent: address, Spec: spec, Address: whisk.Address{Network: "memory", Address: id},
+		ID: whisk.ContainerID(id), Node: node, Spec: spec, Address: whisk.Address{Network: "memory", Address: id},
 	}}
 	if w.prepare != nil {
 		w.prepare(x)
@@ -218,8 +214,17 @@ func (w *world) allocate(id whisk.RequisitionID, origin whisk.Origin, spec whisk
 		return nil
 	}
 	x := w.make(spec, "n1")
-	w.send(whisk.Allocation{Requisition: id, Container: x.Container, Origin: origin})
+	w.hand(id, x, origin)
 	return x
+}
+
+// hand allocates a container that is there.
+func (w *world) hand(id whisk.RequisitionID, x *box, origin whisk.Origin) {
+	g := w.agent(x.Node)
+	g.mu.Lock()
+	address := g.address
+	g.mu.Unlock()
+	w.send(whisk.Allocation{Requisition: id, Container: x.Container, Agent: address, Origin: origin})
 }
 
 func (w *world) send(event whisk.FactoryEvent) {

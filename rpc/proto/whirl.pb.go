@@ -714,7 +714,6 @@ type Container struct {
 	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
 	Address       *Address               `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"` // absent while the container is still being made
 	Spec          *ContainerSpec         `protobuf:"bytes,4,opt,name=spec,proto3" json:"spec,omitempty"`
-	Agent         string                 `protobuf:"bytes,5,opt,name=agent,proto3" json:"agent,omitempty"` // where controllers reach its agent; empty if they know
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -775,13 +774,6 @@ func (x *Container) GetSpec() *ContainerSpec {
 		return x.Spec
 	}
 	return nil
-}
-
-func (x *Container) GetAgent() string {
-	if x != nil {
-		return x.Agent
-	}
-	return ""
 }
 
 type FactoryRequest struct {
@@ -1533,6 +1525,7 @@ type Allocation struct {
 	Requisition   uint64                 `protobuf:"varint,1,opt,name=requisition,proto3" json:"requisition,omitempty"`
 	Container     *Container             `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
 	Origin        Origin                 `protobuf:"varint,3,opt,name=origin,proto3,enum=whirl.v1.Origin" json:"origin,omitempty"`
+	Agent         string                 `protobuf:"bytes,4,opt,name=agent,proto3" json:"agent,omitempty"` // where controllers reach the node's agent; empty if they know
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1586,6 +1579,13 @@ func (x *Allocation) GetOrigin() Origin {
 		return x.Origin
 	}
 	return Origin_ORIGIN_UNSPECIFIED
+}
+
+func (x *Allocation) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
 }
 
 type Redirect struct {
@@ -2463,6 +2463,7 @@ type NodeReport struct {
 	Problem       string                 `protobuf:"bytes,3,opt,name=problem,proto3" json:"problem,omitempty"` // empty if all is well
 	Containers    []*HostedContainer     `protobuf:"bytes,4,rep,name=containers,proto3" json:"containers,omitempty"`
 	Draining      bool                   `protobuf:"varint,5,opt,name=draining,proto3" json:"draining,omitempty"`
+	Address       string                 `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"` // where controllers reach the agent; empty if they know
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2530,6 +2531,13 @@ func (x *NodeReport) GetDraining() bool {
 		return x.Draining
 	}
 	return false
+}
+
+func (x *NodeReport) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
 }
 
 type HostedContainer struct {
@@ -3463,13 +3471,12 @@ const file_whirl_proto_rawDesc = "" +
 	"\x06memory\x18\x03 \x01(\x04R\x06memory\"=\n" +
 	"\aAddress\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\"\x9f\x01\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\"\x89\x01\n" +
 	"\tContainer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12+\n" +
 	"\aaddress\x18\x03 \x01(\v2\x11.whirl.v1.AddressR\aaddress\x12+\n" +
-	"\x04spec\x18\x04 \x01(\v2\x17.whirl.v1.ContainerSpecR\x04spec\x12\x14\n" +
-	"\x05agent\x18\x05 \x01(\tR\x05agent\"\xd8\x02\n" +
+	"\x04spec\x18\x04 \x01(\v2\x17.whirl.v1.ContainerSpecR\x04spec\"\xd8\x02\n" +
 	"\x0eFactoryRequest\x120\n" +
 	"\bregister\x18\x01 \x01(\v2\x12.whirl.v1.RegisterH\x00R\bregister\x129\n" +
 	"\vrequisition\x18\x02 \x01(\v2\x15.whirl.v1.RequisitionH\x00R\vrequisition\x120\n" +
@@ -3525,12 +3532,13 @@ const file_whirl_proto_rawDesc = "" +
 	"\t_since_in\"X\n" +
 	"\aRelease\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12/\n" +
-	"\x06reason\x18\x02 \x01(\x0e2\x17.whirl.v1.ReleaseReasonR\x06reason\"\x8b\x01\n" +
+	"\x06reason\x18\x02 \x01(\x0e2\x17.whirl.v1.ReleaseReasonR\x06reason\"\xa1\x01\n" +
 	"\n" +
 	"Allocation\x12 \n" +
 	"\vrequisition\x18\x01 \x01(\x04R\vrequisition\x121\n" +
 	"\tcontainer\x18\x02 \x01(\v2\x13.whirl.v1.ContainerR\tcontainer\x12(\n" +
-	"\x06origin\x18\x03 \x01(\x0e2\x10.whirl.v1.OriginR\x06origin\"L\n" +
+	"\x06origin\x18\x03 \x01(\x0e2\x10.whirl.v1.OriginR\x06origin\x12\x14\n" +
+	"\x05agent\x18\x04 \x01(\tR\x05agent\"L\n" +
 	"\bRedirect\x12 \n" +
 	"\vrequisition\x18\x01 \x01(\x04R\vrequisition\x12\x1e\n" +
 	"\n" +
@@ -3592,7 +3600,7 @@ const file_whirl_proto_rawDesc = "" +
 	"\x06lessee\x18\x03 \x01(\tR\x06lessee\"7\n" +
 	"\tDrainNode\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x14\n" +
-	"\x05drain\x18\x02 \x01(\bR\x05drain\"\xa9\x01\n" +
+	"\x05drain\x18\x02 \x01(\bR\x05drain\"\xc3\x01\n" +
 	"\n" +
 	"NodeReport\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
@@ -3601,7 +3609,8 @@ const file_whirl_proto_rawDesc = "" +
 	"\n" +
 	"containers\x18\x04 \x03(\v2\x19.whirl.v1.HostedContainerR\n" +
 	"containers\x12\x1a\n" +
-	"\bdraining\x18\x05 \x01(\bR\bdraining\"\x88\x01\n" +
+	"\bdraining\x18\x05 \x01(\bR\bdraining\x12\x18\n" +
+	"\aaddress\x18\x06 \x01(\tR\aaddress\"\x88\x01\n" +
 	"\x0fHostedContainer\x121\n" +
 	"\tcontainer\x18\x01 \x01(\v2\x13.whirl.v1.ContainerR\tcontainer\x12\x16\n" +
 	"\x06lessee\x18\x02 \x01(\tR\x06lessee\x12\x12\n" +
