@@ -14,5 +14,5 @@
 //
 // A [Source] reads such files again when they change, so that a certificate is
 // replaced, or another authority trusted, without a restart.
-// docs/adr/0008-roles-in-certificates.md has the reasons.
+// docs/adr/0009-roles-in-certificates.md has the reasons.
 package certs
