@@ -4,6 +4,7 @@ package rpc
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -25,7 +26,7 @@ const openTimeout = 10 * time.Second
 // and ends with the session. All methods may be called concurrently.
 //
 // A session that was opened must be closed; its Close returns when nothing of it
-// is left, within two seconds.
+// is left, within seconds if the peer does not answer.
 type Dialer struct {
 	security Security
 	connect  func(ctx context.Context, address string) (net.Conn, error)
@@ -89,7 +90,7 @@ func open[Request, Reply any](ctx context.Context, d *Dialer, kind service[Reque
 		if refusal := handshake.refused(); refusal != nil {
 			err = refusal
 		}
-		return nil, whisk.Errorf(whisk.KindOf(err), "open a session with %s: %w", address, err)
+		return nil, fmt.Errorf("open a session with %s: %w", address, err)
 	}
 	e.loops.Go(e.sendLoop)
 	e.loops.Go(e.receiveLoop)

@@ -73,6 +73,13 @@ func (s *session[Out, In]) Send(ctx context.Context, message Out) error {
 		return s.over()
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	case <-s.sent: // receiveLoop is about to learn why
+	}
+	select {
+	case <-s.ended:
+		return s.over()
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -149,6 +156,7 @@ func (s *session[Out, In]) sendLoop() {
 // After close it throws away what comes, so that the peer can end as well.
 func (s *session[Out, In]) receiveLoop() {
 	defer close(s.ended)
+	wanted := true
 	for {
 		next := arrival[In]{protocol: s.in}
 		err := s.pipe.RecvMsg(&next)
@@ -164,11 +172,27 @@ func (s *session[Out, In]) receiveLoop() {
 			s.cause = s.endedBy(err)
 			return
 		}
-		select {
-		case s.inbox <- next.message:
-		case <-s.closing:
-		}
+		wanted = wanted && s.deliver(next.message)
 	}
+}
+
+// deliver puts a message into the inbox. It gives up if nobody wants it any
+// more, and if the inbox is full while nothing can be sent: the stream is
+// broken then, and a role that waits for its Send before it receives must hear
+// of that.
+func (s *session[Out, In]) deliver(message In) bool {
+	select {
+	case s.inbox <- message:
+		return true
+	default:
+	}
+	select {
+	case s.inbox <- message:
+		return true
+	case <-s.closing:
+	case <-s.sent:
+	}
+	return false
 }
 
 // endedBy returns why a session is over in which receiving fails with err: what

@@ -57,6 +57,8 @@ func Run(t *testing.T, start func(*testing.T, Roles) Ends) {
 		{"many sessions at once", manySessions},
 		{"big messages", bigMessages},
 		{"a broken connection", brokenConnection},
+		{"a close when all buffers are full", closedWhenFull},
+		{"a broken connection when all buffers are full", brokenWhenFull},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { test.run(t, start) })
