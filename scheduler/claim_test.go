@@ -3,70 +3,11 @@
 package scheduler
 
 import (
-	"log/slog"
-	"reflect"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/whirl-faas/whirl/whisk"
 )
-
-// A table is a state whose peers' messages a test puts in any order, also such
-// as cannot be had from sessions at will.
-type table struct {
-	t   *testing.T
-	s   *state
-	now time.Time
-}
-
-func newTable(t *testing.T) *table {
-	cfg := Default()
-	ids, err := newIdentities(cfg.Epoch, strings.NewReader("12345"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := time.Unix(1_000_000, 0)
-	return &table{t, newState(cfg, ids, slog.New(slog.DiscardHandler), now), now}
-}
-
-// gets gives the state an event and compares what it has sent, rosters apart.
-func (tb *table) gets(e event, want ...any) {
-	tb.t.Helper()
-	var sent []any
-	for _, do := range tb.s.handle(tb.now, e) {
-		switch {
-		case do.end != nil:
-			sent = append(sent, whisk.KindOf(do.end))
-		case do.command != nil:
-			sent = append(sent, do.command)
-		default:
-			if _, roster := do.event.(whisk.Roster); !roster {
-				sent = append(sent, do.event)
-			}
-		}
-	}
-	if err := tb.s.checkBooks(); err != nil {
-		tb.t.Fatal(err)
-	}
-	if !reflect.DeepEqual(sent, want) {
-		tb.t.Fatalf("after %T%+v: sent %+v, want %+v", e, e, sent, want)
-	}
-}
-
-// passes lets time pass, and alarms ring.
-func (tb *table) passes(d time.Duration) {
-	tb.t.Helper()
-	for until := tb.now.Add(d); ; {
-		at, set := tb.s.alarms.next()
-		if !set || at.After(until) {
-			tb.now = until
-			return
-		}
-		tb.now = at
-		tb.gets(timePassed{})
-	}
-}
 
 const (
 	agentSession sessionID = 1

@@ -107,7 +107,7 @@ func TestDrain(t *testing.T) {
 
 func TestDrainOfAnIdleContainerThatIsUsedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		st := newStage(t, nil)
+		st := newStage(t, func(c *scheduler.Config) { c.Settle = 0 })
 		agent, ctl := st.agent(report("node")), st.controller("one")
 		ctl.say(request(1, "hello"))
 		c := order(agent)
