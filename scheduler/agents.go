@@ -24,6 +24,10 @@ func (s *state) agentSaid(id sessionID, m whisk.AgentReport) {
 	}
 	switch m := m.(type) {
 	case whisk.ContainerCreated:
+		if m.Container.Spec.Memory <= 0 {
+			s.hangUp(id, whisk.Errorf(whisk.Invalid, "container %s of %s", m.Container.ID, m.Container.Spec.Memory))
+			return
+		}
 		c := s.hosted(n, m.Container.ID)
 		if c == nil && s.containers[m.Container.ID] == nil {
 			// A former leader ordered it. It takes memory, and nobody waits for it.
@@ -100,13 +104,17 @@ func (s *state) shelve(c *container) {
 // fault or has failed too often.
 func (s *state) creationFailed(c *container, m whisk.CreationFailed) {
 	r, n := c.purpose, c.node
-	ill := m.Fault == whisk.NodeFault || c.trial // no user had a part in a trial
+	ill := m.Fault != whisk.UserFault || c.trial // no user had a part in a trial
 	if r == nil && c.lessee == "" && c.condition == creating && !c.trial {
 		c.pool.failed(s.now)
 		s.alarms.set(&c.pool.retry, c.pool.retryAt)
 	}
 	s.log.Warn("container not created", "container", c.ID, "node", n.id, "err", m.Message)
-	s.figures.failures[m.Fault]++
+	if m.Fault == whisk.UserFault {
+		s.figures.failures[whisk.UserFault]++
+	} else {
+		s.figures.failures[whisk.NodeFault]++
+	}
 	s.lost(c, m.Message)
 	if ill {
 		s.faulted(n, m.Message)

@@ -80,8 +80,8 @@ func (s *state) controllerSaid(id sessionID, m whisk.FactoryRequest) {
 // it holds is compared with the books.
 func (s *state) register(id sessionID, m whisk.Register) {
 	s.lead(m.Epoch)
-	if s.callers[id] != nil {
-		s.hangUp(id, whisk.Errorf(whisk.Invalid, "a controller registers once in a session"))
+	if s.callers[id] != nil || m.Controller == "" {
+		s.hangUp(id, whisk.Errorf(whisk.Invalid, "a controller registers once in a session, with its name"))
 		return
 	}
 	ctl := s.controllerFor(m.Controller)

@@ -11,6 +11,10 @@ import (
 
 // nodeReport registers an agent, or tells news of a registered one.
 func (s *state) nodeReport(id sessionID, m whisk.NodeReport) {
+	if err := implausible(m); err != nil {
+		s.hangUp(id, err)
+		return
+	}
 	n := s.agents[id]
 	if n != nil && n.id != m.Node {
 		s.hangUp(id, whisk.Errorf(whisk.Invalid, "an agent cannot change its node"))
@@ -41,6 +45,19 @@ func (s *state) nodeReport(id sessionID, m whisk.NodeReport) {
 	}
 	s.touch(n)
 	s.rejectMisfits()
+}
+
+// implausible returns why a report cannot be true, or nil.
+func implausible(m whisk.NodeReport) error {
+	if m.Node == "" || m.Memory < 0 {
+		return whisk.Errorf(whisk.Invalid, "a report of node %q with %s of memory", m.Node, m.Memory)
+	}
+	for _, h := range m.Containers {
+		if h.Container.ID == "" || h.Container.Spec.Memory <= 0 {
+			return whisk.Errorf(whisk.Invalid, "node %s reports container %q of %s", m.Node, h.Container.ID, h.Container.Spec.Memory)
+		}
+	}
+	return nil
 }
 
 // meet begins an agent's session. Of a node that is new here its agent knows

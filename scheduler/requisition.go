@@ -14,6 +14,9 @@ const (
 	tooManyWaiting  = "The platform has too many actions waiting for a container."
 )
 
+// mostSlots is the most that a requisition, or a container, may have.
+const mostSlots = 1 << 20
+
 // requisition is one that stands: slots are outstanding, and it was not
 // rejected. Containers that are under way for it are bound to it; if they and
 // the plans do not cover what is outstanding, it waits.
@@ -53,6 +56,9 @@ func (s *state) requisition(ctl *controller, m whisk.Requisition) {
 		return
 	case ctl.requisitions[m.ID] != nil:
 		s.log.Warn("requisition sent twice ignored", "controller", ctl.id, "requisition", m.ID)
+		return
+	case m.Count > mostSlots || m.Concurrency > mostSlots:
+		s.hangUp(ctl.session, whisk.Errorf(whisk.Invalid, "requisition %d for %d slots, %d in each container", m.ID, m.Count, m.Concurrency))
 		return
 	case m.Spec.Memory <= 0:
 		reject(whisk.StartFailed, provisionFailed, 0)

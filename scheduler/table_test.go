@@ -139,3 +139,21 @@ func TestAnAskedControllerGoesAway(t *testing.T) {
 		t.Errorf("it is %s, want it to move on as it is", c.condition)
 	}
 }
+
+func TestWhatCannotBeEndsTheSession(t *testing.T) {
+	nothing := whisk.HostedContainer{Container: whisk.Container{ID: "c"}}
+	for name, e := range map[string]event{
+		"a node without a name":       agentSaid{agentSession, whisk.NodeReport{Memory: whisk.GB}},
+		"a node of less than nothing": agentSaid{agentSession, whisk.NodeReport{Node: "n", Memory: -1}},
+		"a container of no size":      agentSaid{agentSession, whisk.NodeReport{Node: "n", Containers: []whisk.HostedContainer{nothing}}},
+		"a controller without a name": controllerSaid{agentSession, whisk.Register{}},
+		"no report first":             agentSaid{agentSession, whisk.ContainerGone{Container: "c"}},
+		"no registration first":       controllerSaid{agentSession, whisk.Release{Container: "c"}},
+	} {
+		t.Run(name, func(t *testing.T) { newTable(t).gets(e, whisk.Invalid) })
+	}
+	tb := newTable(t)
+	tb.gets(controllerSaid{oneSession, whisk.Register{Controller: "one"}})
+	tb.gets(controllerSaid{oneSession, whisk.Requisition{ID: 1, Count: 1, Concurrency: 1 << 62, Spec: parkSpec}}, whisk.Invalid)
+	tb.gets(controllerSaid{oneSession, whisk.Requisition{ID: 1, Count: 1 << 62, Concurrency: 1, Spec: parkSpec}}, whisk.Invalid)
+}

@@ -52,7 +52,7 @@ func trialSpec(m whisk.Manifest) (whisk.ContainerSpec, bool) {
 }
 
 // try has an unhealthy node make a container, if nobody says any more that
-// something is wrong. Without a spec to try, the pause must do.
+// something is wrong. With nothing to try that fits there, the pause must do.
 func (s *state) try(n *node) {
 	if n.state != whisk.NodeUnhealthy || n.trouble() != "" || n.trying {
 		return
@@ -61,7 +61,7 @@ func (s *state) try(n *node) {
 		s.alarms.set(&n.trial, n.tryAt)
 		return
 	}
-	if s.trialSpec.Memory == 0 {
+	if s.trialSpec.Memory == 0 || s.trialSpec.Memory > n.memory {
 		n.suspect = false
 		s.judge(n)
 		return
