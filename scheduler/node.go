@@ -32,20 +32,8 @@ type node struct {
 	latest  sessionID // that its agent had: what an earlier one still has to say is out of date
 	place   int       // in state.order
 	memory  whisk.Bytes
-
-	state     whisk.NodeState // only judge changes it
-	since     time.Time       // when it entered the state
-	problem   string          // why nothing should be placed here, by its agent
-	ailment   string          // likewise, by its health route
-	fault     string          // of the last creation that failed by its fault
-	faults    int             // such creations in a row
-	misses    int             // questions in a row that its health route did not answer
-	suspect   bool            // it erred, and made no container since
-	closed    bool            // an operator has it emptied
-	abandoned bool            // its agent was silent for the whole grace
-	trying    bool            // a container is made to see whether it can
-	pause     time.Duration   // before that is tried again
-	tryAt     time.Time       // not before
+	state   whisk.NodeState // only judge changes it
+	closed  bool            // an operator has it emptied
 
 	used     whisk.Bytes // of all containers
 	leaving  whisk.Bytes // the part of used that is on its way out
@@ -59,10 +47,23 @@ type node struct {
 	containers list[*container]
 	resting    [restClasses]list[*container]
 	plans      list[*plan]
-	touched    bool  // it is in state.touched
-	grace      alarm // gives the silent node up, and later forgets it
-	trial      alarm // tries the unhealthy node
-	checkup    alarm // asks its health route
+	touched    bool // it is in state.touched
+
+	// What judge draws its conclusion from, and what a trial needs.
+	since     time.Time     // when it entered the state
+	problem   string        // why nothing should be placed here, by its agent
+	ailment   string        // likewise, by its health route
+	fault     string        // of the last creation that failed by its fault
+	faults    int           // such creations in a row
+	misses    int           // questions in a row that its health route did not answer
+	suspect   bool          // it erred, and made no container since
+	abandoned bool          // its agent was silent for the whole grace
+	trying    bool          // a container is made to see whether it can
+	pause     time.Duration // before that is tried again
+	tryAt     time.Time     // not before
+	grace     alarm         // gives the silent node up, and later forgets it
+	trial     alarm         // tries the unhealthy node
+	checkup   alarm         // asks its health route
 }
 
 // plan is a creation that waits on its node.

@@ -103,7 +103,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		log:      s.log,
 		state:    newState(s.cfg, s.ids, s.log, time.Now()),
 		sessions: make(map[sessionID]*session),
-		check:    func(do effect) { s.serving.Go(func() { s.ask(checks, do) }) },
+		check:    func(from sessionID, node whisk.NodeID) { s.serving.Go(func() { s.ask(checks, from, node) }) },
 	}
 	loop.state.checks = s.check != nil
 	err := loop.run(ctx, s.inbox)
@@ -118,11 +118,11 @@ func (s *Scheduler) Run(ctx context.Context) error {
 
 // ask asks a health route and has the owner loop hear the answer. There is one
 // such question at a time for each agent's session.
-func (s *Scheduler) ask(ctx context.Context, do effect) {
+func (s *Scheduler) ask(ctx context.Context, from sessionID, node whisk.NodeID) {
 	asking, cancel := context.WithTimeout(ctx, s.cfg.HealthTimeout)
 	defer cancel()
-	answer := checkedUp{session: do.session}
-	err := s.check(asking, do.check)
+	answer := checkedUp{session: from}
+	err := s.check(asking, node)
 	switch {
 	case err == nil:
 	case asking.Err() != nil:
@@ -197,7 +197,7 @@ type ownerLoop struct {
 	log      *slog.Logger
 	state    *state
 	sessions map[sessionID]*session
-	check    func(effect) // begins to ask a health route
+	check    func(sessionID, whisk.NodeID) // begins to ask a health route
 }
 
 // run handles one letter after the other, and alarms between them.
@@ -247,8 +247,8 @@ func (l *ownerLoop) handle(e event) { l.carryOut(l.state.handle(time.Now(), e)) 
 func (l *ownerLoop) carryOut(effects []effect) {
 	var closed []sessionID
 	for _, do := range effects {
-		if do.check != "" {
-			l.check(do)
+		if do.check != nil {
+			l.check(do.session, do.check.id)
 			continue
 		}
 		to := l.sessions[do.session]

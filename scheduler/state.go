@@ -75,7 +75,7 @@ type effect struct {
 	session sessionID
 	command whisk.AgentCommand // to an agent
 	event   whisk.FactoryEvent // to a controller
-	check   whisk.NodeID       // ask this node's health route
+	check   *node              // ask its health route
 	end     error              // closes the session
 }
 

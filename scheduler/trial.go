@@ -101,7 +101,7 @@ type Health func(ctx context.Context, node whisk.NodeID) error
 // checkUp orders that a node's health route be asked.
 func (s *state) checkUp(n *node) {
 	if s.checks && n.session != 0 {
-		s.out = append(s.out, effect{session: n.session, check: n.id})
+		s.out = append(s.out, effect{session: n.session, check: n})
 	}
 }
 

@@ -65,7 +65,7 @@ func (a *worldAgent) disconnect(away time.Duration) {
 
 func (a *worldAgent) obey(e effect) {
 	w := a.w
-	if e.check != "" {
+	if e.check != nil {
 		answer := checkedUp{e.session, a.route}
 		w.after(3*time.Second, func() { w.handle(answer) })
 		return

@@ -128,7 +128,7 @@ func (w *world) handle(e event) {
 
 func (w *world) carryOut(effects []effect) {
 	for _, do := range slices.Clone(effects) {
-		w.note("scheduler does %+v", do)
+		w.note("scheduler does, for %d: %T%+v %T%+v %v", do.session, do.command, do.command, do.event, do.event, do.end)
 		if do.end != nil {
 			w.fail("session closed: %v", do.end)
 		}
