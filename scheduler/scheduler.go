@@ -17,6 +17,8 @@
 //     never beyond its deadline.
 //   - In the settle time after the start nothing is removed but what its holder
 //     wants removed.
+//   - New containers are ordered only on nodes that are up, and on an unhealthy
+//     one at a time to see whether it can again.
 //
 // One goroutine, in [Scheduler.Run], owns all state. Sessions send it events
 // and take effects from it through a bounded outbox each; nothing in the owner
