@@ -28,20 +28,7 @@ func (s *state) agentSaid(id sessionID, m whisk.AgentReport) {
 			s.hangUp(id, whisk.Errorf(whisk.Invalid, "container %s of %s", m.Container.ID, m.Container.Spec.Memory))
 			return
 		}
-		c := s.hosted(n, m.Container.ID)
-		if c == nil && s.containers[m.Container.ID] == nil {
-			// A former leader ordered it. It takes memory, and nobody waits for it.
-			c = s.adopt(n, m.Container)
-			s.move(c, abandoned)
-			if s.settled {
-				s.remove(c)
-			}
-			return
-		}
-		if c != nil && c.condition == creating {
-			s.log.Debug("container created", "container", c.ID, "node", n.id, "took", m.Took)
-			s.created(c, m.Container.Address)
-		}
+		s.containerCreated(n, m)
 	case whisk.CreationFailed:
 		if c := s.hosted(n, m.Container); c != nil {
 			s.creationFailed(c, m)
@@ -67,6 +54,23 @@ func (s *state) hosted(n *node, id whisk.ContainerID) *container {
 		return c
 	}
 	return nil
+}
+
+// containerCreated is for an agent's word that it made a container.
+func (s *state) containerCreated(n *node, m whisk.ContainerCreated) {
+	c := s.hosted(n, m.Container.ID)
+	switch {
+	case c == nil && s.containers[m.Container.ID] == nil:
+		// A former leader ordered it. It takes memory, and nobody waits for it.
+		c = s.adopt(n, m.Container)
+		s.move(c, abandoned)
+		if s.settled {
+			s.remove(c)
+		}
+	case c != nil && c.condition == creating:
+		s.log.Debug("container created", "container", c.ID, "node", n.id, "took", m.Took)
+		s.created(c, m.Container.Address)
+	}
 }
 
 // created is for a container that now runs. Who it was made for may have given

@@ -98,6 +98,11 @@ func (s *state) register(id sessionID, m whisk.Register) {
 	s.callers[id] = ctl
 	s.introduce(ctl)
 	s.log.Info("controller registered", "controller", ctl.id, "containers", len(m.Held))
+	s.compare(ctl, m)
+}
+
+// compare brings the books and what a controller says it holds together.
+func (s *state) compare(ctl *controller, m whisk.Register) {
 	listed := make(map[whisk.ContainerID]bool, len(m.Held))
 	for _, h := range m.Held {
 		listed[h.Container] = true

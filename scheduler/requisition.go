@@ -70,6 +70,11 @@ func (s *state) requisition(ctl *controller, m whisk.Requisition) {
 		reject(whisk.Overloaded, tooManyWaiting, s.cfg.RetryAfter)
 		return
 	}
+	s.take(ctl, m)
+}
+
+// take puts a requisition into the books and serves what can be served.
+func (s *state) take(ctl *controller, m whisk.Requisition) {
 	s.arrivals++
 	r := &requisition{
 		id: m.ID, caller: ctl, action: s.actionFor(m.Key, m.Spec), label: m.Label,

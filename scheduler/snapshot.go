@@ -135,6 +135,11 @@ func (s *state) snapshot() Snapshot {
 	}
 	shot.Omitted.Waiting = s.requisitions - len(shot.Waiting)
 	s.listActions(&shot, coming)
+	s.listPrewarmed(&shot)
+	return shot
+}
+
+func (s *state) listPrewarmed(shot *Snapshot) {
 	for _, p := range s.pools {
 		switch {
 		case p.wanted == 0 && p.stock() == 0:
@@ -146,7 +151,6 @@ func (s *state) snapshot() Snapshot {
 			})
 		}
 	}
-	return shot
 }
 
 // listActions lists those that wait, or that something is coming for, and then
