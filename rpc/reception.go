@@ -24,6 +24,7 @@ type reception[Request, Reply any] struct {
 	serve  func(context.Context, whisk.Stream[Reply, Request]) error
 	from   string          // the peer's address
 	peer   *certs.Identity // nil in plain text
+	until  time.Time       // when the peer's certificate expires
 	id     string          // the name that the session speaks for; "" before its first message
 	named  chan struct{}   // closed when id is known
 }
@@ -85,9 +86,18 @@ func (r *reception[Request, Reply]) introducedLast(s *session[Reply, Request]) (
 	return false, r.refuse(s.cause)
 }
 
-// attend waits until the session has ended at either side.
+// attend waits until the session has ended at either side, or the peer's
+// certificate expires: with another one it may come again.
 func (r *reception[Request, Reply]) attend(s *session[Reply, Request]) error {
+	var expired <-chan time.Time
+	if r.peer != nil {
+		timer := time.NewTimer(time.Until(r.until))
+		defer timer.Stop()
+		expired = timer.C
+	}
 	select {
+	case <-expired:
+		return r.refuse(whisk.Errorf(whisk.Denied, "the certificate of %s has expired", r.peer))
 	case <-s.closing:
 		late := time.NewTimer(patience)
 		defer late.Stop()
@@ -127,6 +137,7 @@ func (r *reception[Request, Reply]) checkRole() error {
 		return whisk.Errorf(whisk.Internal, "nothing is proven of the peer")
 	}
 	who.guest.asked.Store(true)
+	r.until = who.until
 	if r.peer = who.peer; r.peer != nil && r.peer.Role != r.kind.client {
 		return whisk.Errorf(whisk.Denied, "a certificate of %s does not open this session, which is the %s's", r.peer, r.kind.client)
 	}

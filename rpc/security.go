@@ -64,6 +64,7 @@ const protocolName = "h2"
 type proof struct {
 	credentials.CommonAuthInfo
 	peer  *certs.Identity // nil in plain text
+	until time.Time       // when the peer's certificate expires
 	guest *visitor        // whose connection it is; nil at the dialler
 }
 
@@ -71,8 +72,13 @@ type proof struct {
 func (proof) AuthType() string { return "whirl" }
 
 func proven(state tls.ConnectionState) (proof, error) {
-	peer, err := certs.IdentityOf(state.PeerCertificates[0])
-	return proof{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, peer: &peer}, err
+	certificate := state.PeerCertificates[0]
+	peer, err := certs.IdentityOf(certificate)
+	return proof{
+		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
+		peer:           &peer,
+		until:          certificate.NotAfter,
+	}, err
 }
 
 func unproven() proof {

@@ -249,6 +249,7 @@ func join(t *testing.T, names ...string) string {
 
 func TestCertificatesExpireAndAreReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
 		a := newAuthority(t)
 		files, err := certs.Issue(a.dir, certs.Request{Identity: certs.Identity{Role: certs.Controller, Name: "ctl1"}, Lifetime: time.Hour})
 		if err != nil {
@@ -267,12 +268,23 @@ func TestCertificatesExpireAndAreReplaced(t *testing.T) {
 		if err := session(); !errors.Is(err, errSilence) {
 			t.Errorf("at first: %v", err)
 		}
-		time.Sleep(time.Hour)
+		lasting, err := d.ControllerToScheduler(t.Context(), "scheduler")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := lasting.Send(t.Context(), whisk.Register{Controller: "ctl1"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := lasting.Recv(t.Context()); whisk.KindOf(err) != whisk.Denied || time.Since(began) > time.Hour+time.Second {
+			t.Errorf("a session beyond its certificate: %v after %v", err, time.Since(began))
+		}
+		lasting.Close()
+		time.Sleep(time.Second)
 		if err := session(); whisk.KindOf(err) != whisk.Denied {
 			t.Errorf("with an expired certificate: %v", err)
 		}
 		synctest.Wait()
-		if lines := log.lines(); len(lines) != 1 || !strings.Contains(lines[0], "expired") {
+		if lines := log.lines(); len(lines) != 2 || !strings.Contains(lines[0], "has expired") || !strings.Contains(lines[1], "expired") {
 			t.Errorf("the log has %q", lines)
 		}
 		renewed, err := certs.Issue(a.dir, certs.Request{Identity: certs.Identity{Role: certs.Controller, Name: "ctl1"}, Out: t.TempDir()})
