@@ -232,6 +232,25 @@ func TestLog(t *testing.T) {
 	})
 }
 
+// TestNextFollowsTheSession: what the controller asked for by its session counts.
+func TestNextFollowsTheSession(t *testing.T) {
+	inBubble(t, func(s *setup) {
+		s.driver.Script.Run = func(_ *rand.Rand, call fake.Call) fake.Answer {
+			return fake.Answer{Stdout: fmt.Sprintf("out %d\n", call.N)}
+		}
+	}, func(b *bench) {
+		b.create("c", "ctl")
+		b.run("c", "/init", "/run", "/run")
+		b.ask(b.session("ctl"), whisk.SandboxRequest{Op: whisk.CollectLogs, Container: "c", Logs: whisk.LogRequest{
+			Activation: "a1", Namespace: "guest", Run: 1, Limit: whisk.MB, Sentinels: true,
+		}})
+		w := b.get("ctl", "/log/c?"+activation)
+		if last := b.logs.entries[len(b.logs.entries)-1].Lines; w.Code != 204 || !strings.HasSuffix(last[0], "out 2") {
+			t.Errorf("%d, stored %q", w.Code, last)
+		}
+	})
+}
+
 func TestLogThatCannotBeStored(t *testing.T) {
 	inBubble(t, func(s *setup) {
 		s.driver.Script.Run = func(*rand.Rand, fake.Call) fake.Answer { return fake.Answer{Stdout: "text\n"} }

@@ -22,7 +22,7 @@ type Authorize func(*http.Request) (whisk.ControllerID, error)
 // minSecret is the shortest secret that is taken for one.
 const minSecret = 16
 
-var errNoSecret = errors.New("this needs the header Authorization: Bearer <the agent's secret>")
+var errNoSecret = errors.New("this needs the header Authorization: Bearer, with the agent's secret")
 
 // Bearer takes whoever knows the secret for an operator. Without TLS everybody
 // on the way learns it, so that is for loopback only.
