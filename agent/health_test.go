@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,29 +18,28 @@ import (
 // TestASilentEngine is told once, whatever it says each time, and so is its
 // recovery; a single ping in vain is nothing.
 func TestASilentEngine(t *testing.T) {
-	var pings int
-	silent := false
+	var pings atomic.Int64
+	var silent atomic.Bool
 	inBubble(t, func(s *setup) {
 		s.driver.Script.Ping = func() fake.Operation {
-			pings++
-			if silent {
-				return fake.Operation{Err: fmt.Errorf("no answer %d", pings)}
+			if silent.Load() {
+				return fake.Operation{Err: fmt.Errorf("no answer %d", pings.Add(1))}
 			}
 			return fake.Operation{}
 		}
 	}, func(n *node) {
 		n.session()
 		n.nothing(12 * time.Second)
-		silent = true
+		silent.Store(true)
 		n.nothing(5 * time.Second)
-		silent = false
+		silent.Store(false)
 		n.nothing(10 * time.Second)
-		silent = true
+		silent.Store(true)
 		if report := expect[whisk.NodeReport](n); !strings.Contains(report.Problem, "engine does not answer: no answer") {
 			t.Errorf("%+v", report)
 		}
 		n.nothing(time.Minute)
-		silent = false
+		silent.Store(false)
 		if report := expect[whisk.NodeReport](n); report.Problem != "" {
 			t.Errorf("%+v", report)
 		}

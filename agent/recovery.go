@@ -207,6 +207,8 @@ func (a *Agent) leaveAll(giveUp context.CancelCauseFunc) error {
 	failures := make([]error, len(kept))
 	for i, c := range kept {
 		leaving.Go(func() {
+			a.turns <- struct{}{} // few at a time: what they leave is in memory twice meanwhile
+			defer func() { <-a.turns }()
 			record := c.record(a.epoch)
 			record.Left = c.recorder.Leave()
 			if err := a.ledger.Save(record); err != nil {

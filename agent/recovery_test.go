@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -396,9 +397,9 @@ func TestAFrozenContainerWhoseLesseeIsGone(t *testing.T) {
 
 // TestWhatCannotBeFrozenAgain is not trusted.
 func TestWhatCannotBeFrozenAgain(t *testing.T) {
-	broken := false
+	var broken atomic.Bool
 	fails := func(*rand.Rand, whisk.ContainerID) fake.Operation {
-		if broken {
+		if broken.Load() {
 			return fake.Operation{Err: errors.New("no freezer")}
 		}
 		return fake.Operation{}
@@ -412,7 +413,7 @@ func TestWhatCannotBeFrozenAgain(t *testing.T) {
 		if err := n.agent.Suspend(n.t.Context(), agent.Operator, "c"); err != nil {
 			t.Fatal(err)
 		}
-		report := n.crash(func() { broken = true })
+		report := n.crash(func() { broken.Store(true) })
 		if got := summary(report); !slices.Equal(got, []string{`d "ctl" true`}) {
 			t.Errorf("recovered %q: one cannot be thawed", got)
 		}

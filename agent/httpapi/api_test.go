@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -147,10 +148,14 @@ func TestOnlyGET(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
-	silent := errors.New("connection refused")
-	var engine error
+	var silent atomic.Bool
 	inBubble(t, func(s *setup) {
-		s.driver.Script.Ping = func() fake.Operation { return fake.Operation{Err: engine} }
+		s.driver.Script.Ping = func() fake.Operation {
+			if silent.Load() {
+				return fake.Operation{Err: errors.New("connection refused")}
+			}
+			return fake.Operation{}
+		}
 	}, func(b *bench) {
 		b.create("c1", "ctl")
 		b.create("c2", "")
@@ -164,7 +169,7 @@ func TestHealth(t *testing.T) {
 			t.Errorf("%d %s\nwant %s", w.Code, w.Body, want)
 		}
 
-		engine = silent
+		silent.Store(true)
 		time.Sleep(20 * time.Second)
 		w = b.get("operator", "/health")
 		var health struct {
@@ -179,7 +184,7 @@ func TestHealth(t *testing.T) {
 			health.Engine.Error != "connection refused" || !strings.Contains(health.Problem, "connection refused") {
 			t.Errorf("%s: %v", w.Body, err)
 		}
-		engine = nil
+		silent.Store(false)
 		time.Sleep(10 * time.Second)
 		if w = b.get("operator", "/health"); !strings.Contains(w.Body.String(), `"healthy":true`) {
 			t.Errorf("%s", w.Body)
