@@ -55,6 +55,7 @@ type Agent struct {
 	tasks     sync.WaitGroup  // what works for containers
 	watchers  sync.WaitGroup  // what waits for containers' ends; they begin tasks
 	recorders sync.WaitGroup  // what reads containers' output
+	recovered chan struct{}   // closed when it is known what a former agent left
 	leaving   chan struct{}   // closed when the containers are left to the next agent
 	ended     chan struct{}   // closed when no request can be carried out any more
 
@@ -76,10 +77,11 @@ type Agent struct {
 type phase uint8
 
 const (
-	fresh    phase = iota // Run was not called
-	serving               // Run runs
-	stopping              // containers are being removed
-	stopped               // nothing is left
+	fresh      phase = iota // Run was not called
+	recovering              // it is not known yet which containers there are
+	serving                 // Run runs
+	stopping                // containers are being removed
+	stopped                 // nothing is left, or left to the next agent
 )
 
 // New returns an agent. It does nothing until Run.
@@ -100,6 +102,7 @@ func New(config Config, deps Deps) (*Agent, error) {
 		shipper:    output.NewShipper(config.Logs, deps.Logs, logger),
 		ledger:     keeper,
 		turns:      make(chan struct{}, config.Creations),
+		recovered:  make(chan struct{}),
 		leaving:    make(chan struct{}),
 		ended:      make(chan struct{}),
 		containers: map[whisk.ContainerID]*container{},
@@ -107,8 +110,11 @@ func New(config Config, deps Deps) (*Agent, error) {
 	}, nil
 }
 
-// errStopping is why an agent's work is broken off.
-var errStopping = whisk.Errorf(whisk.Unavailable, "the agent stops")
+// Why an agent does not take requests.
+var (
+	errStarting = whisk.Errorf(whisk.Unavailable, "the agent starts")
+	errStopping = whisk.Errorf(whisk.Unavailable, "the agent stops")
+)
 
 // Run takes over what a former agent left, and serves until ctx ends. Then it
 // removes all containers, stores their output and closes the driver; or, with
@@ -126,6 +132,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.stop()
 		return errors.Join(err, a.driver.Close())
 	}
+	a.serve()
 	var shipping, loops sync.WaitGroup
 	ship, stopShipping := context.WithCancelCause(ops)
 	defer stopShipping(errStopping)
@@ -157,8 +164,17 @@ func (a *Agent) begin(ops context.Context) error {
 	if a.phase != fresh {
 		return whisk.Errorf(whisk.Internal, "an agent runs once")
 	}
-	a.phase, a.ops = serving, ops
+	a.phase, a.ops = recovering, ops
 	return nil
+}
+
+// serve lets requests in. One for a container that was not taken over yet would
+// be told that there is none, and its lessee would give it up.
+func (a *Agent) serve() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.phase = serving
+	close(a.recovered)
 }
 
 // removeAll destroys all containers at once, and waits until their output was

@@ -22,8 +22,14 @@ type controllerSession struct {
 
 // ServeController serves a controller's session until the controller or ctx
 // ends it, or the agent has stopped; then it closes the stream. It returns nil
-// unless the session broke.
+// unless the session broke. What comes before the agent knows which containers
+// there are waits.
 func (a *Agent) ServeController(ctx context.Context, stream whisk.AgentToController) error {
+	select {
+	case <-a.recovered:
+	case <-a.ended:
+	case <-ctx.Done():
+	}
 	requests, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	s := &controllerSession{

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -83,11 +85,34 @@ func (a *Agent) takeOver(ctx context.Context, sandbox whisk.Sandbox, record ledg
 		a.logger.Warn("container not recovered", "container", string(sandbox.ID()), "err", err)
 		return false
 	}
+	c := a.reborn(sandbox, record)
+	c.state = state
+	// Without what was left: should we be killed, that would be read once more.
+	if err := a.write(c.record(a.epoch)); err != nil {
+		a.logger.Warn("container not recovered", "container", string(c.ID), "err", err)
+		return false
+	}
+	if record.Left != nil {
+		a.mark(c.ID, ledger.EndedStdout, record.Left.Ended[0])
+		a.mark(c.ID, ledger.EndedStderr, record.Left.Ended[1])
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.containers[c.ID] = c
+	a.memory += c.Spec.Memory
+	a.existing++
+	a.recorders.Go(c.recorder.Run)
+	a.watchers.Go(func() { a.watch(c) })
+	return true
+}
+
+// reborn returns the container that a record speaks of. Its lease begins anew, and
+// its runs are counted on.
+func (a *Agent) reborn(sandbox whisk.Sandbox, record ledger.Record) *container {
 	now := time.Now()
 	c := &container{
 		Container: whisk.Container{ID: sandbox.ID(), Node: a.config.Node, Address: sandbox.Address(), Spec: sandbox.Spec()},
 		label:     record.Label,
-		state:     state,
 		lessee:    record.Lessee,
 		used:      record.Used,
 		granted:   now,
@@ -109,23 +134,7 @@ func (a *Agent) takeOver(ctx context.Context, sandbox whisk.Sandbox, record ledg
 			last.runs = max(last.runs, ended-last.base)
 		}
 	}
-	// Without what was left: should we be killed, that would be read once more.
-	if err := a.write(c.record(a.epoch)); err != nil {
-		a.logger.Warn("container not recovered", "container", string(c.ID), "err", err)
-		return false
-	}
-	if record.Left != nil {
-		a.mark(c.ID, ledger.EndedStdout, record.Left.Ended[0])
-		a.mark(c.ID, ledger.EndedStderr, record.Left.Ended[1])
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.containers[c.ID] = c
-	a.memory += c.Spec.Memory
-	a.existing++
-	a.recorders.Go(c.recorder.Run)
-	a.watchers.Go(func() { a.watch(c) })
-	return true
+	return c
 }
 
 // settleFreeze makes sure whether a sandbox is frozen. If its present lessee had
@@ -193,32 +202,44 @@ func (a *Agent) leaveAll(giveUp context.CancelCauseFunc) error {
 	a.tasks.Wait()
 	a.watchers.Wait() // of what was just being made
 
+	left := a.leftovers()
+	failures := make([]error, len(left))
 	var leaving sync.WaitGroup
-	var kept []*container
-	for _, c := range a.containers { // nobody else changes them any more
-		switch {
-		case c.state == gone:
-		case c.sandbox == nil, c.state == removing:
-			a.strike(c.ID) // for the next agent to destroy
-		default:
-			kept = append(kept, c)
-		}
-	}
-	failures := make([]error, len(kept))
-	for i, c := range kept {
-		leaving.Go(func() {
-			a.turns <- struct{}{} // few at a time: what they leave is in memory twice meanwhile
-			defer func() { <-a.turns }()
-			record := c.record(a.epoch)
-			record.Left = c.recorder.Leave()
-			if err := a.ledger.Save(record); err != nil {
-				failures[i] = err // the last record and the marks still serve
-			}
-		})
+	for i, c := range left {
+		leaving.Go(func() { failures[i] = a.leave(c) })
 	}
 	leaving.Wait()
 	giveUp(errStopping)
 	a.recorders.Wait()
-	a.logger.Info("containers left to the next agent", "containers", len(kept))
+	a.logger.Info("containers left to the next agent", "containers", len(left))
 	return errors.Join(failures...)
+}
+
+// leftovers returns what is to be left, and makes sure that the next agent
+// destroys what is not.
+func (a *Agent) leftovers() (left []*container) {
+	a.mu.Lock()
+	all := slices.Collect(maps.Values(a.containers))
+	a.mu.Unlock()
+	for _, c := range all { // nobody else changes them any more
+		switch {
+		case c.state == gone:
+		case c.sandbox == nil, c.state == removing:
+			a.strike(c.ID)
+		default:
+			left = append(left, c)
+		}
+	}
+	return left
+}
+
+// leave writes down what the next agent is to know of a container. Nobody else
+// changes it any more. If that cannot be written, its last record and the marks
+// still serve, as after a kill.
+func (a *Agent) leave(c *container) error {
+	a.turns <- struct{}{} // few at a time: what they leave is in memory twice meanwhile
+	defer func() { <-a.turns }()
+	record := c.record(a.epoch)
+	record.Left = c.recorder.Leave()
+	return a.ledger.Save(record)
 }

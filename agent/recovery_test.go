@@ -7,156 +7,16 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/whirl-faas/whirl/agent"
-	"github.com/whirl-faas/whirl/agent/ledger"
 	"github.com/whirl-faas/whirl/driver/fake"
 	"github.com/whirl-faas/whirl/whisk"
 )
-
-// mortal is a ledger as one process has it: with the process it ends.
-type mortal struct {
-	*ledger.Dir
-	path   string
-	saving func() error // what Save does instead, if it is not nil
-	struck func() error // likewise Delete
-
-	mu     sync.Mutex
-	writes int           // so far
-	killAt int           // the number of the write at which the process hangs, to be killed; 0 for none
-	dead   bool          // nothing happens any more
-	gate   chan struct{} // closed when what hangs goes on
-}
-
-func (m *mortal) open(t *testing.T) *mortal {
-	t.Helper()
-	dir, err := ledger.Open(m.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = dir.Close() })
-	return &mortal{Dir: dir, path: m.path, gate: make(chan struct{})}
-}
-
-// alive counts a write, and reports whether it happens.
-func (m *mortal) alive() bool {
-	m.mu.Lock()
-	m.writes++
-	hangs := m.writes == m.killAt
-	m.mu.Unlock()
-	if hangs {
-		<-m.gate
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return !m.dead
-}
-
-func (m *mortal) kill() {
-	m.mu.Lock()
-	m.dead = true
-	m.mu.Unlock()
-	m.goOn()
-}
-
-func (m *mortal) goOn() { close(m.gate) }
-
-// hangAt has the nth write from now hang.
-func (m *mortal) hangAt(n int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.killAt = m.writes + n
-}
-
-func (m *mortal) Save(record ledger.Record) error {
-	if !m.alive() {
-		return nil
-	}
-	if m.saving != nil {
-		return m.saving()
-	}
-	return m.Dir.Save(record)
-}
-
-func (m *mortal) Delete(id whisk.ContainerID) error {
-	if !m.alive() {
-		return nil
-	}
-	if m.struck != nil {
-		return m.struck()
-	}
-	return m.Dir.Delete(id)
-}
-
-func (m *mortal) Mark(id whisk.ContainerID, mark ledger.Mark, value uint64) error {
-	if !m.alive() {
-		return nil
-	}
-	return m.Dir.Mark(id, mark, value)
-}
-
-// recoverable gives the node a ledger.
-func recoverable(t *testing.T, more ...func(*setup)) func(*setup) {
-	dir := t.TempDir()
-	return func(s *setup) {
-		s.ledger = dir
-		for _, change := range more {
-			change(s)
-		}
-	}
-}
-
-// crash kills the agent's process, and starts another after meanwhile. The
-// sandboxes and the files live on. It returns the next agent's first report.
-func (n *node) crash(meanwhile ...func()) whisk.NodeReport {
-	n.t.Helper()
-	driver := n.driver.Restart()
-	n.ledger.kill()
-	n.stop() // whatever it still does, it does to nothing
-	return n.succeed(driver, meanwhile)
-}
-
-// upgrade stops the agent so that it leaves its containers, and starts another,
-// which will not.
-func (n *node) upgrade(meanwhile ...func()) whisk.NodeReport {
-	n.t.Helper()
-	n.stop()
-	if n.runErr != nil {
-		n.t.Errorf("Run = %v", n.runErr)
-	}
-	n.config.KeepOnStop = false
-	return n.succeed(n.driver.Restart(), meanwhile)
-}
-
-func (n *node) succeed(driver *fake.Driver, meanwhile []func()) whisk.NodeReport {
-	n.t.Helper()
-	for len(n.sessions) > 0 {
-		<-n.sessions
-	}
-	n.driver = driver
-	for _, do := range meanwhile {
-		do()
-	}
-	n.launch(driver)
-	return n.session()
-}
-
-// summary of a report's containers, as "id lessee used".
-func summary(report whisk.NodeReport) (lines []string) {
-	for _, h := range report.Containers {
-		lines = append(lines, fmt.Sprintf("%s %q %t", h.Container.ID, h.Lessee, h.Used))
-	}
-	return lines
-}
 
 func TestACrashKeepsContainers(t *testing.T) {
 	inBubble(t, recoverable(t, talks, func(s *setup) {
@@ -379,6 +239,33 @@ func TestFrozenContainersAreFound(t *testing.T) {
 	}
 }
 
+// TestRequestsWaitForTheRecovery: a lessee that is back before its container was
+// found must not be told that there is none.
+func TestRequestsWaitForTheRecovery(t *testing.T) {
+	inBubble(t, recoverable(t, func(s *setup) {
+		s.driver.Script.Resume = func(*rand.Rand, whisk.ContainerID) fake.Operation { return fake.Operation{Delay: time.Second} }
+	}), func(n *node) {
+		n.session()
+		n.create("c", "ctl")
+		n.create("sleeper", "")
+		if err := n.agent.Suspend(n.t.Context(), agent.Operator, "sleeper"); err != nil {
+			t.Fatal(err)
+		}
+		n.ledger.kill()
+		driver := n.driver.Restart()
+		n.stop()
+		n.launch(driver)
+		began := time.Now()
+		if err := n.agent.Resume(n.t.Context(), agent.Operator, "sleeper"); whisk.KindOf(err) != whisk.Unavailable {
+			t.Errorf("while it starts: %v", err)
+		}
+		ctl := n.controller("ctl")
+		if err := ctl.do(whisk.Resume, "c"); err != nil || time.Since(began) != time.Second {
+			t.Errorf("the lessee's resume: %v after %v", err, time.Since(began))
+		}
+	})
+}
+
 // TestAFrozenContainerWhoseLesseeIsGone goes when the lease ends.
 func TestAFrozenContainerWhoseLesseeIsGone(t *testing.T) {
 	inBubble(t, recoverable(t), func(n *node) {
@@ -417,188 +304,5 @@ func TestWhatCannotBeFrozenAgain(t *testing.T) {
 		if got := summary(report); !slices.Equal(got, []string{`d "ctl" true`}) {
 			t.Errorf("recovered %q: one cannot be thawed", got)
 		}
-	})
-}
-
-func TestEpochsOutliveTheAgent(t *testing.T) {
-	inBubble(t, recoverable(t), func(n *node) {
-		n.session()
-		n.command(whisk.CreateContainer{Epoch: 7, Container: "c", Spec: spec})
-		expect[whisk.ContainerCreated](n)
-		n.crash()
-		n.command(whisk.GrantLease{Epoch: 6, Container: "c", To: "b"})
-		if refused := expect[whisk.LeaseRefused](n); !strings.Contains(refused.Reason, "epoch") {
-			t.Errorf("%+v", refused)
-		}
-	})
-}
-
-// TestWithoutRecords holds that nothing is taken over that nobody can tell the
-// lessee of.
-func TestWithoutRecords(t *testing.T) {
-	spoil := map[string]func(dir string) error{
-		"lost": func(dir string) error { return os.Remove(filepath.Join(dir, "c.json")) },
-		"damaged": func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, "c.json"), []byte(`{"Slot":0,"Contai`), 0o600)
-		},
-		"another's": func(dir string) error { return os.Rename(filepath.Join(dir, "c.json"), filepath.Join(dir, "d.json")) },
-	}
-	for name, spoil := range spoil {
-		inBubble(t, recoverable(t), func(n *node) {
-			n.session()
-			n.create("c", "ctl")
-			report := n.crash(func() {
-				if err := spoil(n.ledger.path); err != nil {
-					t.Fatal(err)
-				}
-			})
-			if len(report.Containers) != 0 || n.driver.Living() != 0 {
-				t.Errorf("%s: recovered %q, %d live", name, summary(report), n.driver.Living())
-			}
-		})
-	}
-}
-
-// TestAGoodStopLeavesNothing behind, on the node or in the ledger.
-func TestAGoodStopLeavesNothing(t *testing.T) {
-	dir := t.TempDir()
-	inBubble(t, func(s *setup) {
-		s.ledger = dir
-		s.driver.Script.Create = func(_ *rand.Rand, req whisk.CreateSandbox) fake.Creation {
-			if req.ID == "bad" {
-				return fake.Creation{Err: errors.New("no")}
-			}
-			return fake.Creation{}
-		}
-	}, func(n *node) {
-		n.session()
-		n.create("c", "ctl")
-		n.create("d", "")
-		n.command(whisk.CreateContainer{Epoch: 1, Container: "bad", Spec: spec})
-		expect[whisk.CreationFailed](n)
-		if err := n.controller("ctl").do(whisk.Suspend, "c"); err != nil {
-			t.Fatal(err)
-		}
-	})
-	files, err := filepath.Glob(filepath.Join(dir, "*.json*"))
-	if err != nil || len(files) != 0 {
-		t.Errorf("left: %q, %v", files, err)
-	}
-}
-
-// TestAFullDisk costs a container nothing but its survival.
-func TestAFullDisk(t *testing.T) {
-	full := errors.New("no space left on device")
-	inBubble(t, recoverable(t), func(n *node) {
-		n.session()
-		n.create("c", "")
-		n.ledger.saving = func() error { return full }
-		n.command(whisk.GrantLease{Epoch: 1, Container: "c", To: "a"})
-		if granted := expect[whisk.LeaseGranted](n); granted.Lessee != "a" {
-			t.Errorf("%+v", granted)
-		}
-		n.create("d", "a")
-		if report := n.crash(); len(report.Containers) != 0 {
-			t.Errorf("recovered %q, of which nothing could be written down", summary(report))
-		}
-	})
-	inBubble(t, recoverable(t), func(n *node) {
-		n.session()
-		n.create("c", "")
-		n.ledger.saving = func() error { return full }
-		n.ledger.struck = func() error { return full }
-		n.command(whisk.GrantLease{Epoch: 1, Container: "c", To: "a"})
-		if refused := expect[whisk.LeaseRefused](n); refused.Lessee != "" {
-			t.Errorf("%+v", refused)
-		}
-		if gone := expect[whisk.ContainerGone](n); !strings.Contains(gone.Reason, "written down") {
-			t.Errorf("%+v", gone)
-		}
-	})
-}
-
-// TestADriverThatDoesNotRecover begins anew.
-func TestADriverThatDoesNotRecover(t *testing.T) {
-	inBubble(t, recoverable(t, func(s *setup) {
-		s.driver.Capabilities.Recovers = false
-		s.agent.KeepOnStop = true
-	}), func(n *node) {
-		n.session()
-		n.create("c", "ctl")
-		n.stop()
-		if n.runErr != nil || n.driver.Living() != 0 {
-			t.Errorf("Run = %v, %d live", n.runErr, n.driver.Living())
-		}
-	})
-}
-
-// TestAKillAtEveryWrite has the agent hang at each of its writes in turn, while a
-// container is handed around, and be killed there. Who holds it afterwards is who
-// was last told so, or the one that it was on its way to.
-func TestAKillAtEveryWrite(t *testing.T) {
-	holders := []whisk.ControllerID{"a", "b", "", "b", "a"}
-	for killAt, done := 1, false; !done; killAt++ {
-		if killAt > 100 {
-			t.Fatal("a hundred writes for five grants")
-		}
-		inBubble(t, recoverable(t), func(n *node) {
-			n.session()
-			n.ledger.hangAt(killAt)
-			n.command(whisk.CreateContainer{Epoch: 1, Container: "c", Spec: spec, Lessee: holders[0]})
-			told, next := whisk.ControllerID("nobody"), 0
-			for !done && next < len(holders) {
-				switch m := n.report(time.Second).(type) {
-				case nil:
-					done = true // it hangs
-					continue
-				case whisk.ContainerCreated:
-					told = holders[0]
-				case whisk.LeaseGranted:
-					told = m.Lessee
-				default:
-					t.Fatalf("%+v", m)
-				}
-				if next++; next < len(holders) {
-					n.command(whisk.GrantLease{Epoch: 1, Container: "c", From: told, To: holders[next]})
-				}
-			}
-			done = !done
-			report := n.crash()
-			switch {
-			case len(report.Containers) == 0 && next == 0: // before it was made
-			case len(report.Containers) != 1:
-				t.Errorf("killed at write %d: recovered %q", killAt, summary(report))
-			default:
-				lessee := report.Containers[0].Lessee
-				if lessee != told && (next >= len(holders) || lessee != holders[next]) {
-					t.Errorf("killed at write %d: held by %q, who was told is %q", killAt, lessee, told)
-				}
-			}
-		})
-	}
-}
-
-// TestCommandsWaitForTheRecord: until it is written nobody knows who holds the
-// container, and then they are carried out in order.
-func TestCommandsWaitForTheRecord(t *testing.T) {
-	inBubble(t, recoverable(t), func(n *node) {
-		n.session()
-		n.create("c", "a")
-		n.ledger.hangAt(1)
-		n.command(whisk.GrantLease{Epoch: 1, Container: "c", From: "a", To: "b"})
-		n.command(whisk.GrantLease{Epoch: 1, Container: "c", From: "b", To: "d"})
-		n.command(whisk.GrantLease{Epoch: 1, Container: "c", From: "a", To: "e"})
-		n.nothing(time.Second)
-		if report := n.agent.Report(); report.Containers[0].Lessee != "a" {
-			t.Errorf("%q holds it, who was not written down", report.Containers[0].Lessee)
-		}
-		n.ledger.goOn()
-		if refused := expect[whisk.LeaseRefused](n); refused.Lessee != "d" {
-			t.Errorf("%+v", refused)
-		}
-		if granted := expect[whisk.LeaseGranted](n); granted.Lessee != "d" {
-			t.Errorf("%+v", granted)
-		}
-		n.nothing(time.Second)
 	})
 }

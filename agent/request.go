@@ -60,7 +60,10 @@ func (c *container) notYours(by whisk.ControllerID) error {
 
 // findLocked also finds containers that ended not long ago.
 func (a *Agent) findLocked(id whisk.ContainerID) (*container, error) {
-	if a.phase == stopped {
+	switch {
+	case a.phase < serving:
+		return nil, errStarting
+	case a.phase == stopped:
 		return nil, errStopping
 	}
 	c := a.containers[id]

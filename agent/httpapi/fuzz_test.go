@@ -36,9 +36,21 @@ func FuzzRequest(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- a.Run(ctx) }()
+	f.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			f.Errorf("Run = %v", err)
+		}
+	})
 	api, err := httpapi.New(httpapi.Default(), a, authorize, slog.New(slog.DiscardHandler))
 	if err != nil {
 		f.Fatal(err)
+	}
+	for starting := whisk.Unavailable; starting == whisk.Unavailable; {
+		starting = whisk.KindOf(a.Resume(ctx, agent.Operator, "none"))
 	}
 	statuses := map[int]bool{200: true, 400: true, 401: true, 403: true, 404: true, 405: true}
 	f.Fuzz(func(t *testing.T, method, path, query, who, accept string) {
