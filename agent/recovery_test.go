@@ -254,6 +254,7 @@ func TestRequestsWaitForTheRecovery(t *testing.T) {
 		n.ledger.kill()
 		driver := n.driver.Restart()
 		n.stop()
+		_ = n.ledger.Close() // with the process
 		n.launch(driver)
 		began := time.Now()
 		if err := n.agent.Resume(n.t.Context(), agent.Operator, "sleeper"); whisk.KindOf(err) != whisk.Unavailable {

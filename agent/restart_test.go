@@ -128,6 +128,7 @@ func (n *node) upgrade(meanwhile ...func()) whisk.NodeReport {
 
 func (n *node) succeed(driver *fake.Driver, meanwhile []func()) whisk.NodeReport {
 	n.t.Helper()
+	_ = n.ledger.Close() // with the process
 	for len(n.sessions) > 0 {
 		<-n.sessions
 	}

@@ -91,8 +91,9 @@ type entry struct {
 	Record
 }
 
-// Open opens the ledger in a directory, which it makes if need be. The directory
-// must be the agent's alone.
+// Open opens the ledger in a directory, which it makes if need be. It is Conflict
+// if another process has it open: two agents would both be the lessor of one
+// container.
 func Open(path string) (*Dir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
@@ -100,6 +101,9 @@ func Open(path string) (*Dir, error) {
 	file, err := os.OpenFile(filepath.Join(path, marksFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	if err := lock(file); err != nil {
+		return nil, errors.Join(whisk.Errorf(whisk.Conflict, "another agent uses the ledger %s: %w", path, err), file.Close())
 	}
 	return &Dir{path: path, marks: file, slots: map[whisk.ContainerID]int64{}}, nil
 }

@@ -18,28 +18,52 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-func open(t *testing.T, path string) *ledger.Dir {
+// book is a ledger under test.
+type book struct {
+	*ledger.Dir
+	t    *testing.T
+	path string
+}
+
+func open(t *testing.T, path string) *book {
 	t.Helper()
 	dir, err := ledger.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = dir.Close() })
-	return dir
+	b := &book{dir, t, path}
+	t.Cleanup(func() { _ = b.Close() })
+	return b
 }
 
-// load returns what a later process finds, by container.
-func load(t *testing.T, path string) map[whisk.ContainerID]ledger.Record {
-	t.Helper()
-	records, err := open(t, path).Load()
+// reload returns what a later process finds, by container.
+func (b *book) reload() map[whisk.ContainerID]ledger.Record {
+	b.t.Helper()
+	records, err := b.reopen()
 	if err != nil {
-		t.Errorf("Load = %v", err)
+		b.t.Errorf("Load = %v", err)
 	}
 	found := map[whisk.ContainerID]ledger.Record{}
 	for _, r := range records {
 		found[r.Container] = r
 	}
 	return found
+}
+
+func (b *book) reopen() ([]ledger.Record, error) {
+	b.t.Helper()
+	dir, err := ledger.Open(b.path)
+	if whisk.KindOf(err) != whisk.Conflict {
+		b.t.Errorf("Open beside another = %v", err)
+	}
+	if err = b.Close(); err == nil {
+		dir, err = ledger.Open(b.path)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.Dir = dir
+	return dir.Load()
 }
 
 func must(t *testing.T, err error) {
@@ -64,7 +88,7 @@ func TestRecordsAndMarks(t *testing.T) {
 
 	first.Marks = ledger.Marks{Ended: [2]uint64{5, 4}}
 	want := map[whisk.ContainerID]ledger.Record{"c1": first, "c2": {Container: "c2", Marks: ledger.Marks{Frozen: 1 << 63}}}
-	if got := load(t, path); !reflect.DeepEqual(got, want) {
+	if got := dir.reload(); !reflect.DeepEqual(got, want) {
 		t.Errorf("found %+v\nwant %+v", got, want)
 	}
 	must(t, dir.Delete("c1"))
@@ -73,7 +97,7 @@ func TestRecordsAndMarks(t *testing.T) {
 	if err := dir.Mark("c1", ledger.Frozen, 1); whisk.KindOf(err) != whisk.NotFound {
 		t.Errorf("Mark of a deleted record = %v", err)
 	}
-	if got := load(t, path); len(got) != 1 {
+	if got := dir.reload(); len(got) != 1 {
 		t.Errorf("found %+v", got)
 	}
 }
@@ -81,17 +105,14 @@ func TestRecordsAndMarks(t *testing.T) {
 // TestANewRecordsMarksAreZero also where another container's were.
 func TestANewRecordsMarksAreZero(t *testing.T) {
 	path := t.TempDir()
+	dir := open(t, path)
 	for generation := range 3 {
-		dir := open(t, path)
-		if _, err := dir.Load(); err != nil {
-			t.Fatal(err)
-		}
 		for i := range 5 {
 			old, id := whisk.ContainerID(fmt.Sprintf("g%dc%d", generation-1, i)), whisk.ContainerID(fmt.Sprintf("g%dc%d", generation, i))
 			must(t, dir.Delete(old))
 			must(t, dir.Save(ledger.Record{Container: id}))
 		}
-		for id, r := range load(t, path) {
+		for id, r := range dir.reload() {
 			if r.Marks != (ledger.Marks{}) {
 				t.Errorf("%s begins with %+v", id, r.Marks)
 			}
@@ -102,7 +123,7 @@ func TestANewRecordsMarksAreZero(t *testing.T) {
 		}
 		for i := range 5 {
 			id := whisk.ContainerID(fmt.Sprintf("g%dc%d", generation, i))
-			if got := load(t, path)[id].Marks.Ended[1]; got != uint64(generation*10+i+1) {
+			if got := dir.reload()[id].Marks.Ended[1]; got != uint64(generation*10+i+1) {
 				t.Errorf("%s: %d", id, got)
 			}
 		}
@@ -129,7 +150,7 @@ func TestDamage(t *testing.T) {
 	} {
 		must(t, os.WriteFile(filepath.Join(path, name), []byte(text), 0o600))
 	}
-	records, err := open(t, path).Load()
+	records, err := dir.reopen()
 	if err == nil || len(records) != 1 || records[0].Container != "good" {
 		t.Fatalf("Load = %+v, %v", records, err)
 	}
@@ -141,7 +162,7 @@ func TestDamage(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(path, "*")); len(left) != 2 {
 		t.Errorf("left: %q", left)
 	}
-	if got := load(t, path); len(got) != 1 {
+	if got := dir.reload(); len(got) != 1 {
 		t.Errorf("a second time: %+v", got)
 	}
 }
@@ -199,7 +220,7 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	got := load(t, path)
+	got := dir.reload()
 	if len(got) != len(want) {
 		t.Errorf("%d records, want %d", len(got), len(want))
 	}
