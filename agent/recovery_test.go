@@ -200,8 +200,8 @@ func TestFrozenContainersAreFound(t *testing.T) {
 			n.init(conn, "x")
 			err := errors.Join(
 				ctl.do(whisk.Suspend, "held"),
-				n.agent.Suspend(n.t.Context(), agent.Operator, "spare"),
-				n.agent.Suspend(n.t.Context(), agent.Operator, "moved"),
+				n.agent.Suspend(n.t.Context(), agent.Caller{Operator: true}, "spare"),
+				n.agent.Suspend(n.t.Context(), agent.Caller{Operator: true}, "moved"),
 			)
 			if err != nil {
 				t.Fatal(err)
@@ -248,7 +248,7 @@ func TestRequestsWaitForTheRecovery(t *testing.T) {
 		n.session()
 		n.create("c", "ctl")
 		n.create("sleeper", "")
-		if err := n.agent.Suspend(n.t.Context(), agent.Operator, "sleeper"); err != nil {
+		if err := n.agent.Suspend(n.t.Context(), agent.Caller{Operator: true}, "sleeper"); err != nil {
 			t.Fatal(err)
 		}
 		n.ledger.kill()
@@ -257,7 +257,7 @@ func TestRequestsWaitForTheRecovery(t *testing.T) {
 		_ = n.ledger.Close() // with the process
 		n.launch(driver)
 		began := time.Now()
-		if err := n.agent.Resume(n.t.Context(), agent.Operator, "sleeper"); whisk.KindOf(err) != whisk.Unavailable {
+		if err := n.agent.Resume(n.t.Context(), agent.Caller{Operator: true}, "sleeper"); whisk.KindOf(err) != whisk.Unavailable {
 			t.Errorf("while it starts: %v", err)
 		}
 		ctl := n.controller("ctl")
@@ -298,7 +298,7 @@ func TestWhatCannotBeFrozenAgain(t *testing.T) {
 		n.session()
 		n.create("c", "")
 		n.create("d", "ctl")
-		if err := n.agent.Suspend(n.t.Context(), agent.Operator, "c"); err != nil {
+		if err := n.agent.Suspend(n.t.Context(), agent.Caller{Operator: true}, "c"); err != nil {
 			t.Fatal(err)
 		}
 		report := n.crash(func() { broken.Store(true) })

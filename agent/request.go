@@ -38,7 +38,7 @@ func (a *Agent) queueLocked(by whisk.ControllerID, id whisk.ContainerID, on even
 	case c.state == creating, c.state == removing, c.state == gone:
 		return nil, whisk.Errorf(whisk.NotFound, "container %s is %v", id, c.state)
 	case c.lessee != by:
-		return nil, c.notYours(by)
+		return nil, whisk.Errorf(whisk.Denied, "container %s is not leased to %s", id, by)
 	case len(c.queue) >= a.config.Operations:
 		return nil, whisk.Errorf(whisk.Throttled, "%d operations wait for container %s already", len(c.queue), id)
 	case on == suspend && !a.driver.Capabilities().Suspend:
@@ -48,14 +48,6 @@ func (a *Agent) queueLocked(by whisk.ControllerID, id whisk.ContainerID, on even
 	c.queue = append(c.queue, op)
 	a.nextLocked(c)
 	return op.done, nil
-}
-
-// notYours refuses somebody who is not the lessee.
-func (c *container) notYours(by whisk.ControllerID) error {
-	if by == Operator {
-		return whisk.Errorf(whisk.Denied, "container %s is leased to %s: only its lessee may do this", c.ID, c.lessee)
-	}
-	return whisk.Errorf(whisk.Denied, "container %s is not leased to %s", c.ID, by)
 }
 
 // findLocked also finds containers that ended not long ago.

@@ -26,7 +26,7 @@ const activation = "activation=0123456789abcdef0123456789abcdef&namespace=guest"
 
 func TestSuspendAndResume(t *testing.T) {
 	inBubble(t, nil, func(b *bench) {
-		b.create("held", "ctl")
+		b.create("held", "ctl/1")
 		b.create("free", "")
 		steps := []struct {
 			who, target string
@@ -36,13 +36,15 @@ func TestSuspendAndResume(t *testing.T) {
 			{"ctl", "/resume/held", 204, ""},
 			{"ctl", "/suspend/held", 204, ""},
 			{"ctl", "/suspend/held", 204, ""},
-			{"other", "/resume/held", 403, "not leased to other"},
-			{"operator", "/resume/held", 403, "leased to ctl"},
-			{"operator", "/suspend/held", 403, "leased to ctl"},
+			{"other", "/resume/held", 403, "leased to ctl/1: only its lessee may do this, not other"},
+			{"operator", "/resume/held", 403, "leased to ctl/1"},
+			{"operator", "/suspend/held", 403, "leased to ctl/1"},
 			{"ctl", "/resume/held", 204, ""},
 			{"operator", "/suspend/free", 204, ""},
 			{"operator", "/suspend/free", 204, ""},
-			{"ctl", "/resume/free", 403, "not leased to ctl"},
+			{"ctl", "/resume/free", 403, "only an operator"},
+			{"guest", "/suspend/held", 403, "leased to ctl/1"},
+			{"guest", "/suspend/free", 403, "only an operator"},
 			{"operator", "/resume/free", 204, ""},
 			{"operator", "/suspend/none", 404, "no container none"},
 			{"operator", "/resume/none", 404, "no container none"},
@@ -394,8 +396,8 @@ func TestBearer(t *testing.T) {
 	} {
 		r := httptest.NewRequest("GET", "/health", nil)
 		r.Header.Set("Authorization", header)
-		if caller, err := authorize(r); (err == nil) != right || caller != "" {
-			t.Errorf("%q: %q, %v", header, caller, err)
+		if caller, err := authorize(r); (err == nil) != right || caller.Operator != right || caller.Covers != nil {
+			t.Errorf("%q: %+v, %v", header, caller.Operator, err)
 		}
 	}
 }

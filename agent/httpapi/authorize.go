@@ -13,11 +13,10 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// Authorize finds out who sent a request: a controller, by what proves its name,
-// such as its client certificate; or [agent.Operator]. An error of kind Denied
-// says that it is known who asks, and that he may not; any other that it is not
-// known. Calls may overlap.
-type Authorize func(*http.Request) (whisk.ControllerID, error)
+// Authorize finds out who sent a request, by what proves it, such as a client
+// certificate. An error of kind Denied says that it is known who asks, and that
+// he may not; any other that it is not known. Calls may overlap.
+type Authorize func(*http.Request) (agent.Caller, error)
 
 // minSecret is the shortest secret that is taken for one.
 const minSecret = 16
@@ -31,12 +30,12 @@ func Bearer(secret string) (Authorize, error) {
 		return nil, whisk.Errorf(whisk.Invalid, "the agent's secret must have at least %d characters", minSecret)
 	}
 	want := sha256.Sum256([]byte(secret))
-	return func(r *http.Request) (whisk.ControllerID, error) {
+	return func(r *http.Request) (agent.Caller, error) {
 		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		got := sha256.Sum256([]byte(given)) // so that its length does not tell
 		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
-			return "", errNoSecret
+			return agent.Caller{}, errNoSecret
 		}
-		return agent.Operator, nil
+		return agent.Caller{Name: "an operator", Operator: true}, nil
 	}, nil
 }

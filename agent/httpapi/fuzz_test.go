@@ -50,7 +50,7 @@ func FuzzRequest(f *testing.F) {
 		f.Fatal(err)
 	}
 	for starting := whisk.Unavailable; starting == whisk.Unavailable; {
-		starting = whisk.KindOf(a.Resume(ctx, agent.Operator, "none"))
+		starting = whisk.KindOf(a.Resume(ctx, agent.Caller{Operator: true}, "none"))
 	}
 	statuses := map[int]bool{200: true, 400: true, 401: true, 403: true, 404: true, 405: true}
 	f.Fuzz(func(t *testing.T, method, path, query, who, accept string) {

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -91,18 +92,22 @@ func inBubble(t *testing.T, change func(*setup), test func(*bench)) {
 	})
 }
 
-// authorize believes what the header says: the operator, a controller's name, or
-// that he may not.
-func authorize(r *http.Request) (whisk.ControllerID, error) {
+// authorize believes what the header says: the operator, or a controller's name,
+// which covers all its lives. A scheduler may not.
+func authorize(r *http.Request) (agent.Caller, error) {
 	switch who := r.Header.Get("Who"); who {
 	case "":
-		return "", errors.New("who is there?")
+		return agent.Caller{}, errors.New("who is there?")
 	case "scheduler":
-		return "", whisk.Errorf(whisk.Denied, "a scheduler has no business here")
+		return agent.Caller{}, whisk.Errorf(whisk.Denied, "a scheduler has no business here")
+	case "guest":
+		return agent.Caller{Name: "guest"}, nil
 	case "operator":
-		return agent.Operator, nil
+		return agent.Caller{Name: "operator", Operator: true}, nil
 	default:
-		return whisk.ControllerID(who), nil
+		return agent.Caller{Name: who, Covers: func(id whisk.ControllerID) bool {
+			return string(id) == who || strings.HasPrefix(string(id), who+"/")
+		}}, nil
 	}
 }
 

@@ -35,7 +35,7 @@ type exchange struct {
 	*API
 	w      http.ResponseWriter
 	r      *http.Request
-	caller whisk.ControllerID
+	caller agent.Caller
 }
 
 func (x *exchange) route() {
@@ -69,7 +69,7 @@ func (x *exchange) within(places chan struct{}, work func()) {
 	}
 }
 
-func (x *exchange) operate(id whisk.ContainerID, done string, work func(context.Context, whisk.ControllerID, whisk.ContainerID) error) {
+func (x *exchange) operate(id whisk.ContainerID, done string, work func(context.Context, agent.Caller, whisk.ContainerID) error) {
 	if !known(id) {
 		x.refuse(unknown(id))
 		return
@@ -80,8 +80,8 @@ func (x *exchange) operate(id whisk.ContainerID, done string, work func(context.
 		x.refuse(err)
 		return
 	}
-	if x.caller == agent.Operator {
-		x.logger.Info("an operator had a container changed", "container", string(id), "change", done)
+	if x.caller.Operator {
+		x.logger.Info("container changed by an operator", "container", string(id), "change", done, "operator", x.caller.Name)
 	}
 	x.done()
 }
