@@ -142,9 +142,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	loops.Go(func() { a.engineLoop(ctx) })
 	loops.Wait()
 
-	keep := a.config.KeepOnStop && a.ledger != nil
 	var err error
-	if keep {
+	if a.config.KeepOnStop && a.ledger != nil {
 		err = a.leaveAll(cancel)
 	} else {
 		err = a.removeAll(cancel)
@@ -152,9 +151,6 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	stopShipping(errStopping)
 	shipping.Wait()
-	if keep {
-		return err // a driver is closed when it has no sandboxes
-	}
 	return errors.Join(err, a.driver.Close())
 }
 

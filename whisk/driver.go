@@ -30,8 +30,8 @@ type Driver interface {
 	// every few seconds, and gives up when ctx ends.
 	Ping(ctx context.Context) error
 	// Close frees what the driver pools or shares. Its sandboxes are gone by
-	// then. It is idempotent. A process that leaves sandboxes to its successor
-	// ends without it.
+	// then, or, if it can take sandboxes over, left to the next process's
+	// Recover; their output ends here. It is idempotent.
 	Close() error
 }
 

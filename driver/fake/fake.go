@@ -60,7 +60,8 @@ func New(config Config) *Driver {
 }
 
 // Restart returns the driver of the next agent on this node, after the process
-// of the one that uses d ended without closing it: by a kill, or to be upgraded.
+// of the one that uses d ended and left its sandboxes: by a kill, or by a stop
+// that closed d.
 // Sandboxes go on until the new driver's Recover. To d's agent, which may still
 // wind down, they have ended, and it cannot do anything to them any more: its
 // calls succeed and change nothing. The two drivers share one history.
@@ -166,12 +167,15 @@ func (d *Driver) Ping(ctx context.Context) error {
 	return errors.Join(pause(ctx, plan.Delay), plan.Err)
 }
 
-// Close implements [whisk.Driver].
+// Close implements [whisk.Driver]. Sandboxes that are left go on if the driver
+// recovers; [Driver.Restart] makes the next one.
 func (d *Driver) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for id := range d.sandboxes { // none after Restart
-		d.history.blame(id, "left over when the driver was closed")
+		if !d.config.Capabilities.Recovers {
+			d.history.blame(id, "left over when the driver was closed")
+		}
 	}
 	d.closed = true
 	return nil

@@ -175,6 +175,7 @@ func TestViolations(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				config := fake.Default()
+				config.Capabilities.Recovers = false
 				config.Script.Run = func(*rand.Rand, fake.Call) fake.Answer { return fake.Answer{Delay: time.Second} }
 				driver := fake.New(config)
 				tt.do(t, driver, create(t, driver))

@@ -92,7 +92,8 @@ func (d *Driver) History() []Event {
 // Violations returns what the platform did to sandboxes that it must never do:
 // more runs at once than the concurrency, a run before a successful init, a
 // second init, a request while the init runs, an id used twice at a time, a
-// Close before all were destroyed, a Recover after a Create.
+// Close before all were destroyed by a driver that does not recover, a Recover
+// after a Create.
 func (d *Driver) Violations() []Violation {
 	d.history.mu.Lock()
 	defer d.history.mu.Unlock()
