@@ -23,6 +23,7 @@ import (
 // TestContract holds the images of scripts/images to what every runtime must do,
 // in containers as the driver makes them.
 func TestContract(t *testing.T) {
+	t.Parallel()
 	driver := openDriver(t, testConfig(t))
 	for kind, actions := range map[string]runtimetest.Actions{
 		"nodejs:local": runtimetest.NodeJS(),

@@ -126,6 +126,7 @@ func (m *middleman) cut() {
 // TestHangingEngine holds that calls end with their contexts, that nobody is
 // blamed, and that what a broken off call made is gone once the engine is back.
 func TestHangingEngine(t *testing.T) {
+	t.Parallel()
 	between, host := newMiddleman(t)
 	config := testConfig(t)
 	config.Host, config.Freezer, config.Grace = host, docker.FreezeEngine, 500*time.Millisecond
@@ -179,6 +180,7 @@ func TestHangingEngine(t *testing.T) {
 // TestBrokenConnections cuts all that the driver has with the engine, in the
 // midst of output: the output stays exact, and the end is noticed all the same.
 func TestBrokenConnections(t *testing.T) {
+	t.Parallel()
 	between, host := newMiddleman(t)
 	config := testConfig(t)
 	config.Host = host
@@ -219,6 +221,7 @@ func TestBrokenConnections(t *testing.T) {
 }
 
 func TestNoEngine(t *testing.T) {
+	t.Parallel()
 	config := testConfig(t)
 	config.Host = "unix://" + filepath.Join(t.TempDir(), "nobody.sock")
 	_, err := docker.Open(config)
@@ -228,6 +231,7 @@ func TestNoEngine(t *testing.T) {
 }
 
 func TestOneProcessHoldsAnInstance(t *testing.T) {
+	t.Parallel()
 	config := testConfig(t)
 	openDriver(t, config)
 	if _, err := docker.Open(config); whisk.KindOf(err) != whisk.Conflict {

@@ -92,6 +92,7 @@ func makeImage(t testing.TB, engine *client.Client, name string, root []byte, ch
 // TestUsersMistakesAreToldToThem also holds that nothing of a container that
 // could not start is left.
 func TestUsersMistakesAreToldToThem(t *testing.T) {
+	t.Parallel()
 	engine := newEngine(t)
 	config := testConfig(t)
 	config.Pull = docker.PullNever

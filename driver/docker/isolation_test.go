@@ -136,6 +136,7 @@ func (w world) serve(t *testing.T, address string) {
 
 // TestNetwork holds what a container reaches and what reaches it.
 func TestNetwork(t *testing.T) {
+	t.Parallel()
 	world := newWorld(t)
 	world.serve(t, "203.0.113.2:80")
 	world.serve(t, "169.254.169.254:80")
@@ -192,6 +193,7 @@ func gatewayOf(t *testing.T, address string) string {
 
 // TestCage reads the bounds of a container from inside.
 func TestCage(t *testing.T) {
+	t.Parallel()
 	config := testConfig(t)
 	config.CPUs = 1.5
 	config.Options = []byte(`{"Dns": ["203.0.113.53"], "Sysctls": {"net.core.somaxconn": "77"}}`)
@@ -234,6 +236,7 @@ func TestCage(t *testing.T) {
 }
 
 func TestCapabilitiesTellWhatWasMeasured(t *testing.T) {
+	t.Parallel()
 	config := testConfig(t)
 	config.Trial = true
 	driver := openDriver(t, config)

@@ -40,6 +40,7 @@ var nodejsSpec = whisk.ContainerSpec{Kind: "nodejs:local", Memory: 256 * whisk.M
 // TestOutputIsExactOverTheDeathOfItsReader has a container write while its agent
 // dies, while there is none, and while the next one takes over.
 func TestOutputIsExactOverTheDeathOfItsReader(t *testing.T) {
+	t.Parallel()
 	config := testConfig(t)
 	first := mustOpen(t, config)
 	sandbox, err := first.Create(t.Context(), whisk.CreateSandbox{ID: "writer", Spec: nodejsSpec})
@@ -109,6 +110,7 @@ func adoptLost(t *testing.T, sandbox whisk.Sandbox) lostBox {
 }
 
 func TestRecoverKnowsWhatIsFrozen(t *testing.T) {
+	t.Parallel()
 	for _, freezer := range []docker.Freezer{docker.FreezeAuto, docker.FreezeEngine} {
 		t.Run(string(freezer), func(t *testing.T) {
 			config := testConfig(t)
@@ -153,6 +155,7 @@ func TestRecoverKnowsWhatIsFrozen(t *testing.T) {
 
 // TestRecoverClearsWhatIsOursAlone leaves containers of all kinds behind.
 func TestRecoverClearsWhatIsOursAlone(t *testing.T) {
+	t.Parallel()
 	engine, config := newEngine(t), testConfig(t)
 	ours := map[string]string{"whirl.instance": config.Instance, "whirl.container": "x", "whirl.memory": "1000"}
 	makeContainer(t, engine, "never-started", ours, false)
@@ -190,6 +193,7 @@ func makeContainer(t *testing.T, engine *client.Client, name string, labels map[
 
 // TestFrozenBehindTheEnginesBack destroys what others froze.
 func TestFrozenBehindTheEnginesBack(t *testing.T) {
+	t.Parallel()
 	engine, config := newEngine(t), testConfig(t)
 	driver := openDriver(t, config)
 	freezers := map[string]func(id string, group *cgroup.Group) error{

@@ -92,6 +92,7 @@ func refuse(w http.ResponseWriter, status int, code string) {
 // TestPulls shows by what became of a Create what became of its pull: a pulled
 // image's container says so and ends.
 func TestPulls(t *testing.T) {
+	t.Parallel()
 	registry, engine := newRegistry(t), newEngine(t)
 	config := testConfig(t)
 	config.Pull = docker.PullAuto

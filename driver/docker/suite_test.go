@@ -6,7 +6,6 @@ package docker_test
 
 import (
 	"context"
-	"encoding/base64"
 	"net"
 	"testing"
 	"time"
@@ -17,17 +16,13 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	t.Run("nodejs", func(t *testing.T) { conform(t, "nodejs:local", nodejsCode()) })
-	t.Run("native", func(t *testing.T) { conform(t, "native:local", nativeCode()) })
-}
-
-func conform(t *testing.T, kind string, code drivertest.Code) {
+	t.Parallel()
 	drivertest.Run(t, func(t *testing.T) drivertest.Harness {
 		config := testConfig(t)
 		return drivertest.Harness{
 			New:       func(t *testing.T) whisk.Driver { return mustOpen(t, config) },
-			Spec:      whisk.ContainerSpec{Kind: kind, Memory: 256 * whisk.MB},
-			Code:      code,
+			Spec:      nodejsSpec,
+			Code:      nodejsCode(),
 			Sandboxes: 4,
 			// Nobody answers at the address of a container that is gone, so a
 			// dial learns of that by waiting only.
@@ -42,7 +37,7 @@ func conform(t *testing.T, kind string, code drivertest.Code) {
 				broken := testConfig(t)
 				// The OCI runtime is not for users to choose.
 				broken.Options = []byte(`{"Runtime": "no-such-runtime"}`)
-				return mustOpen(t, broken), whisk.CreateSandbox{ID: "nodefault", Spec: whisk.ContainerSpec{Kind: kind, Memory: 256 * whisk.MB}}
+				return mustOpen(t, broken), whisk.CreateSandbox{ID: "nodefault", Spec: nodejsSpec}
 			},
 			Killed: func(t *testing.T, old whisk.Driver) whisk.Driver {
 				if err := old.(*docker.Driver).Die(); err != nil {
@@ -68,19 +63,5 @@ func nodejsCode() drivertest.Code {
   for (let i = 0; i < mb; i++) blocks.push(Buffer.alloc(1 << 20, 1));
   return {mb: blocks.length};
 }`,
-	}
-}
-
-func nativeCode() drivertest.Code {
-	script := func(text string) string { return base64.StdEncoding.EncodeToString([]byte("#!/bin/sh\n" + text)) }
-	const number = `n=$(echo "$1" | tr -cd 0-9)` + "\n"
-	return drivertest.Code{
-		Binary: true,
-		Echo:   script("cat\n"),
-		Print: script(number + `awk -v n="$n" 'BEGIN { for (i = 0; i < n; i++) { print "out " i; print "err " i > "/dev/stderr" } }'
-echo '{}'
-`),
-		Sleep:    script(number + "sleep $((n / 1000))\necho '{}'\n"),
-		Allocate: script(number + `awk -v n="$n" 'BEGIN { x = sprintf("%1048576s", "x"); for (i = 0; i < n; i++) a[i] = x i }'` + "\necho '{}'\n"),
 	}
 }

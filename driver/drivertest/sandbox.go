@@ -172,13 +172,23 @@ func testSuspendTwice(t *testing.T, b *bench) {
 		if err := s.Suspend(t.Context()); err != nil {
 			t.Fatalf("Suspend = %v", err)
 		}
+		s.mustBe(t, true)
 	}
 	for range 2 {
 		if err := s.Resume(t.Context()); err != nil {
 			t.Fatalf("Resume = %v", err)
 		}
+		s.mustBe(t, false)
 	}
 	s.mustRun(t, map[string]any{"n": 1})
+}
+
+// mustBe compares what Stats tells of the sandbox's state.
+func (s *specimen) mustBe(t *testing.T, suspended bool) {
+	t.Helper()
+	if stats, err := s.Stats(t.Context()); err != nil || stats.Suspended != suspended {
+		t.Errorf("Stats = %+v, %v; want suspended %t", stats, err, suspended)
+	}
 }
 
 func testSuspendCycles(t *testing.T, b *bench) {

@@ -124,7 +124,7 @@ func (s *sandbox) Stats(context.Context) (whisk.SandboxStats, error) {
 	if s.over {
 		return whisk.SandboxStats{}, whisk.Errorf(whisk.NotFound, "%s has ended", s.ID())
 	}
-	return whisk.SandboxStats{Memory: s.request.Spec.Memory / 4, CPU: time.Duration(s.counts[RunStarted]) * time.Millisecond}, nil
+	return whisk.SandboxStats{Memory: s.request.Spec.Memory / 4, CPU: time.Duration(s.counts[RunStarted]) * time.Millisecond, Suspended: s.frozen}, nil
 }
 
 // destroy removes the sandbox for the agent that has the handle.

@@ -40,7 +40,7 @@ type sandbox struct {
 	end         context.CancelCauseFunc
 	loops       sync.WaitGroup // the goroutines of this sandbox
 	turn        chan struct{}  // holds one token: who changes the state takes it
-	suspended   bool           // owned by who has the turn
+	suspended   atomic.Bool    // changed by who has the turn
 	removed     bool           // owned by who has the turn
 	outOfMemory atomic.Bool
 
@@ -77,7 +77,7 @@ func (s *sandbox) Output() (stdout, stderr io.ReadCloser) { return s.stdout, s.s
 // Suspend implements [whisk.Sandbox].
 func (s *sandbox) Suspend(ctx context.Context) error {
 	return s.change(ctx, "suspend", func(ctx context.Context) error {
-		if s.suspended {
+		if s.suspended.Load() {
 			return nil
 		}
 		if s.driver.support.Freeze {
@@ -87,7 +87,7 @@ func (s *sandbox) Suspend(ctx context.Context) error {
 		} else if err := stopAll(ctx, s.namespace); err != nil {
 			return err
 		}
-		s.suspended = true
+		s.suspended.Store(true)
 		return nil
 	})
 }
@@ -95,13 +95,13 @@ func (s *sandbox) Suspend(ctx context.Context) error {
 // Resume implements [whisk.Sandbox].
 func (s *sandbox) Resume(ctx context.Context) error {
 	return s.change(ctx, "resume", func(context.Context) error {
-		if !s.suspended {
+		if !s.suspended.Load() {
 			return nil
 		}
 		if err := s.thaw(); err != nil {
 			return err
 		}
-		s.suspended = false
+		s.suspended.Store(false)
 		return nil
 	})
 }
@@ -150,10 +150,10 @@ func (s *sandbox) Stats(context.Context) (whisk.SandboxStats, error) {
 	}
 	if s.driver.support.Memory {
 		usage := s.group.Usage()
-		return whisk.SandboxStats{Memory: whisk.Bytes(usage.Memory), CPU: usage.CPU}, nil
+		return whisk.SandboxStats{Memory: whisk.Bytes(usage.Memory), CPU: usage.CPU, Suspended: s.suspended.Load()}, nil
 	}
 	usage := usageOf(processesOf(s.namespace))
-	return whisk.SandboxStats{Memory: usage.exact(), CPU: usage.cpu}, nil
+	return whisk.SandboxStats{Memory: usage.exact(), CPU: usage.cpu, Suspended: s.suspended.Load()}, nil
 }
 
 // Destroy implements [whisk.Sandbox].
