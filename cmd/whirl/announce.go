@@ -11,25 +11,35 @@ import (
 // announce tells the user where the platform is, what it is made of and how to
 // use it.
 func (s *standalone) announce(out io.Writer) {
-	capabilities := s.back.driver.Capabilities()
 	fmt.Fprintf(out, "Whirl %s is ready on %s\n\n", version, s.front.url())
 	line(out, "data", s.front.settings.data)
-	line(out, "memory", fmt.Sprintf("%s for actions", s.back.settings.memory))
-	line(out, "runtimes", strings.Join(s.back.offer.manifest.Kinds(), ", "))
-	for _, missing := range s.back.offer.missing {
+	s.back.announce(out)
+	s.front.announce(out)
+}
+
+// announce tells what the containers are.
+func (b *back) announce(out io.Writer) {
+	line(out, "memory", fmt.Sprintf("%s for actions", b.settings.memory))
+	line(out, "runtimes", strings.Join(b.offer.manifest.Kinds(), ", "))
+	for _, missing := range b.offer.missing {
 		line(out, "missing", missing.Reason+mend(missing.Mend))
 	}
+	capabilities := b.driver.Capabilities()
 	for _, fact := range capabilities.Isolation {
 		line(out, "isolation", fact)
 	}
 	for _, weak := range capabilities.Weak {
 		line(out, "weaker", weak)
 	}
+}
+
+// announce tells how to connect.
+func (f *front) announce(out io.Writer) {
 	fmt.Fprintf(out, `
 Connect the clients you have:
   wsk property set --apihost %[1]s --auth %[2]s
   curl -u %[2]s %[1]s/api/v1/namespaces
-`, s.front.url(), s.front.settings.auth)
+`, f.url(), f.settings.auth)
 }
 
 // line prints one fact under its name.

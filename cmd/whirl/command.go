@@ -62,7 +62,8 @@ Start with:
 
   whirl standalone
 
-which runs the whole platform in this process and prints how to connect.
+which runs the whole platform in this process and prints how to connect. The
+commands controller, scheduler and agent run its roles as processes of their own.
 
 Every setting can be given as a flag, as an environment variable, or in a YAML
 file named by --config. A flag beats the environment, the environment beats the
@@ -77,7 +78,8 @@ WHIRL_SANDBOX_NETWORK, its key in the file sandbox-network; the others likewise.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageErrorf("%s: %w", cmd.CommandPath(), err)
 	})
-	root.AddCommand(p.standaloneCommand(), p.adminCommand(), p.certsCommand(), p.benchCommand(), p.versionCommand())
+	root.AddCommand(p.standaloneCommand(), p.controllerCommand(), p.schedulerCommand(), p.agentCommand(),
+		p.adminCommand(), p.certsCommand(), p.benchCommand(), p.versionCommand())
 	root.SetHelpCommand(helpCommand())
 	return root
 }

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/whirl-faas/whirl/agent"
+	"github.com/whirl-faas/whirl/agent/httpapi"
+	"github.com/whirl-faas/whirl/agent/ledger"
+	"github.com/whirl-faas/whirl/rpc"
+	"github.com/whirl-faas/whirl/rpc/certs"
+	"github.com/whirl-faas/whirl/store/sqlite"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// agentSettings are the flags of whirl agent, checked.
+type agentSettings struct {
+	node      string
+	listen    string
+	advertise string
+	scheduler string
+	http      string
+	secret    string
+	data      string
+	logs      string
+	api       string
+	keep      bool
+	back      backSettings
+	peers     peerSettings
+	logLevel  slog.Level
+}
+
+func (p program) agentCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Run the agent of a node",
+		Long: `Run the agent of a node: it makes, suspends, resumes and removes the containers
+there, lends them to controllers, and stores what they print.
+
+The agent connects to the scheduler; controllers connect to the agent. Beside
+that it answers GET /health, /suspend/{container}, /resume/{container} and
+/log/{container} over HTTP, for operators: see docs/agent.md.
+
+An interrupt or SIGTERM removes the containers. With --keep-on-stop they stay,
+for an agent that is started next, and so they do if the agent is killed: where
+the driver can take containers over, as docker's can, none is lost by an upgrade.
+` + peersHelp,
+		Example: `  whirl agent --plain-loopback --node node1
+  whirl agent --node node1 --scheduler 10.0.0.1:3240 --listen 10.0.0.2:3242 \
+      --ca ca.crt --cert agent-node1.crt --key agent-node1.key`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := p.loadSettings(cmd); err != nil {
+				return err
+			}
+			settings, err := readAgentSettings(cmd)
+			if err != nil {
+				return err
+			}
+			return p.runAgent(cmd.Context(), settings)
+		},
+	}
+	addConfigFlag(cmd)
+	flags := cmd.Flags()
+	flags.String("node", "", "the node's `NAME` (default: the certificate's, or else the host's)")
+	flags.String("scheduler", schedulerAddress, "`HOST:PORT` of the scheduler")
+	flags.String("listen", "127.0.0.1:3242", "`HOST:PORT` for controllers")
+	flags.String("advertise", "", "`HOST:PORT` by which controllers find it (default: that of --listen)")
+	flags.String("http", "127.0.0.1:3243", "`HOST:PORT` for operators; empty for none")
+	flags.String("http-secret", "", "without certificates, what operators have to know, at least 16 characters; without it nobody is answered")
+	flags.String("data", defaultDataDirectory(), "`DIRECTORY` for what the next agent has to know")
+	flags.String("logs", "", "`FILE` of the log store, which the controller shares (default: logs.db in --data)")
+	flags.String("api", "http://127.0.0.1:3233", "`URL` by which actions reach the API")
+	flags.Bool("keep-on-stop", false, "leave the containers to the next agent instead of removing them")
+	addBackFlags(flags)
+	addPeerFlags(flags)
+	addLogFlag(flags)
+	return cmd
+}
+
+func readAgentSettings(cmd *cobra.Command) (s agentSettings, err error) {
+	flags := cmd.Flags()
+	text := func(name string) string { return textOf(flags, name) }
+	s = agentSettings{
+		node: text("node"), scheduler: text("scheduler"), listen: text("listen"), advertise: text("advertise"),
+		http: text("http"), secret: text("http-secret"), logs: text("logs"), api: text("api"),
+	}
+	s.keep, _ = flags.GetBool("keep-on-stop")
+	if s.logLevel, err = readLogLevel(flags); err != nil {
+		return s, err
+	}
+	for _, flag := range []string{"scheduler", "listen", "advertise", "http"} {
+		if address := text(flag); address != "" {
+			if _, err := hostOf(flag, address); err != nil {
+				return s, err
+			}
+		}
+	}
+	if s.data, err = readData(flags); err != nil {
+		return s, err
+	}
+	if s.logs == "" {
+		s.logs = filepath.Join(s.data, "logs.db")
+	}
+	s.peers.role = certs.Agent
+	if err := s.peers.read(flags); err != nil {
+		return s, err
+	}
+	return s, s.back.read(flags)
+}
+
+// runAgent runs the role until ctx ends.
+func (p program) runAgent(ctx context.Context, settings agentSettings) (err error) {
+	logger := p.logger(settings.logLevel)
+	peers, err := settings.peers.open(logger)
+	if err != nil {
+		return err
+	}
+	if settings.node, err = peers.name("node", settings.node); err != nil {
+		return err
+	}
+	if settings.node == "" {
+		if settings.node, err = os.Hostname(); err != nil {
+			return usageErrorf("--node: the host has no name to take: %w", err)
+		}
+	}
+	n := &nodeProcess{settings: settings, peers: peers, logger: logger}
+	defer func() { err = errors.Join(err, n.close()) }()
+	if err := n.open(ctx); err != nil {
+		return err
+	}
+	parts := newLifecycle(logger)
+	defer func() { err = errors.Join(err, parts.stop()) }()
+	n.start(ctx, parts)
+	n.announce(p.stdout)
+	parts.wait(ctx)
+	return nil
+}
+
+// nodeProcess is a process that plays the agent.
+type nodeProcess struct {
+	settings agentSettings
+	peers    *peers
+	logger   *slog.Logger
+
+	logs     *sqlite.Logs
+	ledger   *ledger.Dir
+	sessions net.Listener // for controllers
+	http     net.Listener // for operators; nil for none
+	back     *back
+
+	serveSessions func(context.Context) error
+	serveHTTP     *httpapi.API
+}
+
+// open takes all that the agent needs. What it took before it failed, close
+// gives back.
+func (n *nodeProcess) open(ctx context.Context) (err error) {
+	state := filepath.Join(n.settings.data, "agent-"+n.settings.node)
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	if n.logs, err = sqlite.OpenLogs(ctx, n.settings.logs); err != nil {
+		return fmt.Errorf("open the logs: %w", err)
+	}
+	if n.ledger, err = ledger.Open(filepath.Join(state, "containers")); err != nil {
+		return fmt.Errorf("open the records of containers: %w", err)
+	}
+	if n.sessions, err = listenFor("listen", n.settings.listen); err != nil {
+		return err
+	}
+	if n.back, err = openBack(ctx, n.settings.back, instanceOf("agent", state), n.settings.api, n.logger); err != nil {
+		return err
+	}
+	if err := n.assemble(); err != nil {
+		return errors.Join(err, n.back.driver.Close())
+	}
+	return nil
+}
+
+func (n *nodeProcess) assemble() error {
+	dialer, err := rpc.NewDialer(n.peers.security, nil)
+	if err != nil {
+		return err
+	}
+	config := agent.Default()
+	config.Node = whisk.NodeID(n.settings.node)
+	config.Address = n.settings.advertise
+	if config.Address == "" {
+		config.Address = n.sessions.Addr().String()
+	}
+	config.KeepOnStop = n.settings.keep
+	err = n.back.assemble(config, agent.Deps{
+		Logs:   n.logs,
+		Ledger: n.ledger,
+		DialScheduler: func(ctx context.Context) (whisk.AgentToScheduler, error) {
+			return dialer.AgentToScheduler(ctx, n.settings.scheduler)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	n.serveSessions, err = n.peers.serve(rpc.Handlers{Sandbox: n.back.agent.ServeController}, n.sessions)
+	if err != nil {
+		return err
+	}
+	return n.openHTTP()
+}
+
+// openHTTP opens the surface for operators, if anybody could be answered there.
+func (n *nodeProcess) openHTTP() (err error) {
+	if n.settings.http == "" || n.peers.source == nil && n.settings.secret == "" {
+		return nil
+	}
+	var authorize httpapi.Authorize = byCertificate
+	if n.peers.source == nil {
+		if authorize, err = httpapi.Bearer(n.settings.secret); err != nil {
+			return usageErrorf("--http-secret: %w", err)
+		}
+	}
+	if n.serveHTTP, err = httpapi.New(httpapi.Default(), n.back.agent, authorize, n.logger); err != nil {
+		return err
+	}
+	if n.http, err = listenFor("http", n.settings.http); err != nil {
+		return err
+	}
+	if n.peers.source != nil {
+		n.http = tls.NewListener(n.http, n.peers.source.Server("http/1.1"))
+	}
+	return nil
+}
+
+// byCertificate knows callers by the certificates of the cluster: controllers,
+// for the containers that they hold, and operators.
+func byCertificate(r *http.Request) (agent.Caller, error) {
+	who, err := certs.IdentityOf(r.TLS.PeerCertificates[0]) // there is one: TLS wants it
+	if err != nil {
+		return agent.Caller{}, err
+	}
+	caller := agent.Caller{Name: who.String()}
+	switch who.Role {
+	case certs.Operator:
+		caller.Operator = true
+	case certs.Controller:
+		caller.Covers = func(id whisk.ControllerID) bool { return who.Covers(string(id)) }
+	default:
+		return agent.Caller{}, whisk.Errorf(whisk.Denied, "this is for operators and controllers, not for %s", who)
+	}
+	return caller, nil
+}
+
+// start runs the parts. The agent stops last: it finishes what controllers
+// asked for while they can still hear it.
+func (n *nodeProcess) start(ctx context.Context, parts *lifecycle) {
+	if n.http != nil {
+		parts.start(ctx, "HTTP", func(ctx context.Context) error { return n.serveHTTP.Serve(ctx, n.http) })
+	}
+	parts.start(ctx, "sessions", n.serveSessions)
+	n.back.start(ctx, parts)
+}
+
+func (n *nodeProcess) close() error {
+	var errs []error
+	for _, listener := range []net.Listener{n.sessions, n.http} {
+		if listener == nil {
+			continue
+		}
+		if err := listener.Close(); !errors.Is(err, net.ErrClosed) { // by its server
+			errs = append(errs, err)
+		}
+	}
+	if n.ledger != nil {
+		errs = append(errs, n.ledger.Close())
+	}
+	if n.logs != nil {
+		errs = append(errs, n.logs.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// announce says where the agent is and what it is made of.
+func (n *nodeProcess) announce(out io.Writer) {
+	fmt.Fprintf(out, "Whirl %s: the agent of %s is ready on %s\n\n", version, n.settings.node, n.sessions.Addr())
+	line(out, "scheduler", n.settings.scheduler)
+	if n.http != nil {
+		line(out, "operators", n.http.Addr().String())
+	}
+	line(out, "data", n.settings.data)
+	line(out, "logs", n.settings.logs)
+	n.back.announce(out)
+}
