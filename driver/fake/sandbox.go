@@ -141,6 +141,8 @@ func (s *sandbox) destroy(ctx context.Context, by *handle) error {
 		return err
 	}
 	s.end(Destroyed, whisk.Exit{Code: -9})
+	<-s.done // another may be ending it
+	by.finish()
 	s.serving.Wait()
 	s.mu.Lock()
 	removed, s.removed = s.removed, true
