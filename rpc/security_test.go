@@ -5,7 +5,7 @@ package rpc_test
 import (
 	"context"
 	"errors"
-	"io"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -303,79 +303,53 @@ func TestCertificatesExpireAndAreReplaced(t *testing.T) {
 	})
 }
 
-// elsewhere is a listener or a connection with an address that others reach.
-type elsewhere struct {
-	net.Listener
-	net.Conn
-}
+// TestRefusalsOverTCP has a real connection, where what the server says last may
+// get lost behind its hanging up.
+func TestRefusalsOverTCP(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, other := newAuthority(t), newAuthority(t)
+	server, err := rpc.NewServer(rpc.ServerConfig{
+		Security: a.security(t, certs.Scheduler, "sched1"),
+		Handlers: rpc.Handlers{Agent: hold(make(chan whisk.SchedulerToAgent, 8))},
+		Logger:   slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx, listener) }()
 
-func (elsewhere) Addr() net.Addr              { return &net.TCPAddr{IP: net.IPv4zero, Port: 7000} }
-func (elsewhere) RemoteAddr() net.Addr        { return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 7000} }
-func (elsewhere) Write([]byte) (int, error)   { panic("something was said in plain text") }
-func (elsewhere) Read([]byte) (int, error)    { return 0, io.EOF }
-func (elsewhere) Close() error                { return nil }
-func (elsewhere) SetDeadline(time.Time) error { return nil }
-
-func TestPlainTextStaysOnThisMachine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var log journal
-		server, err := rpc.NewServer(rpc.ServerConfig{Security: rpc.PlainLoopback(), Logger: log.logger()})
+	stranger := other.issue(t, certs.Agent, "node1")
+	stranger.CA = join(t, stranger.CA, a.dir+"/ca.crt")
+	for name, security := range map[string]rpc.Security{
+		"another authority's certificate": open(t, stranger),
+		"another role's certificate":      a.security(t, certs.Controller, "node1"),
+	} {
+		d, err := rpc.NewDialer(security, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := server.Run(t.Context(), elsewhere{}); whisk.KindOf(err) != whisk.Invalid || !strings.Contains(err.Error(), "0.0.0.0:7000") {
-			t.Errorf("a server for everybody: %v, want invalid", err)
+		for range 10 {
+			if _, err := d.AgentToScheduler(t.Context(), listener.Addr().String()); whisk.KindOf(err) != whisk.Denied {
+				t.Errorf("%s: %v (%v), want denied", name, err, whisk.KindOf(err))
+			}
 		}
-		d, err := rpc.NewDialer(rpc.PlainLoopback(), func(context.Context, string) (net.Conn, error) { return elsewhere{}, nil })
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := d.ControllerToScheduler(t.Context(), "10.0.0.1:7000"); whisk.KindOf(err) != whisk.Invalid || !strings.Contains(err.Error(), "loopback") {
-			t.Errorf("a session with another machine: %v, want invalid", err)
-		}
-		if _, err := rpc.NewServer(rpc.ServerConfig{Logger: log.logger()}); whisk.KindOf(err) != whisk.Invalid {
-			t.Errorf("a server without security: %v, want invalid", err)
-		}
-		if _, err := rpc.NewDialer(rpc.Security{}, nil); whisk.KindOf(err) != whisk.Invalid {
-			t.Errorf("a dialler without security: %v, want invalid", err)
-		}
-	})
-}
-
-func TestTheWrongKindOfPeer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
-		var log journal
-		plain := serve(t, rpc.ServerConfig{Security: rpc.PlainLoopback(), Handlers: rpc.Handlers{Sandbox: hold(c.sandboxes)}, Logger: log.logger()})
-		if _, err := dialer(t, rpc.PlainLoopback(), c.scheduler.network).ControllerToScheduler(t.Context(), "scheduler"); err == nil {
-			t.Error("plain text got in")
-		}
-		synctest.Wait()
-		if lines := c.journal.lines(); len(lines) == 0 || !strings.Contains(lines[0], "does not speak TLS") {
-			t.Errorf("the log has %q", lines)
-		}
-		if _, err := dialer(t, c.security(t, certs.Controller, "ctl1"), plain.network).ControllerToAgent(t.Context(), "node1", "agent"); err == nil {
-			t.Error("TLS was taken for plain text")
-		}
-		synctest.Wait()
-		if lines := log.lines(); len(lines) == 0 || !strings.Contains(lines[0], "does not speak gRPC") {
-			t.Errorf("the log has %q", lines)
-		}
-		_, err := dialer(t, rpc.PlainLoopback(), plain.network).ControllerToScheduler(t.Context(), "scheduler")
-		if whisk.KindOf(err) != whisk.NotFound || !strings.Contains(err.Error(), "not served here") {
-			t.Errorf("an agent asked for a scheduler's session answers %v", err)
-		}
-		_, err = dialer(t, rpc.PlainLoopback(), plain.network).ControllerToAgent(canceled(t), "node1", "agent")
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("a dial whose context ended: %v", err)
-		}
-		plain.stop()
-		c.stop()
-	})
-}
-
-func canceled(t *testing.T) context.Context {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	return ctx
+	}
+	d, err := rpc.NewDialer(a.security(t, certs.Agent, "node1"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, err := d.AgentToScheduler(t.Context(), listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	near.Close()
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
