@@ -5,7 +5,6 @@ package docker
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -58,10 +57,24 @@ func (s *sandbox) freeze(ctx context.Context) error {
 	}
 	// A pause that is broken off may still be carried out; a resume undoes it.
 	s.frozen = byEngine
-	if _, err := s.driver.engine.ContainerPause(ctx, s.engineID, client.ContainerPauseOptions{}); err != nil && !already(err, "paused") {
+	if err := s.pause(ctx); err != nil {
 		return errors.Join(err, s.unpause(context.WithoutCancel(ctx)))
 	}
 	return nil
+}
+
+// pause tries some times: the OCI runtime gives up on a container that is busy.
+func (s *sandbox) pause(ctx context.Context) error {
+	const tries = 5
+	for try := 1; ; try++ {
+		_, err := s.driver.engine.ContainerPause(ctx, s.engineID, client.ContainerPauseOptions{})
+		if err == nil || already(err, "paused") {
+			return nil
+		}
+		if try == tries || ctx.Err() != nil || errdefs.IsNotFound(err) {
+			return err
+		}
+	}
 }
 
 // thaw needs the turn.
@@ -108,12 +121,4 @@ func already(err error, state string) bool {
 func (s *sandbox) paused(ctx context.Context) bool {
 	inspected, err := s.driver.engine.ContainerInspect(ctx, s.engineID, client.ContainerInspectOptions{})
 	return err == nil && inspected.Container.State != nil && inspected.Container.State.Paused
-}
-
-// ignoreMissing is for files that somebody else may have removed.
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }

@@ -6,7 +6,6 @@ package docker_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moby/moby/client"
 	"golang.org/x/sys/unix"
 
 	"github.com/whirl-faas/whirl/driver/docker"
@@ -150,7 +150,7 @@ func TestNetwork(t *testing.T) {
 	config := testConfig(t)
 	driver := openDriver(t, config)
 	one, other := newProbe(t, driver), newProbe(t, driver)
-	gateway := gatewayOf(t, one.Address().Address)
+	gateway := gatewayOf(t, config)
 	for _, tt := range []struct{ what, address, want string }{
 		{"the world", "203.0.113.2:80", "connected"},
 		{"a metadata service", "169.254.169.254:80", "silence"},
@@ -180,15 +180,14 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
-// gatewayOf is the first address of the network, which the bridge has.
-func gatewayOf(t *testing.T, address string) string {
+// gatewayOf is this machine's address on the bridge.
+func gatewayOf(t *testing.T, config docker.Config) string {
 	t.Helper()
-	host, _, err := net.SplitHostPort(address)
+	found, err := newEngine(t).NetworkInspect(t.Context(), "whirl_"+config.Instance+"_outbound", client.NetworkInspectOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ip := net.ParseIP(host).To4()
-	return fmt.Sprintf("%d.%d.0.1", ip[0], ip[1])
+	return found.Network.IPAM.Config[0].Gateway.String()
 }
 
 // TestCage reads the bounds of a container from inside.
