@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -168,10 +169,8 @@ func (c Config) Validate() error {
 }
 
 func oneOf(what, value string, allowed []string) error {
-	for _, one := range allowed {
-		if value == one {
-			return nil
-		}
+	if slices.Contains(allowed, value) {
+		return nil
 	}
 	return whisk.Errorf(whisk.Invalid, "%s %q: want one of %q", what, value, allowed)
 }

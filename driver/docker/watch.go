@@ -4,6 +4,7 @@ package docker
 
 import (
 	"context"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -45,8 +46,12 @@ func (d *Driver) watchOnce(ctx context.Context) bool {
 			followed = true
 			d.note(event)
 		case err := <-stream.Err:
+			level := slog.LevelDebug // of trying again in vain
+			if followed {
+				level = slog.LevelWarn
+			}
 			if ctx.Err() == nil {
-				d.log.Warn("engine's events broke off", "err", err)
+				d.log.Log(ctx, level, "engine's events broke off", "err", err)
 			}
 			return followed
 		}
