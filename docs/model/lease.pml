@@ -27,7 +27,6 @@
 /* BUG_SETTLE   a new leader removes before all had time to report            */
 /* BUG_REFUSAL  a refusal names the last lessee of a container being removed  */
 /* BUG_RECLAIM  a reclaim washes a failed container clean                     */
-/* LATE         beyond the code: a command outlives its session and its copy  */
 
 /* ---- messages ---- */
 
@@ -559,7 +558,7 @@ inline obey(l, kind, x, v) {
 			:: box[x].state == RUNNING && box[x].lessee != v / 3 -> report(REFUSED, x, holder(x))
 #endif
 			:: else ->
-				assert(givenUp(x));
+				assert(v % 3 == box[x].lessee || givenUp(x));
 				box[x].lessee = v % 3;
 				if
 				:: v % 3 -> box[x].used = 1; box[x].confirms = box[x].confirms | (1 << (v % 3))
