@@ -36,7 +36,7 @@ func (x *exchange) routeInvokers(path string) bool {
 func (x *exchange) listInvokers() {
 	states := map[whisk.NodeID]string{}
 	for _, node := range x.api.Invokers() {
-		states[node.Node] = invokerState(node.State)
+		states[node.Node] = node.State.Invoker()
 	}
 	body, err := json.Marshal(states)
 	if err != nil {
@@ -45,21 +45,17 @@ func (x *exchange) listInvokers() {
 	x.answer(http.StatusOK, body)
 }
 
-// invokerState is a node's state in OpenWhisk's words. A node that an operator
-// empties is down for those who look for one that takes work.
-func invokerState(state whisk.NodeState) string {
-	switch state {
-	case whisk.NodeDraining, whisk.NodeDrained:
-		state = whisk.NodeDown
-	}
-	return state.String()
-}
-
+// countInvokers leaves those out that an operator has emptied: nothing is wrong
+// with them.
 func (x *exchange) countInvokers() (healthy, all int) {
 	for _, node := range x.api.Invokers() {
-		if all++; node.State == whisk.NodeUp {
+		switch node.State {
+		case whisk.NodeDraining, whisk.NodeDrained:
+			continue
+		case whisk.NodeUp:
 			healthy++
 		}
+		all++
 	}
 	return healthy, all
 }
