@@ -254,6 +254,11 @@ func (g *agent) renewed(sent int64, err error) {
 		return
 	}
 	before := g.b.now()
+	if before >= g.leaseEnd.Load() {
+		// The agent removes what we held there. What the sweep has not given up
+		// yet does not come back to life.
+		g.b.spoilAgent(g)
+	}
 	wasLeased := g.leased(before)
 	g.leaseEnd.Store(sent + int64(whisk.LeaseTTL))
 	g.dispatchUntil.Store(sent + int64(whisk.LeaseTTL-whisk.LeaseMargin))

@@ -91,8 +91,8 @@ func (c *container) releaseLocked() {
 
 func (c *container) sendReleaseLocked() {
 	c.returned = 0
-	c.action.b.factory.release(whisk.Release{Container: c.ID, Reason: c.reason})
-	c.action.b.registry.forget(c.ID)
+	b := c.action.b
+	b.registry.part(c.ID, func() { b.factory.release(whisk.Release{Container: c.ID, Reason: c.reason}) })
 }
 
 // collectedLocked notes that one collection of logs was answered.

@@ -56,9 +56,15 @@ func (r *registry) add(c *container) bool {
 	return true
 }
 
-func (r *registry) forget(id whisk.ContainerID) {
+func (r *registry) forget(id whisk.ContainerID) { r.part(id, func() {}) }
+
+// part forgets a container and tells the scheduler, in one step: it may come
+// back as soon as that is told, and whoever waits for the last one to go relies
+// on it having been told.
+func (r *registry) part(id whisk.ContainerID, tell func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	tell()
 	c := r.containers[id]
 	if c == nil {
 		return
@@ -125,12 +131,22 @@ func (r *registry) retireAgents(now int64) (due int64) {
 
 // pumpAgent uses the containers of an agent whose lease was just confirmed.
 func (b *Balancer) pumpAgent(g *agent) {
+	b.eachOf(g, func(c *container) { c.action.pumpLocked(b.now()) })
+}
+
+// spoilAgent gives up the containers of an agent whose lease has ended.
+func (b *Balancer) spoilAgent(g *agent) {
+	b.eachOf(g, func(c *container) { c.giveBackLocked(spoiled, whisk.ReleaseFailed) })
+}
+
+// eachOf calls do for each container of an agent, with its action's mutex locked.
+func (b *Balancer) eachOf(g *agent, do func(*container)) {
 	for _, c := range b.registry.all() {
 		if c.agent != g {
 			continue
 		}
 		c.action.mu.Lock()
-		c.action.pumpLocked(b.now())
+		do(c)
 		c.action.mu.Unlock()
 	}
 }
