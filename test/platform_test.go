@@ -29,9 +29,9 @@ const (
 	stopTime  = 60 * time.Second // until a platform has drained
 )
 
-// platform is a running whirl standalone.
+// platform is a running whirl standalone, or one process of a cluster.
 type platform struct {
-	*client.Client
+	*client.Client // nil where there is no API
 
 	url    string
 	data   string
@@ -51,8 +51,16 @@ func start(t *testing.T, flags ...string) *platform {
 func startOn(t *testing.T, data string, flags ...string) *platform {
 	t.Helper()
 	address := freeAddress(t)
-	p := &platform{url: "http://" + address, data: data, output: &output{}, ended: make(chan struct{})}
-	args := append([]string{"standalone", "--listen", address, "--data", data}, flags...)
+	p := launch(t, data, append([]string{"standalone", "--listen", address, "--data", data}, flags...)...)
+	p.connect(t, address)
+	return p
+}
+
+// launch runs whirl with arguments. At the test's end it is stopped, and must
+// leave nothing behind, also no mount below data.
+func launch(t *testing.T, data string, args ...string) *platform {
+	t.Helper()
+	p := &platform{data: data, output: &output{}, ended: make(chan struct{})}
 	p.cmd = exec.Command(whirlBinary, args...)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	if err := p.cmd.Start(); err != nil {
@@ -60,6 +68,13 @@ func startOn(t *testing.T, data string, flags ...string) *platform {
 	}
 	go func() { defer close(p.ended); _ = p.cmd.Wait() }()
 	t.Cleanup(func() { p.cleanUp(t) })
+	return p
+}
+
+// connect makes a client of the API at an address and waits until that answers.
+func (p *platform) connect(t *testing.T, address string) {
+	t.Helper()
+	p.url = "http://" + address
 	var err error
 	if p.Client, err = client.New(client.Config{APIHost: p.url, Auth: guestKey}); err != nil {
 		t.Fatal(err)
@@ -70,7 +85,6 @@ func startOn(t *testing.T, data string, flags ...string) *platform {
 		}
 		return p.Ping(t.Context()) == nil
 	})
-	return p
 }
 
 // freeAddress finds a loopback port that nobody uses now.

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/whirl-faas/whirl/client"
+)
+
+// cluster is the three roles as processes of this machine, with certificates.
+type cluster struct {
+	t         *testing.T
+	certs     string // directory
+	data      string // of all
+	scheduler string // its address
+
+	leader     *platform
+	agents     []*platform
+	http       []string // the agents' addresses for operators
+	controller *platform
+}
+
+// startCluster runs a scheduler, agents and a controller, and waits until all
+// nodes are up.
+func startCluster(t *testing.T, agents int) *cluster {
+	t.Helper()
+	c := &cluster{t: t, certs: t.TempDir(), data: t.TempDir(), scheduler: freeAddress(t)}
+	c.run("certs", "ca", "--dir", c.certs)
+	c.issue("scheduler", "s")
+	c.issue("controller", "ctl")
+	c.issue("operator", "op")
+	c.startScheduler()
+	for i := range agents {
+		c.issue("agent", nodeName(i))
+		c.http = append(c.http, freeAddress(t))
+		c.agents = append(c.agents, nil)
+		c.startAgent(i)
+	}
+	address := freeAddress(t)
+	c.controller = c.launch("controller", "ctl", "controller", "--listen", address, "--data", c.data, "--scheduler", c.scheduler)
+	c.controller.connect(t, address)
+	eventually(t, startTime, "all nodes are up", func() bool { return len(c.up()) == agents })
+	return c
+}
+
+func nodeName(i int) string { return "node" + string(rune('1'+i)) }
+
+func (c *cluster) run(args ...string) {
+	c.t.Helper()
+	if text, err := exec.Command(whirlBinary, args...).CombinedOutput(); err != nil {
+		c.t.Fatalf("whirl %s: %v\n%s", strings.Join(args, " "), err, text)
+	}
+}
+
+func (c *cluster) issue(role, name string) {
+	c.run("certs", "issue", "--dir", c.certs, "--role", role, "--name", name, "--host", "127.0.0.1")
+}
+
+// launch runs a role with the certificate of a role and name.
+func (c *cluster) launch(role, name string, args ...string) *platform {
+	c.t.Helper()
+	pair := filepath.Join(c.certs, role+"-"+name)
+	args = append(args, "--ca", filepath.Join(c.certs, "ca.crt"), "--cert", pair+".crt", "--key", pair+".key")
+	return launch(c.t, c.data, args...)
+}
+
+func (c *cluster) startScheduler() {
+	c.leader = c.launch("scheduler", "s", "scheduler", "--listen", c.scheduler)
+	c.awaitWord(c.leader, "is ready on")
+}
+
+func (c *cluster) startAgent(i int) {
+	c.agents[i] = c.launch("agent", nodeName(i), "agent", "--scheduler", c.scheduler, "--listen", "127.0.0.1:0", "--http", c.http[i],
+		"--data", c.data, "--memory", "512m", "--sandbox-network", "host")
+	c.awaitWord(c.agents[i], "is ready on")
+}
+
+func (c *cluster) awaitWord(p *platform, word string) {
+	c.t.Helper()
+	eventually(c.t, startTime, "a process says "+word, func() bool {
+		if p.hasEnded() {
+			c.t.Fatalf("a process ended by itself:\n%s", p.output)
+		}
+		return strings.Contains(p.output.String(), word)
+	})
+}
+
+// up returns the nodes that the controller knows to be up.
+func (c *cluster) up() (nodes []string) {
+	var states map[string]string
+	if json.Unmarshal(c.controller.sendRaw(c.t, "GET", "/invokers", "", nil).body, &states) != nil {
+		c.t.Fatal("/invokers answers no object of strings")
+	}
+	for node, state := range states {
+		if state == "up" {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes
+}
+
+// health is what an agent's /health says.
+type health struct {
+	Healthy    bool
+	Containers []struct{ ID, State, Controller string }
+}
+
+// health asks an agent as an operator does.
+func (c *cluster) health(i int) (h health) {
+	c.t.Helper()
+	pair := filepath.Join(c.certs, "operator-op")
+	certificate, err := tls.LoadX509KeyPair(pair+".crt", pair+".key")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	authority, err := os.ReadFile(filepath.Join(c.certs, "ca.crt"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(authority)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{certificate}}}
+	defer transport.CloseIdleConnections()
+	res, err := (&http.Client{Transport: transport}).Get("https://" + c.http[i] + "/health")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(&h); err != nil || res.StatusCode != http.StatusOK {
+		c.t.Fatalf("/health: status %d, %v", res.StatusCode, err)
+	}
+	return h
+}
+
+// hostOf returns the agent that hosts a container that the controller holds.
+func (c *cluster) hostOf() int {
+	c.t.Helper()
+	for i := range c.agents {
+		for _, one := range c.health(i).Containers {
+			if strings.HasPrefix(one.Controller, "ctl/") {
+				return i
+			}
+		}
+	}
+	c.t.Fatal("no agent hosts a container of the controller")
+	return 0
+}
+
+// callers call an action, one after the other each, until they are stopped.
+type callers struct {
+	stop    atomic.Bool
+	calls   atomic.Int64
+	running sync.WaitGroup
+}
+
+func (c *cluster) call(action string, n int) *callers {
+	load := &callers{}
+	for range n {
+		load.running.Go(func() {
+			for !load.stop.Load() {
+				answer := c.controller.send(c.t, "POST", "/namespaces/_/actions/"+action+"?blocking=true&result=true", `{"a":1}`)
+				load.calls.Add(1)
+				if answer.status != http.StatusOK {
+					c.t.Errorf("a call ended with %d %s", answer.status, answer.body)
+					return
+				}
+			}
+		})
+	}
+	return load
+}
+
+// more waits until some more calls were answered.
+func (l *callers) more(t *testing.T, n int64, when string) {
+	t.Helper()
+	target := l.calls.Load() + n
+	eventually(t, 2*time.Minute, "calls are answered "+when, func() bool { return t.Failed() || l.calls.Load() >= target })
+}
+
+func (l *callers) end() {
+	l.stop.Store(true)
+	l.running.Wait()
+}
+
+// TestACluster deploys an action on three processes' worth of platform, and
+// takes the scheduler away from under its load: warm calls must not notice. A
+// new one picks up what is there. Then it kills the agent that hosts the
+// container, and the next calls must be served by the other node.
+func TestACluster(t *testing.T) {
+	c := startCluster(t, 2)
+	native().deploy(t, c.controller, "there", "echo", client.LimitsSpec{Memory: 128})
+
+	activation, err := c.controller.Invoke(t.Context(), "there", nil, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := c.controller.logsOf(t, activation.ID, 1); !strings.Contains(lines[0], "to stdout") {
+		t.Errorf("the logs are %q", lines)
+	}
+
+	load := c.call("there", 2)
+	defer load.end()
+	load.more(t, 20, "while all is well")
+	before := c.leader.kill(t)
+	before.checkGone(t, time.Second)
+	load.more(t, 200, "without a scheduler")
+	c.startScheduler()
+	eventually(t, startTime, "the new scheduler knows both nodes", func() bool { return len(c.up()) == 2 })
+	load.more(t, 200, "under the new scheduler")
+	load.end()
+
+	host := c.hostOf()
+	left := c.agents[host].kill(t)
+	answer := c.controller.send(t, "POST", "/namespaces/_/actions/there?blocking=true&result=true", `{"a":2}`)
+	if answer.status != http.StatusOK {
+		t.Errorf("after the agent's end: %d %s", answer.status, answer.body)
+	}
+	eventually(t, startTime, "the scheduler misses the node", func() bool { return len(c.up()) == 1 })
+	c.startAgent(host)
+	left.checkGone(t, 10*time.Second)
+	eventually(t, startTime, "the node is back", func() bool { return len(c.up()) == 2 })
+}
+
+// TestCertificatesAreNotInterchangeable holds that a role's certificate opens
+// nothing but what its role may.
+func TestCertificatesAreNotInterchangeable(t *testing.T) {
+	c := startCluster(t, 1)
+	c.issue("agent", "stranger")
+	impostor := c.launch("agent", "stranger", "controller", "--listen", freeAddress(t), "--data", t.TempDir(), "--scheduler", c.scheduler)
+	impostor.waitForEnd(t, startTime)
+	if status := impostor.cmd.ProcessState.ExitCode(); status != 2 || !strings.Contains(impostor.output.String(), "certificate of agent stranger") {
+		t.Errorf("a controller with an agent's certificate ended with status %d:\n%s", status, impostor.output)
+	}
+	misnamed := c.launch("agent", "stranger", "agent", "--node", nodeName(0), "--scheduler", c.scheduler, "--listen", "127.0.0.1:0", "--http", "", "--data", t.TempDir())
+	misnamed.waitForEnd(t, startTime)
+	if status := misnamed.cmd.ProcessState.ExitCode(); status != 2 || !strings.Contains(misnamed.output.String(), "the certificate is for stranger") {
+		t.Errorf("an agent under another's name ended with status %d:\n%s", status, misnamed.output)
+	}
+	foreign := t.TempDir()
+	c.run("certs", "ca", "--dir", foreign)
+	c.run("certs", "issue", "--dir", foreign, "--role", "agent", "--name", "foreign")
+	pair := filepath.Join(foreign, "agent-foreign")
+	outsider := launch(t, foreign, "agent", "--scheduler", c.scheduler, "--listen", "127.0.0.1:0", "--http", "", "--data", foreign,
+		"--ca", filepath.Join(foreign, "ca.crt"), "--cert", pair+".crt", "--key", pair+".key")
+	c.awaitWord(outsider, "no session with the scheduler")
+	c.awaitWord(c.leader, "connection refused")
+	if up := c.up(); len(up) != 1 {
+		t.Errorf("up are %v", up)
+	}
+}
