@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -79,17 +78,13 @@ func (s *backSettings) readMemory(text string) (err error) {
 // readDriver checks the flags of both drivers.
 func (s *backSettings) readDriver(text func(string) string) error {
 	s.driver, s.network = text("driver"), text("sandbox-network")
-	networks := map[string][]string{
-		processDriver: {"outbound", "none", "host"},
-		dockerDriver:  {"outbound", "none"},
-	}[s.driver]
 	switch {
-	case networks == nil:
+	case s.driver != processDriver && s.driver != dockerDriver:
 		return usageErrorf("--driver %q: there is no such driver, want process or docker", s.driver)
-	case !slices.Contains(networks, s.network):
-		last := len(networks) - 1
-		return usageErrorf("--sandbox-network %q: with the %s driver want %s or %s",
-			s.network, s.driver, strings.Join(networks[:last], ", "), networks[last])
+	case !slices.Contains([]string{"outbound", "none", "host"}, s.network):
+		return usageErrorf("--sandbox-network %q: want outbound, none or host", s.network)
+	case s.driver == dockerDriver && s.network == "host":
+		return usageErrorf("--sandbox-network host: containers would meet on one port; with --driver docker want outbound or none")
 	case s.driver != dockerDriver:
 		for _, flag := range []string{"runtimes", "docker-credentials", "docker-options"} {
 			if text(flag) != "" {

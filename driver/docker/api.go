@@ -6,8 +6,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/whirl-faas/whirl/whisk"
@@ -115,8 +117,8 @@ func (d *Driver) environment(req whisk.CreateSandbox) []string {
 	if d.apiHost != "" {
 		env = append(env, "__OW_API_HOST="+d.apiHost)
 	}
-	for name, value := range req.Env {
-		env = append(env, name+"="+value)
+	for _, name := range slices.Sorted(maps.Keys(req.Env)) {
+		env = append(env, name+"="+req.Env[name])
 	}
 	return env
 }

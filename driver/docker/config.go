@@ -165,7 +165,28 @@ func (c Config) Validate() error {
 			return err
 		}
 	}
-	return c.applyOptions(&container.HostConfig{})
+	return c.validateOptions()
+}
+
+// validateOptions refuses what would take a container out of the driver's hands.
+func (c Config) validateOptions() error {
+	var host container.HostConfig
+	if err := c.applyOptions(&host); err != nil {
+		return err
+	}
+	for field, set := range map[string]bool{
+		"NetworkMode":     host.NetworkMode != "",
+		"AutoRemove":      host.AutoRemove,
+		"RestartPolicy":   host.RestartPolicy.Name != "",
+		"PortBindings":    len(host.PortBindings) > 0,
+		"PublishAllPorts": host.PublishAllPorts,
+		"PidMode":         host.PidMode != "",
+	} {
+		if set {
+			return whisk.Errorf(whisk.Invalid, "container options: %s is the driver's to set", field)
+		}
+	}
+	return nil
 }
 
 func oneOf(what, value string, allowed []string) error {

@@ -132,6 +132,8 @@ func TestConfigIsChecked(t *testing.T) {
 		"API":            func(c *Config) { c.API = "here" },
 		"unknown field":  func(c *Config) { c.Options = []byte(`{"Memroy": 1}`) },
 		"HostConfig":     func(c *Config) { c.Options = []byte(`[]`) },
+		"AutoRemove is":  func(c *Config) { c.Options = []byte(`{"AutoRemove": true}`) },
+		"NetworkMode is": func(c *Config) { c.Options = []byte(`{"NetworkMode": "host"}`) },
 		"grace":          func(c *Config) { c.Grace = 0 },
 	} {
 		config := Default()

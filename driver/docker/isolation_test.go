@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -228,6 +229,9 @@ func TestCage(t *testing.T) {
 	pids, host := found.HostConfig.PidsLimit, found.HostConfig
 	if host.Memory != int64(nodejsSpec.Memory) || host.MemorySwap != host.Memory || host.NanoCPUs != 1.5e9 || pids == nil || *pids != 1024 || host.CPUShares != 1024 {
 		t.Errorf("its limits are %+v", host.Resources)
+	}
+	if check := found.Config.Healthcheck; check == nil || !slices.Equal(check.Test, []string{"NONE"}) {
+		t.Errorf("an image's health check would run: %+v", check)
 	}
 	if found.Config.Labels["whirl.kind"] != nodejsSpec.Kind || found.Config.Labels["whirl.container"] != string(b.ID()) {
 		t.Errorf("its labels are %v", found.Config.Labels)

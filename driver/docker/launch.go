@@ -95,6 +95,8 @@ func (l *launch) create(ctx context.Context) error {
 			Image:  l.picture.name,
 			Env:    l.driver.environment(l.req),
 			Labels: labelsOf(l.driver.config.Instance, l.req),
+			// A check would run beside the action, and not at all while it is frozen.
+			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 		},
 		NetworkingConfig: &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{
 			l.driver.network: {IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: l.ip}},

@@ -5,98 +5,9 @@ package docker
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/whirl-faas/whirl/whisk"
 )
-
-// stateDir keeps what the next process of the instance must know. Its lock says
-// that a process lives.
-type stateDir struct {
-	path string
-	lock *os.File
-}
-
-func openStateDir(path string) (*stateDir, error) {
-	if err := os.MkdirAll(filepath.Join(path, "output"), 0o700); err != nil {
-		return nil, err
-	}
-	name := filepath.Join(path, "lock")
-	lock, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		lock.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, whisk.Errorf(whisk.Conflict, "another process holds the instance in %s", path)
-		}
-		return nil, fmt.Errorf("lock %s: %w", path, err)
-	}
-	held, err := lock.Stat()
-	if there, statErr := os.Stat(name); err != nil || statErr != nil || !os.SameFile(held, there) {
-		lock.Close() // its last holder removed it meanwhile
-		return openStateDir(path)
-	}
-	return &stateDir{path: path, lock: lock}, nil
-}
-
-// close lets the instance go. The directory goes too unless it notes positions.
-func (s *stateDir) close() error {
-	if os.Remove(filepath.Join(s.path, "output")) == nil {
-		_ = os.Remove(filepath.Join(s.path, "lock"))
-		_ = os.Remove(s.path)
-		_ = os.Remove(filepath.Dir(s.path)) // another instance may need it
-	}
-	return s.lock.Close()
-}
-
-func (s *stateDir) positionPath(id whisk.ContainerID) string {
-	return filepath.Join(s.path, "output", string(id))
-}
-
-func (s *stateDir) removePosition(id whisk.ContainerID) {
-	_ = os.Remove(s.positionPath(id)) // a file too many harms nobody
-}
-
-// retainPositions removes the files of all sandboxes but those.
-func (s *stateDir) retainPositions(known map[whisk.ContainerID]bool) {
-	entries, err := os.ReadDir(filepath.Join(s.path, "output"))
-	if err != nil {
-		return
-	}
-	for _, entry := range entries {
-		if id := whisk.ContainerID(entry.Name()); !known[id] {
-			s.removePosition(id)
-		}
-	}
-}
-
-// openPosition makes a new position, or reads that of a known container. One
-// that cannot be read stands for the beginning: twice is better than never.
-func (s *stateDir) openPosition(id whisk.ContainerID, known bool) (*position, error) {
-	file, err := os.OpenFile(s.positionPath(id), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("note the position of output: %w", err)
-	}
-	p := &position{file: file}
-	if known {
-		data := make([]byte, binary.Size(p.mark))
-		if _, err := file.ReadAt(data, 0); err == nil {
-			_, err = binary.Decode(data, binary.NativeEndian, &p.mark)
-			if err != nil {
-				p.mark = mark{}
-			}
-		}
-	}
-	return p, nil
-}
 
 // position is how far a container's output was read. It is noted in a file at
 // each step, so that a killed process's successor knows; the page cache keeps
