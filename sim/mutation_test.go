@@ -75,12 +75,12 @@ func TestEveryRuleCanBeBroken(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			history := quiet(t)
 			row.change(&history)
-			var wrong string
+			var wrong strings.Builder
 			for _, finding := range sim.Check(history) {
-				wrong += finding.Text + "\n"
+				wrong.WriteString(finding.Text + "\n")
 			}
-			if row.want == "" && wrong != "" || !strings.Contains(wrong, row.want) {
-				t.Errorf("the checker says %q, want %q", wrong, row.want)
+			if row.want == "" && wrong.String() != "" || !strings.Contains(wrong.String(), row.want) {
+				t.Errorf("the checker says %q, want %q", wrong.String(), row.want)
 			}
 		})
 	}
