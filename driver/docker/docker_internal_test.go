@@ -96,6 +96,9 @@ func TestPositionGoesOn(t *testing.T) {
 }
 
 func TestNamesAreTheEngines(t *testing.T) {
+	if got := containerName("x", "wsk_1_guest_hello", "guest_hello"); got != "whirl_x_wsk_1_guest_hello" {
+		t.Errorf("a label that the id has is said twice: %s", got)
+	}
 	for label, want := range map[string]string{
 		"":                        "whirl_x_id",
 		"guest/hello world":       "whirl_x_id_guest-hello-world",
@@ -224,6 +227,24 @@ func TestFaultsAreBlamedRight(t *testing.T) {
 	}
 	if _, blamed := errors.AsType[*whisk.CreateError](createFault("image", fmt.Errorf("executable file not found: %w", context.Canceled))); blamed {
 		t.Error("who gave up is blamed")
+	}
+}
+
+func TestTheFastestFreezerIsTaken(t *testing.T) {
+	ms := func(n time.Duration) time.Duration { return n * time.Millisecond }
+	for _, tt := range []struct {
+		took map[Freezer]time.Duration
+		want Freezer
+	}{
+		{nil, FreezeAuto},
+		{map[Freezer]time.Duration{FreezeUnified: ms(2), FreezeLegacy: ms(1), FreezeEngine: ms(50)}, FreezeUnified},
+		{map[Freezer]time.Duration{FreezeUnified: ms(20), FreezeLegacy: ms(1), FreezeEngine: ms(50)}, FreezeLegacy},
+		{map[Freezer]time.Duration{FreezeLegacy: ms(1), FreezeEngine: ms(50)}, FreezeLegacy},
+		{map[Freezer]time.Duration{FreezeEngine: ms(50)}, FreezeEngine},
+	} {
+		if got := (findings{took: tt.took}).fastest(); got != tt.want {
+			t.Errorf("of %v it takes %s, want %s", tt.took, got, tt.want)
+		}
 	}
 }
 

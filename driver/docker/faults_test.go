@@ -7,6 +7,7 @@ package docker_test
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -83,7 +84,7 @@ func makeImage(t testing.TB, engine *client.Client, name string, root []byte, ch
 		t.Fatalf("import %s: %v: %s", name, err, text)
 	}
 	t.Cleanup(func() {
-		if _, err := engine.ImageRemove(t.Context(), name, client.ImageRemoveOptions{Force: true}); err != nil && t.Context().Err() == nil {
+		if _, err := engine.ImageRemove(context.Background(), name, client.ImageRemoveOptions{Force: true}); err != nil {
 			t.Errorf("remove image %s: %v", name, err)
 		}
 	})

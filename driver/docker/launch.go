@@ -160,10 +160,11 @@ func containerName(instance string, id whisk.ContainerID, label string) string {
 		}
 		return '-'
 	}, label)
-	if plain = plain[:min(len(plain), longest)]; plain != "" {
-		name += "_" + plain
+	plain = plain[:min(len(plain), longest)]
+	if plain == "" || strings.HasSuffix(name, "_"+plain) { // ids often say it already
+		return name
 	}
-	return name
+	return name + "_" + plain
 }
 
 // attach takes hold of the output before there is any.

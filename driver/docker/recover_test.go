@@ -109,6 +109,35 @@ func adoptLost(t *testing.T, sandbox whisk.Sandbox) lostBox {
 	return lostBox{proxy, reads.Wait}
 }
 
+// TestCloseLeavesSandboxesToTheNext is an agent's upgrade.
+func TestCloseLeavesSandboxesToTheNext(t *testing.T) {
+	t.Parallel()
+	config := testConfig(t)
+	first := mustOpen(t, config)
+	sandbox, err := first.Create(t.Context(), whisk.CreateSandbox{ID: "warm", Spec: nodejsSpec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := adoptLost(t, sandbox)
+	before.MustInit(t, runtimetest.NodeJS().Echo, nil)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before.ended()
+	// Nobody's driver lives now, and the container works all the same.
+	if reply := before.Run(t, map[string]any{}, nil); reply.Status != 200 {
+		t.Fatalf("/run answered %+v", reply)
+	}
+	left, err := openDriver(t, config).Recover(t.Context())
+	if err != nil || len(left) != 1 {
+		t.Fatalf("Recover = %v, %v", left, err)
+	}
+	after := adopt(t, left[0])
+	if got := after.Stdout.Activations(t, 1)[0]; got != "hello stdout\n" {
+		t.Errorf("what was written meanwhile came as %q", got)
+	}
+}
+
 func TestRecoverKnowsWhatIsFrozen(t *testing.T) {
 	t.Parallel()
 	for _, freezer := range []docker.Freezer{docker.FreezeAuto, docker.FreezeEngine} {

@@ -7,6 +7,7 @@ package docker_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -129,7 +130,7 @@ func TestPulls(t *testing.T) {
 	} {
 		before := registry.asked.Load()
 		name := registry.host + "/" + tt.image
-		t.Cleanup(func() { _, _ = engine.ImageRemove(t.Context(), name, client.ImageRemoveOptions{Force: true}) })
+		t.Cleanup(func() { _, _ = engine.ImageRemove(context.Background(), name, client.ImageRemoveOptions{Force: true}) })
 		_, err := tt.driver.Create(t.Context(), whisk.CreateSandbox{ID: "pulled", Spec: whisk.ContainerSpec{Kind: "blackbox", Image: name, Memory: 64 * whisk.MB}})
 		_, user := errors.AsType[*whisk.CreateError](err)
 		if err == nil || user != tt.user || !strings.Contains(err.Error(), tt.want) {

@@ -54,11 +54,26 @@ func (d *Driver) try(ctx context.Context) (found findings, err error) {
 	}
 	found.image = image
 	found.took = d.timeFreezers(ctx, s)
-	if d.config.Freezer == FreezeAuto && len(found.took) > 0 {
-		ways := slices.Collect(maps.Keys(found.took))
-		d.freezer = slices.MinFunc(ways, func(a, b Freezer) int { return int(found.took[a] - found.took[b]) })
+	if d.config.Freezer == FreezeAuto {
+		d.freezer = found.fastest()
 	}
 	return found, nil
+}
+
+// fastest returns the first way that is not much slower than the best; one
+// measurement tells no more. It is FreezeAuto if none was measured.
+func (f findings) fastest() Freezer {
+	const near = 4
+	best := time.Hour
+	for _, took := range f.took {
+		best = min(best, took)
+	}
+	for _, way := range []Freezer{FreezeUnified, FreezeLegacy, FreezeEngine} {
+		if took, ok := f.took[way]; ok && took <= near*best {
+			return way
+		}
+	}
+	return FreezeAuto
 }
 
 // anyImage returns one of the configured images that is here.
