@@ -60,10 +60,21 @@ func (d *Driver) openNetwork(ctx context.Context) error {
 	return nil
 }
 
-// makeNetwork makes the network twice: only the engine knows which subnets are
-// free, and only on a network whose subnet was chosen for it, may we choose the
-// addresses.
-func (d *Driver) makeNetwork(ctx context.Context, name string) error {
+// makeNetwork makes the network. Somebody else may take its subnet meanwhile.
+func (d *Driver) makeNetwork(ctx context.Context, name string) (err error) {
+	const tries = 5
+	for range tries {
+		if err = d.makeNetworkOnce(ctx, name); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return err
+}
+
+// makeNetworkOnce makes the network twice: only the engine knows which subnets
+// are free, and only on a network whose subnet was chosen for it, may we choose
+// the addresses.
+func (d *Driver) makeNetworkOnce(ctx context.Context, name string) error {
 	options := client.NetworkCreateOptions{
 		Driver:   "bridge",
 		Internal: d.config.Network == None,
