@@ -138,7 +138,7 @@ func (d *Driver) Create(ctx context.Context, req whisk.CreateSandbox) (whisk.San
 	}
 	l := &launch{sandbox: s, req: req, name: containerName(d.config.Instance, req.ID, req.Label)}
 	if err := l.run(ctx); err != nil {
-		if left := l.undo(ctx); left != nil {
+		if left := l.undo(ctx); left != nil || l.unsure {
 			d.undoLater(l)
 			err = errors.Join(err, left)
 		}
@@ -147,20 +147,27 @@ func (d *Driver) Create(ctx context.Context, req whisk.CreateSandbox) (whisk.San
 	return s, nil
 }
 
-// undoLater goes on undoing while the driver lives. After that the next Recover does.
+// undoLater goes on undoing while the driver lives. After that the next Recover
+// does. Where the engine may still make the container, it looks several times,
+// and nobody gets the same id meanwhile.
 func (d *Driver) undoLater(l *launch) {
 	d.log.Warn("failed container not removed yet", "container", string(l.id))
+	looks := 1
+	if l.unsure {
+		looks = 6 // a minute in all
+	}
 	d.loops.Go(func() {
-		for wait := time.Second; ; wait = min(2*wait, time.Minute) {
+		for wait := time.Second; looks > 0; wait = min(2*wait, time.Minute) {
 			select {
 			case <-time.After(wait):
 			case <-d.life.Done():
 				return
 			}
 			if l.undo(d.life) == nil {
-				return
+				looks--
 			}
 		}
+		d.forget(l.sandbox)
 	})
 }
 
@@ -194,10 +201,14 @@ func (d *Driver) identify(s *sandbox, engineID string) {
 	d.byEngine[engineID] = s
 }
 
-// forget gives back what enter gave to a sandbox of which nothing is left.
+// forget gives back what enter gave to a sandbox of which nothing is left. It is
+// idempotent.
 func (d *Driver) forget(s *sandbox) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.sandboxes[s.id] != s {
+		return
+	}
 	delete(d.sandboxes, s.id)
 	delete(d.byEngine, s.engineID)
 	d.addresses.giveBack(s.ip)

@@ -5,6 +5,7 @@
 package docker_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -33,6 +34,7 @@ type middleman struct {
 
 	mu      sync.Mutex
 	stalled chan struct{} // closed when the stall is over; nil if there is none
+	after   string        // a request with this text gets through and begins a stall; "" for none
 	conns   map[net.Conn]bool
 }
 
@@ -80,6 +82,9 @@ func (m *middleman) pass(to, from net.Conn) {
 		n, err := from.Read(buffer)
 		m.mu.Lock()
 		stalled := m.stalled
+		if m.after != "" && bytes.Contains(buffer[:n], []byte(m.after)) {
+			m.stalled, m.after = make(chan struct{}), ""
+		}
 		m.mu.Unlock()
 		if stalled != nil {
 			<-stalled
@@ -163,16 +168,43 @@ func TestHangingEngine(t *testing.T) {
 	if err := b.Destroy(t.Context()); err != nil {
 		t.Errorf("Destroy, once the engine is back = %v", err)
 	}
-	engine := newEngine(t)
-	gone := func() bool {
-		left, err := engine.ContainerList(t.Context(), client.ContainerListOptions{
-			All: true, Filters: client.Filters{}.Add("label", "whirl.instance="+config.Instance),
-		})
-		return err == nil && len(left.Items) == 0
+	awaitContainers(t, newEngine(t), config.Instance, 0)
+}
+
+// TestAnswerThatNeverComes lets the engine make a container whose maker never
+// learns of it.
+func TestAnswerThatNeverComes(t *testing.T) {
+	t.Parallel()
+	between, host := newMiddleman(t)
+	config := testConfig(t)
+	config.Host, config.Grace = host, 500*time.Millisecond
+	driver, engine := openDriver(t, config), newEngine(t)
+	between.mu.Lock()
+	between.after = "/containers/create"
+	between.mu.Unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err := driver.Create(ctx, whisk.CreateSandbox{ID: "unheard", Spec: nodejsSpec})
+	if _, user := errors.AsType[*whisk.CreateError](err); err == nil || user {
+		t.Errorf("Create = %v", err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); !gone(); time.Sleep(50 * time.Millisecond) {
+	awaitContainers(t, engine, config.Instance, 1)
+	between.resume()
+	awaitContainers(t, engine, config.Instance, 0)
+}
+
+// awaitContainers waits until the instance has that many.
+func awaitContainers(t *testing.T, engine *client.Client, instance string, want int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		left, err := engine.ContainerList(t.Context(), client.ContainerListOptions{
+			All: true, Filters: client.Filters{}.Add("label", "whirl.instance="+instance),
+		})
+		if err == nil && len(left.Items) == want {
+			return
+		}
 		if time.Now().After(deadline) {
-			t.Fatal("a container of a call that was broken off is still there")
+			t.Fatalf("there are %d containers, %v; want %d", len(left.Items), err, want)
 		}
 	}
 }

@@ -13,14 +13,14 @@ import (
 	"github.com/whirl-faas/whirl/driver/internal/cgroup"
 )
 
-// frost says how a sandbox was suspended, and so how it is resumed.
-type frost uint8
+// suspension says how a sandbox was suspended, and so how it is resumed.
+type suspension uint8
 
 const (
-	running    frost = iota
-	inGroup          // through its cgroup, without the engine's knowledge
-	byEngine         // by the engine
-	frostFound       // by a former agent; nobody knows how
+	running  suspension = iota
+	inGroup             // through its cgroup, without the engine's knowledge
+	byEngine            // by the engine
+	found               // by a former agent; nobody knows how
 )
 
 // freezer returns the part of a sandbox's cgroup to freeze it by, nil if that is
@@ -87,7 +87,7 @@ func (s *sandbox) thaw(ctx context.Context) error {
 		err = s.group.ThawAll()
 	case byEngine:
 		return s.unpause(ctx)
-	case frostFound:
+	case found:
 		if s.group != nil {
 			err = s.group.ThawAll()
 		}

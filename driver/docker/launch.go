@@ -42,6 +42,7 @@ type launch struct {
 	req     whisk.CreateSandbox
 	name    string
 	picture picture
+	unsure  bool // the engine may make the container yet, without our knowing
 }
 
 // run makes and starts the container. The steps that change something go on a
@@ -103,6 +104,7 @@ func (l *launch) create(ctx context.Context) error {
 		}},
 	})
 	if err != nil {
+		l.unsure = !answered(err)
 		return createFault(l.picture.name, err)
 	}
 	l.driver.identify(l.sandbox, created.ID)
@@ -293,10 +295,16 @@ func (l *launch) undo(ctx context.Context) error {
 	if l.engineID == "" {
 		// The engine may know it all the same, if its answer got lost.
 		err := l.driver.removeByName(ctx, l.name)
-		if err == nil {
+		if err == nil && !l.unsure {
 			l.driver.forget(l.sandbox)
 		}
 		return err
 	}
 	return l.Destroy(ctx)
+}
+
+// answered reports whether an error is what the engine said, and not that
+// nothing came of it.
+func answered(err error) bool {
+	return errdefs.IsInvalidArgument(err) || errdefs.IsNotFound(err) || errdefs.IsConflict(err) || errdefs.IsInternal(err)
 }

@@ -75,7 +75,7 @@ func (d *Driver) adopt(ctx context.Context, left container.Summary) (*sandbox, e
 		return nil, err
 	}
 	if inspected.Container.State.Paused || s.group != nil && s.group.Frozen() {
-		s.frozen = frostFound
+		s.frozen = found
 	}
 	d.loops.Go(func() { s.tap.runLoop(nil) })
 	return s, nil

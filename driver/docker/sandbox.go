@@ -40,7 +40,7 @@ type sandbox struct {
 	life   context.Context // ends with the sandbox, or when Destroy begins
 	end    context.CancelCauseFunc
 	turn   chan struct{} // holds one token: who changes the state takes it
-	frozen frost         // owned by who has the turn
+	frozen suspension    // owned by who has the turn
 
 	removed     bool // owned by who has the turn
 	killed      atomic.Bool
