@@ -110,7 +110,7 @@ func (d *Dialer) options(handshake *clientHandshake) []grpc.DialOption {
 		grpc.WithStaticConnWindowSize(window),
 		grpc.WithMaxHeaderListSize(headers),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: openTimeout}),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 2 * openTimeout}),
 	}
 }
 

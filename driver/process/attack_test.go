@@ -80,14 +80,14 @@ func TestSandboxCannotOutliveItsAgent(t *testing.T) {
 
 func TestEmptyFilesAreBounded(t *testing.T) {
 	needRoot(t)
-	b := newBox(t, openDriver(t, testConfig(t)), whisk.ContainerSpec{Kind: kind, Memory: 48 * whisk.MB})
+	b := newBox(t, openDriver(t, testConfig(t)), whisk.ContainerSpec{Kind: kind, Memory: 96 * whisk.MB})
 	var got struct {
 		Count int
 		Why   string
 	}
 	b.do("files", nil, &got)
-	if got.Count < 12_000 || got.Count > 13_000 || !strings.Contains(got.Why, "no space") {
-		t.Errorf("it made %d files until %q, want some 12000 and no space", got.Count, got.Why)
+	if got.Count < 24_000 || got.Count > 25_000 || !strings.Contains(got.Why, "no space") {
+		t.Errorf("it made %d files until %q, want some 24000 and no space", got.Count, got.Why)
 	}
 }
 
@@ -189,7 +189,7 @@ func files(json.RawMessage) (any, error) {
 			return map[string]any{"count": count, "why": err.Error()}, nil
 		}
 		file.Close()
-		if count == 20_000 {
+		if count == 30_000 {
 			return nil, errors.New("no limit met")
 		}
 	}
