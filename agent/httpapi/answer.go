@@ -3,13 +3,11 @@
 package httpapi
 
 import (
-	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/whirl-faas/whirl/agent"
-	"github.com/whirl-faas/whirl/whisk"
 )
 
 // summaryJSON says what became of a run's output.
@@ -71,7 +69,7 @@ func (x *exchange) health() {
 	for i, c := range status.Containers {
 		health.Containers[i] = describe(c)
 	}
-	x.answer(http.StatusOK, health)
+	x.Answer(http.StatusOK, health)
 }
 
 func describe(c agent.ContainerStatus) containerJSON {
@@ -82,61 +80,7 @@ func describe(c agent.ContainerStatus) containerJSON {
 	}
 }
 
-// refuse answers with an error of the agent, or of ours.
-func (x *exchange) refuse(err error) { x.fail(statusOf(err), err) }
-
-// statusOf is the one place that maps kinds to statuses.
-func statusOf(err error) int {
-	switch whisk.KindOf(err) {
-	case whisk.NotFound:
-		return http.StatusNotFound
-	case whisk.Denied:
-		return http.StatusForbidden
-	case whisk.Invalid:
-		return http.StatusBadRequest
-	case whisk.Throttled:
-		return http.StatusTooManyRequests
-	}
-	return http.StatusInternalServerError
-}
-
-func (x *exchange) fail(status int, err error) {
-	x.logger.Debug("request refused", "method", x.r.Method, "path", x.r.URL.Path, "status", status, "err", err)
-	x.answer(status, struct {
-		Error string `json:"error"`
-	}{err.Error()})
-}
-
-// done answers that all went well, and nothing else.
-func (x *exchange) done() {
-	x.hurry()
-	x.w.Header().Set("Cache-Control", "no-store")
-	x.w.WriteHeader(http.StatusNoContent)
-}
-
-func (x *exchange) answer(status int, value any) {
-	body, err := json.Marshal(value)
-	if err != nil {
-		panic(err) // strings, numbers and times of this century always encode
-	}
-	x.hurry()
-	header := x.w.Header()
-	header.Set("Content-Type", "application/json")
-	header.Set("Cache-Control", "no-store")
-	x.w.WriteHeader(status)
-	_, _ = x.w.Write(append(body, '\n')) // a client that is gone needs no answer
-}
-
-// takeTime lets an answer come as late as its work ends, which has bounds of its
-// own. A writer that knows no deadlines needs none.
-func (x *exchange) takeTime() { _ = http.NewResponseController(x.w).SetWriteDeadline(time.Time{}) }
-
-// hurry bounds how long the client may take to read the answer.
-func (x *exchange) hurry() {
-	_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(x.config.Write))
-}
-
 // wantsJSON reports whether the client asked for it by name.
 func (x *exchange) wantsJSON() bool {
-	return strings.Contains(strings.Join(x.r.Header.Values("Accept"), ","), "application/json")
+	return strings.Contains(strings.Join(x.R.Header.Values("Accept"), ","), "application/json")
 }

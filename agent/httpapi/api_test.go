@@ -372,36 +372,6 @@ func TestNoRenewal(t *testing.T) {
 	})
 }
 
-func TestBearer(t *testing.T) {
-	if _, err := httpapi.Bearer("short"); whisk.KindOf(err) != whisk.Invalid {
-		t.Errorf("a short secret: %v", err)
-	}
-	authorize, err := httpapi.Bearer("a long enough secret")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for header, right := range map[string]bool{
-		"":                                false,
-		"Bearer":                          false,
-		"Bearer ":                         false,
-		"Basic a long enough secret":      false,
-		"Bearer a long enough secre":      false,
-		"Bearer a long enough secret":     true,
-		"bearer a long enough secret":     true,
-		"Bearer a long enough secret ":    false,
-		"Bearer  a long enough secret":    false,
-		"Bearer A long enough secret":     false,
-		"a long enough secret":            false,
-		"Bearer a long enough secret\x00": false,
-	} {
-		r := httptest.NewRequest("GET", "/health", nil)
-		r.Header.Set("Authorization", header)
-		if caller, err := authorize(r); (err == nil) != right || caller.Operator != right || caller.Covers != nil {
-			t.Errorf("%q: %+v, %v", header, caller.Operator, err)
-		}
-	}
-}
-
 func TestNobodyIsServedUnasked(t *testing.T) {
 	logger := slog.New(slog.DiscardHandler)
 	if _, err := httpapi.New(httpapi.Default(), nil, nil, logger); whisk.KindOf(err) != whisk.Invalid {

@@ -22,6 +22,7 @@ import (
 	"github.com/whirl-faas/whirl/agent/httpapi"
 	"github.com/whirl-faas/whirl/driver/fake"
 	"github.com/whirl-faas/whirl/rpc/inmem"
+	"github.com/whirl-faas/whirl/surface"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -29,6 +30,7 @@ import (
 type bench struct {
 	*testing.T
 	api       *httpapi.API
+	bounds    surface.Bounds
 	agent     *agent.Agent
 	driver    *fake.Driver
 	logs      *logStore
@@ -49,6 +51,7 @@ func inBubble(t *testing.T, change func(*setup), test func(*bench)) {
 		if change != nil {
 			change(&s)
 		}
+		b.bounds = s.api.Bounds
 		b.driver = fake.New(s.driver)
 		near, far := inmem.Pipe[whisk.AgentReport, whisk.AgentCommand]()
 		b.scheduler = far

@@ -8,22 +8,19 @@ import (
 	"strings"
 
 	"github.com/whirl-faas/whirl/agent"
+	"github.com/whirl-faas/whirl/surface"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
 // ServeHTTP implements [http.Handler].
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := exchange{API: a, w: w, r: r}
+	x := exchange{API: a, Exchange: surface.Exchange{W: w, R: r, Write: a.config.Write, Logger: a.logger}}
 	caller, err := a.authorize(r)
 	switch {
-	case err != nil && whisk.KindOf(err) == whisk.Denied:
-		x.fail(http.StatusForbidden, err)
 	case err != nil:
-		w.Header().Set("WWW-Authenticate", `Bearer realm="whirl agent"`)
-		x.fail(http.StatusUnauthorized, err)
+		x.Turnaway("whirl agent", err)
 	case r.Method != http.MethodGet:
-		w.Header().Set("Allow", http.MethodGet)
-		x.fail(http.StatusMethodNotAllowed, whisk.Errorf(whisk.Invalid, "method %.32q is not allowed, only GET is", r.Method))
+		x.Only(http.MethodGet)
 	default:
 		x.caller = caller
 		x.route()
@@ -33,80 +30,66 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // exchange is one request of a known caller and its answer.
 type exchange struct {
 	*API
-	w      http.ResponseWriter
-	r      *http.Request
+	surface.Exchange
 	caller agent.Caller
 }
 
 func (x *exchange) route() {
-	name, rest, deeper := strings.Cut(strings.TrimPrefix(x.r.URL.Path, "/"), "/")
+	name, rest, deeper := strings.Cut(strings.TrimPrefix(x.R.URL.Path, "/"), "/")
 	id := whisk.ContainerID(rest)
 	switch {
 	case name == "health" && !deeper:
-		x.within(x.requests, x.health)
+		x.Within(x.requests, x.health)
 	case name == "suspend" && deeper:
-		x.within(x.requests, func() { x.operate(id, "suspended", x.agent.Suspend) })
+		x.Within(x.requests, func() { x.operate(id, "suspended", x.agent.Suspend) })
 	case name == "resume" && deeper:
-		x.within(x.requests, func() { x.operate(id, "resumed", x.agent.Resume) })
+		x.Within(x.requests, func() { x.operate(id, "resumed", x.agent.Resume) })
 	case name == "log" && deeper:
-		x.within(x.logs, func() { x.log(id) })
+		x.Within(x.logs, func() { x.log(id) })
 	default:
-		x.fail(http.StatusNotFound, whisk.Errorf(whisk.NotFound,
-			"there is no %.64q, only /health, /suspend/{container}, /resume/{container} and /log/{container}", x.r.URL.Path))
-	}
-}
-
-// within does the work unless too much of its sort is under way.
-func (x *exchange) within(places chan struct{}, work func()) {
-	select {
-	case places <- struct{}{}:
-		defer func() { <-places }()
-		x.takeTime()
-		work()
-	default:
-		x.w.Header().Set("Retry-After", "1")
-		x.fail(http.StatusServiceUnavailable, whisk.Errorf(whisk.Unavailable, "%d such requests are under way already", cap(places)))
+		x.Fail(http.StatusNotFound, whisk.Errorf(whisk.NotFound,
+			"there is no %.64q, only /health, /suspend/{container}, /resume/{container} and /log/{container}", x.R.URL.Path))
 	}
 }
 
 func (x *exchange) operate(id whisk.ContainerID, done string, work func(context.Context, agent.Caller, whisk.ContainerID) error) {
 	if !known(id) {
-		x.refuse(unknown(id))
+		x.Refuse(unknown(id))
 		return
 	}
-	ctx, cancel := context.WithTimeout(x.r.Context(), x.config.Patience)
+	ctx, cancel := context.WithTimeout(x.R.Context(), x.config.Patience)
 	defer cancel()
 	if err := work(ctx, x.caller, id); err != nil {
-		x.refuse(err)
+		x.Refuse(err)
 		return
 	}
 	if x.caller.Operator {
 		x.logger.Info("container changed by an operator", "container", string(id), "change", done, "operator", x.caller.Name)
 	}
-	x.done()
+	x.Done()
 }
 
 func (x *exchange) log(id whisk.ContainerID) {
 	if !known(id) {
-		x.refuse(unknown(id))
+		x.Refuse(unknown(id))
 		return
 	}
-	request, err := readQuery(x.r.URL.RawQuery)
+	request, err := readQuery(x.R.URL.RawQuery)
 	if err != nil {
-		x.refuse(err)
+		x.Refuse(err)
 		return
 	}
 	summary, err := x.agent.StoreLog(x.caller, id, request)
 	switch {
 	case err != nil:
-		x.refuse(err)
+		x.Refuse(err)
 	case summary.Missing:
-		x.refuse(whisk.Errorf(whisk.Invalid, "the output does not show where the run ends: "+
+		x.Refuse(whisk.Errorf(whisk.Invalid, "the output does not show where the run ends: "+
 			"a sentinel line did not come on both streams; what there was is stored, %d lines with a remark", summary.Lines))
 	case x.wantsJSON():
-		x.answer(http.StatusOK, summaryJSON{summary.Lines, int64(summary.Bytes), summary.Truncated})
+		x.Answer(http.StatusOK, summaryJSON{summary.Lines, int64(summary.Bytes), summary.Truncated})
 	default:
-		x.done()
+		x.Done()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/whirl-faas/whirl/driver/fake"
+	"github.com/whirl-faas/whirl/surface"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -25,7 +27,7 @@ func serving(t *testing.T, change func(*setup), test func(b *bench, l *listener)
 		l := newListener()
 		ctx, stop := context.WithCancel(b.Context())
 		ended := make(chan error)
-		go func() { ended <- b.api.Serve(ctx, l) }()
+		go func() { ended <- surface.Serve(ctx, l, b.api, b.bounds, slog.New(slog.DiscardHandler)) }()
 		test(b, l)
 		stop()
 		if err := <-ended; err != nil {

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +21,7 @@ import (
 	"github.com/whirl-faas/whirl/rpc"
 	"github.com/whirl-faas/whirl/rpc/certs"
 	"github.com/whirl-faas/whirl/store/sqlite"
+	"github.com/whirl-faas/whirl/surface"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -31,8 +31,7 @@ type agentSettings struct {
 	listen    string
 	advertise string
 	scheduler string
-	http      string
-	secret    string
+	http      officeSettings
 	data      string
 	logs      string
 	api       string
@@ -51,7 +50,8 @@ there, lends them to controllers, and stores what they print.
 
 The agent connects to the scheduler; controllers connect to the agent. Beside
 that it answers GET /health, /suspend/{container}, /resume/{container} and
-/log/{container} over HTTP, for operators: see docs/agent.md.
+/log/{container} over HTTP, for operators: see docs/agent.md. There are /healthz,
+/readyz and /metrics too.
 
 An interrupt or SIGTERM removes the containers. With --keep-on-stop they stay,
 for an agent that is started next, and so they do if the agent is killed: where
@@ -78,8 +78,7 @@ the driver can take containers over, as docker's can, none is lost by an upgrade
 	flags.String("scheduler", schedulerAddress, "`HOST:PORT` of the scheduler")
 	flags.String("listen", "127.0.0.1:3242", "`HOST:PORT` for controllers")
 	flags.String("advertise", "", "`HOST:PORT` by which controllers find it (default: that of --listen)")
-	flags.String("http", "127.0.0.1:3243", "`HOST:PORT` for operators; empty for none")
-	flags.String("http-secret", "", "without certificates, what operators have to know, at least 16 characters; without it nobody is answered")
+	addOfficeFlags(flags, "127.0.0.1:3243")
 	flags.String("data", defaultDataDirectory(), "`DIRECTORY` for what the next agent has to know")
 	flags.String("logs", "", "`FILE` of the log store, which the controller shares (default: logs.db in --data)")
 	flags.String("api", "http://127.0.0.1:3233", "`URL` by which actions reach the API")
@@ -95,13 +94,13 @@ func readAgentSettings(cmd *cobra.Command) (s agentSettings, err error) {
 	text := func(name string) string { return textOf(flags, name) }
 	s = agentSettings{
 		node: text("node"), scheduler: text("scheduler"), listen: text("listen"), advertise: text("advertise"),
-		http: text("http"), secret: text("http-secret"), logs: text("logs"), api: text("api"),
+		logs: text("logs"), api: text("api"),
 	}
 	s.keep, _ = flags.GetBool("keep-on-stop")
 	if s.logLevel, err = readLogLevel(flags); err != nil {
 		return s, err
 	}
-	for _, flag := range []string{"scheduler", "listen", "advertise", "http"} {
+	for _, flag := range []string{"scheduler", "listen", "advertise"} {
 		if address := text(flag); address != "" {
 			if _, err := hostOf(flag, address); err != nil {
 				return s, err
@@ -115,7 +114,7 @@ func readAgentSettings(cmd *cobra.Command) (s agentSettings, err error) {
 		s.logs = filepath.Join(s.data, "logs.db")
 	}
 	s.peers.role = certs.Agent
-	if err := s.peers.read(flags); err != nil {
+	if err := errors.Join(s.peers.read(flags), s.http.read(flags)); err != nil {
 		return s, err
 	}
 	return s, s.back.read(flags)
@@ -158,11 +157,10 @@ type nodeProcess struct {
 	logs     *sqlite.Logs
 	ledger   *ledger.Dir
 	sessions net.Listener // for controllers
-	http     net.Listener // for operators; nil for none
+	http     *office      // for operators; nil for none
 	back     *back
 
 	serveSessions func(context.Context) error
-	serveHTTP     *httpapi.API
 }
 
 // open takes all that the agent needs. What it took before it failed, close
@@ -219,48 +217,51 @@ func (n *nodeProcess) assemble() error {
 	return n.openHTTP()
 }
 
-// openHTTP opens the surface for operators, if anybody could be answered there.
+// openHTTP opens the surface for operators.
 func (n *nodeProcess) openHTTP() (err error) {
-	if n.settings.http == "" || n.peers.source == nil && n.settings.secret == "" {
+	if n.settings.http.address == "" {
 		return nil
 	}
-	var authorize httpapi.Authorize = byCertificate
-	if n.peers.source == nil {
-		if authorize, err = httpapi.Bearer(n.settings.secret); err != nil {
-			return usageErrorf("--http-secret: %w", err)
-		}
-	}
-	if n.serveHTTP, err = httpapi.New(httpapi.Default(), n.back.agent, authorize, n.logger); err != nil {
+	api, err := httpapi.New(httpapi.Default(), n.back.agent, n.caller, n.logger)
+	if err != nil {
 		return err
 	}
-	if n.http, err = listenFor("http", n.settings.http); err != nil {
-		return err
-	}
-	if n.peers.source != nil {
-		n.http = tls.NewListener(n.http, n.peers.source.Server("http/1.1"))
-	}
-	return nil
+	n.http, err = openOffice(n.settings.http, n.peers, surface.Watch{Ready: n.ready, Metrics: surface.Metrics(httpapi.Figures(n.back.agent))}, api)
+	return err
 }
 
-// byCertificate knows callers by the certificates of the cluster: operators,
-// controllers, for the containers that they hold, and others, who may only look.
-func byCertificate(r *http.Request) (agent.Caller, error) {
-	who, err := certs.IdentityOf(r.TLS.PeerCertificates[0]) // there is one: TLS wants it
+// caller finds out who asks: by the secret operators, and by the certificates of
+// the cluster operators, controllers, for the containers that they hold, and
+// others, who may only look.
+func (n *nodeProcess) caller(r *http.Request) (agent.Caller, error) {
+	known, err := n.settings.http.authorize(n.peers)(r)
 	if err != nil {
 		return agent.Caller{}, err
 	}
-	caller := agent.Caller{Name: who.String(), Operator: who.Role == certs.Operator}
-	if who.Role == certs.Controller {
+	caller := agent.Caller{Name: known.Name, Operator: known.Operator}
+	if r.TLS == nil {
+		return caller, nil
+	}
+	who, err := holderOf(r)
+	if err == nil && who.Role == certs.Controller {
 		caller.Covers = func(id whisk.ControllerID) bool { return who.Covers(string(id)) }
 	}
-	return caller, nil
+	return caller, err
+}
+
+// ready reports why no containers should be made here.
+func (n *nodeProcess) ready(context.Context) error {
+	if problem := n.back.agent.Status().Problem; problem != "" {
+		return errors.New(problem)
+	}
+	return nil
 }
 
 // start runs the parts. The agent stops last: it finishes what controllers
 // asked for while they can still hear it.
 func (n *nodeProcess) start(ctx context.Context, parts *lifecycle) {
 	if n.http != nil {
-		parts.start(ctx, "HTTP", func(ctx context.Context) error { return n.serveHTTP.Serve(ctx, n.http) })
+		parts.start(ctx, "HTTP", n.http.serve)
 	}
 	parts.start(ctx, "sessions", n.serveSessions)
 	n.back.start(ctx, parts)
@@ -268,13 +269,11 @@ func (n *nodeProcess) start(ctx context.Context, parts *lifecycle) {
 
 func (n *nodeProcess) close() error {
 	var errs []error
-	for _, listener := range []net.Listener{n.sessions, n.http} {
-		if listener == nil {
-			continue
-		}
-		if err := listener.Close(); !errors.Is(err, net.ErrClosed) { // by its server
-			errs = append(errs, err)
-		}
+	if n.sessions != nil {
+		errs = append(errs, closeListener(n.sessions))
+	}
+	if n.http != nil {
+		errs = append(errs, closeListener(n.http.listener))
 	}
 	if n.ledger != nil {
 		errs = append(errs, n.ledger.Close())
@@ -290,7 +289,7 @@ func (n *nodeProcess) announce(out io.Writer) {
 	fmt.Fprintf(out, "Whirl %s: the agent of %s is ready on %s\n\n", version, n.settings.node, n.sessions.Addr())
 	line(out, "scheduler", n.settings.scheduler)
 	if n.http != nil {
-		line(out, "operators", n.http.Addr().String())
+		line(out, "operators", n.http.listener.Addr().String())
 	}
 	line(out, "data", n.settings.data)
 	line(out, "logs", n.settings.logs)

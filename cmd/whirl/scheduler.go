@@ -14,17 +14,23 @@ import (
 	"github.com/whirl-faas/whirl/rpc"
 	"github.com/whirl-faas/whirl/rpc/certs"
 	"github.com/whirl-faas/whirl/scheduler"
+	"github.com/whirl-faas/whirl/scheduler/httpapi"
 	"github.com/whirl-faas/whirl/scheduler/policy"
+	"github.com/whirl-faas/whirl/surface"
 )
 
 // schedulerAddress is where a scheduler is found by default.
 const schedulerAddress = "127.0.0.1:3240"
+
+// schedulerHTTP is where its surface for operators is by default.
+const schedulerHTTP = "127.0.0.1:3241"
 
 // schedulerSettings are the flags of whirl scheduler, checked.
 type schedulerSettings struct {
 	listen    string
 	placement policy.Scheme
 	runtimes  string
+	http      officeSettings
 	peers     peerSettings
 	logLevel  slog.Level
 }
@@ -40,6 +46,9 @@ It keeps nothing on disk. When it starts it listens for a while to what agents
 and controllers have, and then goes on where its predecessor stopped. Warm
 activations do not notice that it is away. Start one at a time: a new one is
 obeyed, and the old one then ends by itself.
+
+Over HTTP it tells operators how things stand, for whirl admin status, and takes
+the orders of whirl admin agent. There are /healthz, /readyz and /metrics too.
 ` + peersHelp,
 		Example: `  whirl scheduler --plain-loopback
   whirl scheduler --listen 10.0.0.1:3240 --ca ca.crt --cert scheduler-sched1.crt --key scheduler-sched1.key`,
@@ -60,6 +69,7 @@ obeyed, and the old one then ends by itself.
 	flags.String("listen", schedulerAddress, "`HOST:PORT` for controllers and agents")
 	flags.String("placement", string(policy.SchemeSharding), fmt.Sprintf("the `SCHEME` by which new containers are placed, one of %v", policy.Schemes()))
 	flags.String("runtimes", "local", runtimesUsage+"; their stem cells are kept prewarmed")
+	addOfficeFlags(flags, schedulerHTTP)
 	addPeerFlags(flags)
 	addLogFlag(flags)
 	return cmd
@@ -79,7 +89,10 @@ func readSchedulerSettings(cmd *cobra.Command) (s schedulerSettings, err error) 
 		return s, usageErrorf("--placement %q: want one of %v", string(s.placement), policy.Schemes())
 	}
 	s.peers.role = certs.Scheduler
-	return s, s.peers.read(flags)
+	if err := s.peers.read(flags); err != nil {
+		return s, err
+	}
+	return s, s.http.read(flags)
 }
 
 // runScheduler runs the role until ctx ends.
@@ -105,15 +118,40 @@ func (p program) runScheduler(ctx context.Context, settings schedulerSettings) (
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, closeListener(listener)) }()
 	serve, err := peers.serve(rpc.Handlers{Controller: s.ServeController, Agent: s.ServeAgent}, listener)
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return err
+	}
+	office, err := openSchedulerOffice(settings, peers, s)
+	if err != nil {
+		return err
 	}
 	parts := newLifecycle(logger)
 	defer func() { err = errors.Join(err, parts.stop()) }()
 	parts.start(ctx, "scheduler", s.Run)
 	parts.start(ctx, "sessions", serve)
 	fmt.Fprintf(p.stdout, "Whirl %s: the scheduler is ready on %s\n", version, listener.Addr())
+	if office != nil {
+		parts.start(ctx, "HTTP", office.serve)
+		line(p.stdout, "operators", office.listener.Addr().String())
+	}
 	parts.wait(ctx)
 	return nil
+}
+
+// openSchedulerOffice opens the surface for operators; nil if there is to be none.
+func openSchedulerOffice(settings schedulerSettings, peers *peers, s *scheduler.Scheduler) (*office, error) {
+	if settings.http.address == "" {
+		return nil, nil
+	}
+	api, err := httpapi.New(surface.Default(), s, settings.http.authorize(peers), peers.logger)
+	if err != nil {
+		return nil, err
+	}
+	ready := func(ctx context.Context) error { // once the owner loop answers
+		_, err := s.Metrics(ctx)
+		return err
+	}
+	return openOffice(settings.http, peers, surface.Watch{Ready: ready, Metrics: surface.Metrics(httpapi.Figures(s))}, api)
 }

@@ -212,6 +212,12 @@ func TestHandshakes(t *testing.T) {
 	if near, far := handshake(&tls.Config{InsecureSkipVerify: true}, agent.Server()); near == nil || far == nil {
 		t.Errorf("a client without a certificate: %v, %v", near, far)
 	}
+	if near, far := handshake(&tls.Config{InsecureSkipVerify: true}, agent.OpenServer()); near != nil || far != nil {
+		t.Errorf("a client without a certificate, where that is allowed: %v, %v", near, far)
+	}
+	if near, far := handshake(&tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{pair}}, agent.OpenServer()); near == nil || far == nil {
+		t.Errorf("a strange client, where none is needed: %v, %v", near, far)
+	}
 }
 
 func TestExpiry(t *testing.T) {

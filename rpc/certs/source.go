@@ -60,6 +60,16 @@ func (s *Source) Identity() Identity { return s.fresh().identity }
 // valid certificate of a believed authority; see [IdentityOf] for whose.
 // protocols are those of ALPN, such as "h2" and "http/1.1".
 func (s *Source) Server(protocols ...string) *tls.Config {
+	return s.server(tls.RequireAndVerifyClientCert, protocols)
+}
+
+// OpenServer is like Server, but serves clients without a certificate too: those
+// that ask for what is everybody's. One that is shown must be valid.
+func (s *Source) OpenServer(protocols ...string) *tls.Config {
+	return s.server(tls.VerifyClientCertIfGiven, protocols)
+}
+
+func (s *Source) server(clients tls.ClientAuthType, protocols []string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		NextProtos: protocols,
@@ -69,10 +79,13 @@ func (s *Source) Server(protocols ...string) *tls.Config {
 				MinVersion:             tls.VersionTLS13,
 				NextProtos:             protocols,
 				Certificates:           []tls.Certificate{now.certificate},
-				ClientAuth:             tls.RequireAndVerifyClientCert,
+				ClientAuth:             clients,
 				ClientCAs:              now.authorities,
 				SessionTicketsDisabled: true, // a resumed session would not be checked against today's files
 				VerifyConnection: func(state tls.ConnectionState) error {
+					if len(state.PeerCertificates) == 0 {
+						return nil // if ClientAuth allows that
+					}
 					_, err := IdentityOf(state.PeerCertificates[0])
 					return err
 				},
