@@ -79,6 +79,17 @@ func TestWrongUseIsRefused(t *testing.T) {
 		{"bench kind", nil, "bench --kinds cobol", []string{"cobol", "nodejs"}},
 		{"admin command", nil, "admin usr", []string{`"usr"`, "user"}},
 		{"admin arguments", nil, "admin user get", []string{"SUBJECT", "given 0"}},
+		{"admin agent command", nil, "admin agent empty", []string{`"empty"`, "drain", "undrain"}},
+		{"no node", nil, "admin agent drain", []string{"takes one argument, NODE", "given 0"}},
+		{"status of something", nil, "admin status n1", []string{"takes no arguments", "n1"}},
+		{"no proof", nil, "admin status", []string{"--ca, --cert and --key of an operator", "--secret"}},
+		{"two proofs", nil, "admin status --secret x --ca y", []string{"either --secret, or --ca"}},
+		{"secret for everybody", nil, "admin status --secret x --scheduler-http 10.0.0.1:3241", []string{"10.0.0.1:3241", "this machine only"}},
+		{"scheduler's address", nil, "admin status --secret x --scheduler-http 3241", []string{"--scheduler-http", `"3241"`, "HOST:PORT"}},
+		{"operator's certificate", nil, "admin status --ca /nosuch --cert /nosuch --key /nosuch", []string{"/nosuch"}},
+		{"scheduler's HTTP", nil, "scheduler --plain-loopback --http 3241", []string{"--http", `"3241"`, "HOST:PORT"}},
+		{"plain HTTP for everybody", nil, "scheduler --plain-loopback --http 0.0.0.0:3241", []string{"--http 0.0.0.0:3241", "loopback"}},
+		{"short secret", nil, "scheduler --plain-loopback --http-secret x", []string{"--http-secret", "at least 16"}},
 		{"admin directory", nil, "admin user list --data /does/not/exist", []string{"/does/not/exist"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -136,6 +147,9 @@ func TestHelpAndVersion(t *testing.T) {
 		{"standalone --help", []string{"--listen HOST:PORT", "127.0.0.1:3233", "--sandbox-network", "SIGTERM"}},
 		{"bench --help", []string{"--direct"}},
 		{"admin user create --help", []string{"--namespace", "--revoke"}},
+		{"scheduler --help", []string{"--http HOST:PORT", "127.0.0.1:3241", "--http-secret", "--pprof"}},
+		{"admin status --help", []string{"--scheduler-http HOST:PORT", "--json", "--secret"}},
+		{"admin agent drain --help", []string{"does not wait", "undrain"}},
 		{"version", []string{"whirl " + version}},
 	} {
 		status, stdout, stderr := run(t, nil, strings.Fields(row.args)...)
