@@ -8,10 +8,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +29,7 @@ type cluster struct {
 	certs     string // directory
 	data      string // of all
 	scheduler string // its address
+	office    string // its address for operators
 
 	leader     *platform
 	agents     []*platform
@@ -38,7 +41,7 @@ type cluster struct {
 // nodes are up.
 func startCluster(t *testing.T, agents int) *cluster {
 	t.Helper()
-	c := &cluster{t: t, certs: t.TempDir(), data: t.TempDir(), scheduler: freeAddress(t)}
+	c := &cluster{t: t, certs: t.TempDir(), data: t.TempDir(), scheduler: freeAddress(t), office: freeAddress(t)}
 	c.run("certs", "ca", "--dir", c.certs)
 	c.issue("scheduler", "s")
 	c.issue("controller", "ctl")
@@ -59,11 +62,42 @@ func startCluster(t *testing.T, agents int) *cluster {
 
 func nodeName(i int) string { return "node" + string(rune('1'+i)) }
 
-func (c *cluster) run(args ...string) {
+func (c *cluster) run(args ...string) string {
 	c.t.Helper()
-	if text, err := exec.Command(whirlBinary, args...).CombinedOutput(); err != nil {
+	text, err := exec.Command(whirlBinary, args...).CombinedOutput()
+	if err != nil {
 		c.t.Fatalf("whirl %s: %v\n%s", strings.Join(args, " "), err, text)
 	}
+	return string(text)
+}
+
+// admin administers the cluster as an operator does.
+func (c *cluster) admin(args ...string) string {
+	c.t.Helper()
+	pair := filepath.Join(c.certs, "operator-op")
+	return c.run(append(append([]string{"admin"}, args...), "--scheduler-http", c.office,
+		"--ca", filepath.Join(c.certs, "ca.crt"), "--cert", pair+".crt", "--key", pair+".key")...)
+}
+
+// status is what whirl admin status says, as far as tests look at it.
+type status struct {
+	Nodes []struct {
+		Node, State string
+		Pools       map[string]int
+	}
+	Actions []struct {
+		Action     string
+		Busy, Free int
+	}
+}
+
+func (c *cluster) status() (s status) {
+	c.t.Helper()
+	text := c.admin("status", "--json")
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		c.t.Fatalf("the status is %s: %v", text, err)
+	}
+	return s
 }
 
 func (c *cluster) issue(role, name string) {
@@ -79,7 +113,7 @@ func (c *cluster) launch(role, name string, args ...string) *platform {
 }
 
 func (c *cluster) startScheduler() {
-	c.leader = c.launch("scheduler", "s", "scheduler", "--listen", c.scheduler)
+	c.leader = c.launch("scheduler", "s", "scheduler", "--listen", c.scheduler, "--http", c.office)
 	c.awaitWord(c.leader, "is ready on")
 }
 
@@ -122,28 +156,41 @@ type health struct {
 // health asks an agent as an operator does.
 func (c *cluster) health(i int) (h health) {
 	c.t.Helper()
-	pair := filepath.Join(c.certs, "operator-op")
-	certificate, err := tls.LoadX509KeyPair(pair+".crt", pair+".key")
-	if err != nil {
-		c.t.Fatal(err)
+	status, body := c.get("operator-op", c.http[i], "/health")
+	if err := json.Unmarshal(body, &h); err != nil || status != http.StatusOK {
+		c.t.Fatalf("/health: status %d, %v", status, err)
 	}
+	return h
+}
+
+// get asks a role's HTTP surface with a certificate, "" for none.
+func (c *cluster) get(holder, address, path string) (status int, body []byte) {
+	c.t.Helper()
 	authority, err := os.ReadFile(filepath.Join(c.certs, "ca.crt"))
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(authority)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{certificate}}}
+	config := &tls.Config{RootCAs: x509.NewCertPool()}
+	config.RootCAs.AppendCertsFromPEM(authority)
+	if holder != "" {
+		pair := filepath.Join(c.certs, holder)
+		certificate, err := tls.LoadX509KeyPair(pair+".crt", pair+".key")
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		config.Certificates = []tls.Certificate{certificate}
+	}
+	transport := &http.Transport{TLSClientConfig: config}
 	defer transport.CloseIdleConnections()
-	res, err := (&http.Client{Transport: transport}).Get("https://" + c.http[i] + "/health")
+	res, err := (&http.Client{Transport: transport}).Get("https://" + address + path)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	defer res.Body.Close()
-	if err := json.NewDecoder(res.Body).Decode(&h); err != nil || res.StatusCode != http.StatusOK {
-		c.t.Fatalf("/health: status %d, %v", res.StatusCode, err)
+	if body, err = io.ReadAll(res.Body); err != nil {
+		c.t.Fatal(err)
 	}
-	return h
+	return res.StatusCode, body
 }
 
 // hostOf returns the agent that hosts a container that the controller holds.
@@ -233,6 +280,71 @@ func TestACluster(t *testing.T) {
 	c.startAgent(host)
 	left.checkGone(t, 10*time.Second)
 	eventually(t, startTime, "the node is back", func() bool { return len(c.up()) == 2 })
+}
+
+// TestDrainingAClustersNode takes the node out of service that serves an action, under
+// load: no call may fail, the node must be emptied, and the other one serve. Then
+// it goes the other way, by which the first must be of use again.
+func TestDrainingAClustersNode(t *testing.T) {
+	c := startCluster(t, 2)
+	native().deploy(t, c.controller, "there", "echo", client.LimitsSpec{Memory: 128})
+	load := c.call("there", 2)
+	defer load.end()
+	load.more(t, 20, "while all is well")
+	if table := c.admin("status"); !strings.Contains(table, nodeName(0)+" ") || !strings.Contains(table, nodeName(1)+" ") || !strings.Contains(table, "guest/there") {
+		t.Errorf("the status is\n%s", table)
+	}
+	if s := c.status(); len(s.Nodes) != 2 || s.Nodes[0].State != "up" || s.Nodes[1].State != "up" || len(s.Actions) != 1 || s.Actions[0].Action != "guest/there" {
+		t.Errorf("the status is %+v", s)
+	}
+
+	first := c.hostOf()
+	for _, drained := range []int{first, 1 - first} {
+		c.admin("agent", "drain", nodeName(drained))
+		eventually(t, startTime, "the node is drained", func() bool { return c.status().Nodes[drained].State == "drained" })
+		load.more(t, 20, "by the other node")
+		if host := c.hostOf(); host == drained {
+			t.Errorf("%s is drained, and hosts the action", nodeName(host))
+		}
+		for pool, count := range c.status().Nodes[drained].Pools {
+			if count != 0 {
+				t.Errorf("the drained node has %d containers that are %s", count, pool)
+			}
+		}
+		if containers := c.health(drained).Containers; len(containers) != 0 {
+			t.Errorf("the drained node's agent has %v", containers)
+		}
+		eventually(t, startTime, "the controller hears of it", func() bool { return slices.Equal(c.up(), []string{nodeName(1 - drained)}) })
+		c.admin("agent", "undrain", nodeName(drained))
+		eventually(t, startTime, "the node is back", func() bool { return len(c.up()) == 2 })
+	}
+}
+
+// TestWhoMayAskAClustersRoles has the roles' HTTP surfaces asked by everybody.
+func TestWhoMayAskAClustersRoles(t *testing.T) {
+	c := startCluster(t, 1)
+	for _, row := range []struct {
+		holder, address, path string
+		status                int
+		says                  string
+	}{
+		{"", c.office, "/healthz", 200, "ok"},
+		{"", c.office, "/readyz", 200, "ok"},
+		{"", c.office, "/metrics", 401, "client certificate"},
+		{"", c.office, "/status", 401, "client certificate"},
+		{"controller-ctl", c.office, "/metrics", 200, "\nwhirl_scheduler_nodes{state=\"up\"} 1\n"},
+		{"controller-ctl", c.office, "/status", 403, "not for controller ctl"},
+		{"operator-op", c.office, "/status", 200, nodeName(0)},
+		{"operator-op", c.office, "/debug/pprof/", 404, "only /status"},
+		{"", c.http[0], "/healthz", 200, "ok"},
+		{"", c.http[0], "/readyz", 200, "ok"},
+		{"", c.http[0], "/health", 401, "client certificate"},
+		{"operator-op", c.http[0], "/metrics", 200, "\nwhirl_agent_healthy 1\n"},
+	} {
+		if status, body := c.get(row.holder, row.address, row.path); status != row.status || !strings.Contains(string(body), row.says) {
+			t.Errorf("%q asks for %s: %d %.300s", row.holder, row.path, status, body)
+		}
+	}
 }
 
 // TestCertificatesAreNotInterchangeable holds that a role's certificate opens
