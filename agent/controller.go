@@ -101,7 +101,7 @@ func (s *controllerSession) handle(ctx context.Context, request whisk.SandboxReq
 			s.answer(reply, err)
 			return
 		}
-		s.later(reply, func(*whisk.SandboxReply) error { return await(ctx, done) })
+		s.operate(ctx, reply, done)
 	case whisk.CollectLogs:
 		s.collect(reply, request)
 	case whisk.Inspect:
@@ -112,6 +112,24 @@ func (s *controllerSession) handle(ctx context.Context, request whisk.SandboxReq
 	default:
 		s.answer(reply, whisk.Errorf(whisk.Invalid, "unknown operation %d", request.Op))
 	}
+}
+
+// operate answers when an operation has ended. If the session ends first there is
+// no answer: an error would say that a frozen container stays so, and it may be
+// thawed yet. Its lessee asks again in the next session.
+func (s *controllerSession) operate(ctx context.Context, reply whisk.SandboxReply, done <-chan error) {
+	if !s.takePlace() {
+		s.answer(reply, s.crowded())
+		return
+	}
+	s.waiting.Go(func() {
+		defer s.leavePlace()
+		select {
+		case err := <-done:
+			s.answer(reply, err)
+		case <-ctx.Done():
+		}
+	})
 }
 
 // collect answers most requests at once: the output is complete, and empty. A

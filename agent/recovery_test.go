@@ -239,6 +239,31 @@ func TestFrozenContainersAreFound(t *testing.T) {
 	}
 }
 
+// TestAnUpgradeDoesNotFailAResumeUnderWay: an error would say that the container
+// stays frozen, and its lessee would give what it sent there to another.
+func TestAnUpgradeDoesNotFailAResumeUnderWay(t *testing.T) {
+	inBubble(t, recoverable(t, func(s *setup) {
+		s.agent.KeepOnStop = true
+		s.driver.Script.Resume = func(*rand.Rand, whisk.ContainerID) fake.Operation { return fake.Operation{Delay: time.Second} }
+	}), func(n *node) {
+		n.session()
+		n.create("c", "ctl")
+		ctl := n.controller("ctl")
+		if err := ctl.do(whisk.Suspend, "c"); err != nil {
+			t.Fatal(err)
+		}
+		ctl.send(whisk.SandboxRequest{Op: whisk.Resume, Container: "c"})
+		synctest.Wait()
+		n.upgrade()
+		if reply, err := ctl.stream.Recv(n.t.Context()); err == nil {
+			t.Errorf("the resume was answered with %+v", reply)
+		}
+		if state := n.agent.Status().Containers[0].State; state != "running" {
+			t.Errorf("the container is %s", state)
+		}
+	})
+}
+
 // TestRequestsWaitForTheRecovery: a lessee that is back before its container was
 // found must not be told that there is none.
 func TestRequestsWaitForTheRecovery(t *testing.T) {

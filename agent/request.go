@@ -10,7 +10,8 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// await waits for the result of an operation that was queued.
+// await waits for the result of an operation that was queued. If ctx ends first,
+// that is not known: the operation goes on.
 func await(ctx context.Context, done <-chan error) error {
 	select {
 	case err := <-done:
