@@ -172,6 +172,10 @@ type History struct {
 	NodeMemory whisk.Bytes
 	Memory     map[whisk.ContainerID]whisk.Bytes
 	Messages   []Message // between controllers, scheduler and agents
+
+	Idle      []time.Time    // when all idle containers must have been given back
+	Emptied   []whisk.NodeID // drained, and so empty at the last Idle
+	StemCells int            // that are kept prewarmed
 }
 
 // NodeHistory is what the sandboxes of one node saw.
@@ -179,7 +183,17 @@ type NodeHistory struct {
 	Node       whisk.NodeID
 	Events     []fake.Event
 	Violations []fake.Violation
-	Living     int // sandboxes that exist
+	Living     int      // sandboxes that exist
+	Records    int      // that its agents left in their ledger
+	Tenants    []Tenant // whose containers were by the agents' word, at each run
+}
+
+// Tenant is who held a container by its agent's word when a run began there.
+type Tenant struct {
+	At         time.Time
+	Container  whisk.ContainerID
+	Activation whisk.ActivationID
+	Lessee     whisk.ControllerID // "" for nobody
 }
 
 // History returns what happened so far. It is whole when nothing is under way.
@@ -191,13 +205,7 @@ func (c *Cluster) History() History {
 		h.Calls = append(h.Calls, *call)
 	}
 	for _, n := range c.nodes {
-		node := NodeHistory{Node: n.ID}
-		for _, driver := range n.drivers {
-			node.Events = append(node.Events, driver.History()...)
-			node.Violations = append(node.Violations, driver.Violations()...)
-			node.Living += driver.Living()
-		}
-		h.Nodes = append(h.Nodes, node)
+		h.Nodes = append(h.Nodes, n.history())
 	}
 	return h
 }

@@ -4,6 +4,7 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -49,7 +50,11 @@ type checker struct {
 }
 
 // runs counts what sandboxes saw of one activation.
-type runs struct{ started, ended int }
+type runs struct {
+	started, ended int
+	in             whisk.ContainerID // where it started last but one, or at all
+	latest         whisk.ContainerID // where it started last
+}
 
 func (c *checker) blame(format string, args ...any) {
 	c.blameContainer("", format, args...)
@@ -128,6 +133,7 @@ func (c *checker) started(node NodeHistory, event fake.Event, sandbox *tenancy) 
 		return
 	}
 	seen.started++
+	seen.in, seen.latest = cmp.Or(seen.latest, event.Container), event.Container
 	if sandbox == nil {
 		c.blameContainer(event.Container, "%s %s: %s ran in %s, which does not exist", clock(event.At), node.Node, event.Activation, event.Container)
 		return
@@ -155,7 +161,7 @@ func (c *checker) call(call *Call) {
 	}
 	switch {
 	case seen.started > 1:
-		c.blame("%s ran %d times", call.ID, seen.started)
+		c.blameContainer(seen.in, "%s ran %d times, in %s and %s", call.ID, seen.started, seen.in, seen.latest)
 	case seen.started > 0 && call.Claims != 1:
 		c.blame("%s ran, and was claimed %d times", call.ID, call.Claims)
 	case call.Claims > 1:

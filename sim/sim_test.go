@@ -34,7 +34,8 @@ func TestRandomHistories(t *testing.T) {
 }
 
 func play(t *testing.T, seed uint64) {
-	history, err := sim.Play(t.Context(), seed)
+	storm := sim.Draw(seed)
+	history, err := sim.Play(t.Context(), storm, t.TempDir())
 	if err != nil {
 		t.Error(err)
 	}
@@ -48,5 +49,8 @@ func play(t *testing.T, seed uint64) {
 	}
 	if len(history.Calls) == 0 {
 		t.Error("nothing was called")
+	}
+	if t.Failed() {
+		t.Logf("the storm:\n%s", storm)
 	}
 }

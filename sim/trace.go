@@ -4,7 +4,6 @@ package sim
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,29 +38,6 @@ func (t *trace) all() []Message {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(t.messages)
-}
-
-// tapped is a stream of which a trace is kept, from the end that dialled.
-type tapped[Out, In any] struct {
-	whisk.Stream[Out, In]
-	trace *trace
-	near  string
-	far   string
-}
-
-// Send notes what was handed over, before the far end can answer it.
-func (s tapped[Out, In]) Send(ctx context.Context, message Out) error {
-	s.trace.note(s.near, s.far, message)
-	return s.Stream.Send(ctx, message)
-}
-
-// Recv notes what arrived.
-func (s tapped[Out, In]) Recv(ctx context.Context) (In, error) {
-	message, err := s.Stream.Recv(ctx)
-	if err == nil {
-		s.trace.note(s.far, s.near, message)
-	}
-	return message, err
 }
 
 // Story tells all that a history knows of one container, in order of time.

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// Fault is what is done to a cluster. Its numbers count what there is.
+type Fault struct {
+	Kind       FaultKind
+	Node       int
+	Controller int
+	Action     int
+	For        time.Duration // 0 if it does not last
+	Lag        time.Duration // of messages, at most
+	Back       bool          // what comes back is held, not what goes there
+	Keep       bool          // the next agent leaves its containers when it stops
+}
+
+// FaultKind says what is done.
+type FaultKind uint8
+
+// What is done. A way leads from a controller to the scheduler, from a node to
+// the scheduler, or from a controller to a node.
+const (
+	CutController FaultKind = iota // from the scheduler
+	CutNode                        // from the scheduler
+	CutBetween                     // a controller from a node
+	SlowController
+	SlowNode
+	SlowBetween
+	HoldController // what goes one way stands still, on the way to the scheduler
+	HoldNode
+	HoldBetween
+	PauseController // all its messages stand still
+	PauseNode
+	RestartScheduler
+	SupersedeScheduler // the old one goes on for a while
+	KillController     // another comes
+	KillAgent
+	UpgradeAgent
+	RebootNode
+	DrainNode
+	SickenEngine
+	FailLogs // of the log store
+	RaiseRevision
+)
+
+var faultNames = [...]string{
+	"cut controller", "cut node", "cut between", "slow controller", "slow node", "slow between",
+	"hold controller", "hold node", "hold between", "pause controller", "pause node",
+	"restart scheduler", "supersede scheduler", "kill controller", "kill agent", "upgrade agent", "reboot node",
+	"drain node", "sicken engine", "fail logs", "raise revision",
+}
+
+// String returns the kind in words.
+func (k FaultKind) String() string { return faultNames[k] }
+
+// String tells the fault with all its numbers; not each kind uses all.
+func (f Fault) String() string {
+	return fmt.Sprintf("%v: controller %d, node %d, action %d, for %v, lag %v, back %t, keep %t",
+		f.Kind, f.Controller, f.Node, f.Action, f.For.Round(time.Millisecond), f.Lag.Round(time.Millisecond), f.Back, f.Keep)
+}
+
+// often says how often faults are drawn.
+var often = [...]int{
+	CutController: 4, CutNode: 2, CutBetween: 4, SlowController: 2, SlowNode: 2, SlowBetween: 2,
+	HoldController: 2, HoldNode: 2, HoldBetween: 2, PauseController: 2, PauseNode: 2,
+	RestartScheduler: 2, SupersedeScheduler: 3, KillController: 2, KillAgent: 4, UpgradeAgent: 3, RebootNode: 1,
+	DrainNode: 2, SickenEngine: 2, FailLogs: 2, RaiseRevision: 2,
+}
+
+func (d dice) fault() Fault {
+	f := Fault{Node: d.IntN(3), Controller: d.IntN(2), Action: d.IntN(7), Lag: time.Millisecond + d.upTo(3*time.Second), Back: d.chance(50), Keep: d.chance(60)}
+	sum := 0
+	for _, n := range often {
+		sum += n
+	}
+	at := d.IntN(sum)
+	for at >= often[f.Kind] {
+		at -= often[f.Kind]
+		f.Kind++
+	}
+	f.For = time.Millisecond + d.upTo(25*time.Second)
+	switch f.Kind {
+	case CutController, CutNode, CutBetween:
+		if d.chance(60) {
+			f.For = 0 // interrupted, not away
+		}
+	}
+	return f
+}
+
+// hurt does one thing to the cluster. It returns what ends it, nil if nothing
+// has to.
+func (p *play) hurt(f Fault) (end func() error, err error) {
+	node := p.cluster.nodes[f.Node%len(p.cluster.nodes)]
+	ctl := p.controller(f.Controller)
+	switch f.Kind {
+	case CutController, CutNode, CutBetween:
+		return cutFor(p.way(f, ctl, node), f.For > 0), nil
+	case SlowController, SlowNode, SlowBetween:
+		l := p.way(f, ctl, node)
+		l.slow(f.Lag)
+		return func() error { l.slow(0); return nil }, nil
+	case HoldController, HoldNode, HoldBetween:
+		way := there
+		if f.Back {
+			way = back
+		}
+		return holdAll([]*link{p.way(f, ctl, node)}, way), nil
+	case PauseController:
+		links := []*link{ctl.uplink}
+		for _, n := range p.cluster.nodes {
+			links = append(links, ctl.agents[n.ID])
+		}
+		return holdAll(links, there, back), nil
+	case PauseNode:
+		links := []*link{node.uplink}
+		for _, each := range p.cluster.controllers {
+			links = append(links, each.agents[node.ID])
+		}
+		return holdAll(links, there, back), nil
+	case RestartScheduler:
+		return nil, p.cluster.RestartScheduler()
+	case SupersedeScheduler:
+		old, err := p.cluster.Supersede()
+		return func() error { return p.cluster.EndLeader(old) }, err
+	case KillController:
+		return nil, errors.Join(p.cluster.KillController(ctl), p.cluster.AddController())
+	case KillAgent:
+		return nil, p.cluster.KillAgent(node, f.Keep)
+	case UpgradeAgent:
+		return nil, p.cluster.UpgradeAgent(node, f.Keep)
+	case RebootNode:
+		return nil, p.cluster.RebootNode(node, f.Keep)
+	case DrainNode:
+		_ = p.cluster.Leader().Drain(p.ctx, node.ID) // it may not know the node yet
+		return func() error {
+			_ = p.cluster.Leader().Undrain(p.ctx, node.ID) // likewise; the calm sees to it
+			return nil
+		}, nil
+	case SickenEngine:
+		node.sick.Store(true)
+		return func() error { node.sick.Store(false); return nil }, nil
+	case FailLogs:
+		return p.failLogs(), nil
+	case RaiseRevision:
+		p.raise(f.Action % len(p.storm.Actions))
+	}
+	return nil, nil
+}
+
+// way returns the link that the fault is about.
+func (p *play) way(f Fault, ctl *Controller, node *Node) *link {
+	switch f.Kind {
+	case CutController, SlowController, HoldController:
+		return ctl.uplink
+	case CutNode, SlowNode, HoldNode:
+		return node.uplink
+	}
+	return ctl.agents[node.ID]
+}
+
+func cutFor(l *link, away bool) (end func() error) {
+	l.cut(away)
+	if !away {
+		return nil
+	}
+	return func() error { l.mend(); return nil }
+}
+
+func holdAll(links []*link, ways ...direction) (end func() error) {
+	each := func(f func(*link, direction)) {
+		for _, l := range links {
+			for _, way := range ways {
+				f(l, way)
+			}
+		}
+	}
+	each((*link).hold)
+	return func() error { each((*link).release); return nil }
+}
+
+// failLogs has the log store fail, before and after it did its work in turn.
+func (p *play) failLogs() (end func() error) {
+	p.cluster.logs.SetFault(func(_ string, done bool) error {
+		if done == (time.Now().UnixMilli()%2 == 0) {
+			return whisk.Errorf(whisk.Unavailable, "the log store is out of order")
+		}
+		return nil
+	})
+	return func() error { p.cluster.logs.SetFault(nil); return nil }
+}
+
+func (p *play) raise(action int) {
+	a := &p.actions[action]
+	a.Revision++
+	for _, each := range p.cluster.controllers {
+		each.Balancer.Retire(whisk.FullName{Namespace: "guest", Name: a.Name}, a.Revision)
+	}
+}

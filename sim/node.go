@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/whirl-faas/whirl/agent"
+	"github.com/whirl-faas/whirl/agent/ledger"
+	"github.com/whirl-faas/whirl/driver/fake"
+	"github.com/whirl-faas/whirl/rpc/inmem"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// Node is a node with its agent.
+type Node struct {
+	ID whisk.NodeID
+
+	cluster *Cluster
+	config  fake.Config
+	uplink  *link       // to the scheduler
+	sick    atomic.Bool // the engine does not answer
+	path    string      // of the ledger; "" for none
+
+	mu       sync.Mutex // guards what a restart replaces, and tenants
+	driver   *fake.Driver
+	agent    *agent.Agent // nil while there is none
+	exchange *inmem.Exchange
+	tenants  []Tenant
+
+	ledger             *mortal // of the present agent; nil for none
+	keep               bool    // the present agent leaves its containers when it stops
+	running, connected *part
+}
+
+// mortal is a ledger in the hands of one process: it ends with it.
+type mortal struct {
+	*ledger.Dir
+	dead atomic.Bool
+}
+
+// Save does nothing any more when the process is dead; likewise the others.
+func (m *mortal) Save(r ledger.Record) error {
+	if m.dead.Load() {
+		return nil
+	}
+	return m.Dir.Save(r)
+}
+
+// Delete removes a record.
+func (m *mortal) Delete(id whisk.ContainerID) error {
+	if m.dead.Load() {
+		return nil
+	}
+	return m.Dir.Delete(id)
+}
+
+// Mark overwrites a number.
+func (m *mortal) Mark(id whisk.ContainerID, mark ledger.Mark, value uint64) error {
+	if m.dead.Load() {
+		return nil
+	}
+	return m.Dir.Mark(id, mark, value)
+}
+
+func (c *Cluster) addNode(i int) error {
+	config := fake.Default()
+	config.Name = fmt.Sprintf("node%d", i)
+	config.Seed = c.config.Seed
+	config.Concurrency = c.config.Concurrency
+	n := &Node{ID: whisk.NodeID(config.Name), cluster: c, uplink: c.link(config.Name, "scheduler")}
+	config.Script = n.witness(c.config.Script)
+	n.config = config
+	if c.config.Ledgers != "" {
+		n.path = filepath.Join(c.config.Ledgers, config.Name)
+	}
+	c.nodes = append(c.nodes, n)
+	return n.start(fake.New(config), c.config.KeepOnStop)
+}
+
+// witness has the engine fall sick with the node, and each run note whose the
+// container is by the agent's word at that moment.
+func (n *Node) witness(script fake.Script) fake.Script {
+	script.Ping = func() (op fake.Operation) {
+		if n.sick.Load() {
+			op.Err = errors.New("the engine is sick")
+		}
+		return op
+	}
+	answer := script.Run
+	script.Run = func(rng *rand.Rand, call fake.Call) fake.Answer {
+		n.testify(call)
+		return answer(rng, call)
+	}
+	return script
+}
+
+// testify asks the agent. One that is dead or starts says nothing.
+func (n *Node) testify(call fake.Call) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.agent == nil {
+		return
+	}
+	for _, hosted := range n.agent.Report().Containers {
+		if hosted.Container.ID == call.Container {
+			n.tenants = append(n.tenants, Tenant{time.Now(), call.Container, call.Activation, hosted.Lessee})
+		}
+	}
+}
+
+// start starts an agent. With keep it leaves its containers when it stops.
+func (n *Node) start(driver *fake.Driver, keep bool) error {
+	config := agent.Default()
+	config.Node, config.Memory, config.KeepOnStop = n.ID, n.cluster.config.NodeMemory, keep
+	deps := agent.Deps{
+		Driver: driver,
+		Logs:   n.cluster.logs,
+		DialScheduler: func(context.Context) (whisk.AgentToScheduler, error) {
+			return over(n.uplink, func() (whisk.AgentToScheduler, error) {
+				s := n.cluster.anyLeader()
+				return inmem.Dial(s.exchange, s.ServeAgent)
+			})
+		},
+		Logger: n.cluster.config.Logger.With("node", n.ID),
+	}
+	if n.path != "" {
+		dir, err := ledger.Open(n.path)
+		if err != nil {
+			return err
+		}
+		n.ledger = &mortal{Dir: dir}
+		deps.Ledger = n.ledger
+	}
+	a, err := agent.New(config, deps)
+	if err != nil {
+		return err
+	}
+	n.keep = keep
+	n.mu.Lock()
+	n.driver, n.agent, n.exchange = driver, a, inmem.NewExchange()
+	n.mu.Unlock()
+	n.running, n.connected = run(n.cluster.ctx, a.Run), run(n.cluster.ctx, n.exchange.Run)
+	return nil
+}
+
+// UpgradeAgent stops a node's agent in order and starts the next, which finds
+// the containers if the former was one to keep them.
+func (c *Cluster) UpgradeAgent(n *Node, keep bool) error {
+	if err := n.halt(); err != nil {
+		return err
+	}
+	return n.start(n.orphan(), keep)
+}
+
+// KillAgent kills a node's agent and starts the next, which finds the
+// containers. Without ledgers it removes them.
+func (c *Cluster) KillAgent(n *Node, keep bool) error {
+	driver := n.kill()
+	return n.start(driver, keep)
+}
+
+// RebootNode ends all of a node at once, and starts it again without containers.
+func (c *Cluster) RebootNode(n *Node, keep bool) error {
+	driver := n.kill()
+	left, err := driver.Recover(c.ctx)
+	errs := make([]error, len(left))
+	var ending sync.WaitGroup
+	for i, sandbox := range left {
+		ending.Go(func() { errs[i] = sandbox.Destroy(c.ctx) })
+	}
+	ending.Wait()
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return err
+	}
+	return n.start(driver, keep)
+}
+
+// kill ends the agent as kill -9 does. It still winds down, but nothing that it
+// does has an effect. It returns the driver of the next one.
+func (n *Node) kill() *fake.Driver {
+	if n.ledger != nil {
+		n.ledger.dead.Store(true)
+	}
+	driver := n.orphan()
+	n.cut()
+	_ = n.halt() // whatever it says, it is dead
+	return driver
+}
+
+// orphan takes the sandboxes from the agent.
+func (n *Node) orphan() *fake.Driver {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.agent = nil
+	n.driver = n.driver.Restart()
+	return n.driver
+}
+
+// cut breaks all sessions with the agent.
+func (n *Node) cut() {
+	n.uplink.cut(false)
+	for _, ctl := range n.cluster.controllers {
+		ctl.agents[n.ID].cut(false)
+	}
+}
+
+func (n *Node) halt() error {
+	err := errors.Join(n.running.halt(), n.connected.halt())
+	if n.ledger != nil {
+		err = errors.Join(err, n.ledger.Close())
+	}
+	n.ledger = nil
+	return err
+}
+
+// dial connects a controller to the node's present agent.
+func (n *Node) dial() (whisk.ControllerToAgent, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.agent == nil {
+		return nil, whisk.Errorf(whisk.Unavailable, "the agent is gone")
+	}
+	return inmem.Dial(n.exchange, n.agent.ServeController)
+}
+
+// history returns what the node's sandboxes saw.
+func (n *Node) history() NodeHistory {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	records, _ := filepath.Glob(filepath.Join(n.path, "*.json")) // the pattern is good
+	if n.path == "" {
+		records = nil
+	}
+	return NodeHistory{
+		Node: n.ID, Events: n.driver.History(), Violations: n.driver.Violations(), Living: n.driver.Living(),
+		Tenants: n.tenants, Records: len(records),
+	}
+}
+
+func (n *Node) dialContainer(ctx context.Context, address whisk.Address) (net.Conn, error) {
+	n.mu.Lock()
+	driver := n.driver
+	n.mu.Unlock()
+	return driver.Dial(ctx, address)
+}
