@@ -175,7 +175,7 @@ type History struct {
 
 	Idle      []time.Time    // when all idle containers must have been given back
 	Emptied   []whisk.NodeID // drained, and so empty at the last Idle
-	StemCells int            // that are kept prewarmed
+	StemCells int            // that are kept prewarmed for each node
 }
 
 // NodeHistory is what the sandboxes of one node saw.

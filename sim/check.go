@@ -39,6 +39,8 @@ func Check(h History) []Finding {
 	for i := range h.Calls {
 		c.call(&h.Calls[i])
 	}
+	c.calm()
+	c.leaders()
 	return c.wrong
 }
 
@@ -72,6 +74,10 @@ func (c *checker) node(node NodeHistory) {
 	if node.Living > 0 {
 		c.blame("%s: %d sandboxes are left", node.Node, node.Living)
 	}
+	if node.Records > 0 {
+		c.blame("%s: %d records of containers are left", node.Node, node.Records)
+	}
+	c.tenants(node)
 	var used whisk.Bytes
 	living := map[whisk.ContainerID]*tenancy{}
 	for _, event := range node.Events {

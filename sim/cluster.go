@@ -27,7 +27,7 @@ type Config struct {
 	KeepWarm    time.Duration // of containers that nobody holds; 0 for the default
 	Script      fake.Script
 	Manifest    whisk.Manifest // whose stem cells are kept
-	Ledgers     string         // a directory for what agents write down; "" if their containers are to end with them
+	Ledgers     string         // a directory for what agents write down; "" has it in memory
 	KeepOnStop  bool           // the first agents leave their containers when they stop
 	Logger      *slog.Logger
 }

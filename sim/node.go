@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/whirl-faas/whirl/agent"
-	"github.com/whirl-faas/whirl/agent/ledger"
 	"github.com/whirl-faas/whirl/driver/fake"
 	"github.com/whirl-faas/whirl/rpc/inmem"
 	"github.com/whirl-faas/whirl/whisk"
@@ -28,7 +27,7 @@ type Node struct {
 	config  fake.Config
 	uplink  *link       // to the scheduler
 	sick    atomic.Bool // the engine does not answer
-	path    string      // of the ledger; "" for none
+	book    book        // what agents write down
 
 	mu       sync.Mutex // guards what a restart replaces, and tenants
 	driver   *fake.Driver
@@ -36,39 +35,9 @@ type Node struct {
 	exchange *inmem.Exchange
 	tenants  []Tenant
 
-	ledger             *mortal // of the present agent; nil for none
+	ledger             *mortal // of the present agent
 	keep               bool    // the present agent leaves its containers when it stops
 	running, connected *part
-}
-
-// mortal is a ledger in the hands of one process: it ends with it.
-type mortal struct {
-	*ledger.Dir
-	dead atomic.Bool
-}
-
-// Save does nothing any more when the process is dead; likewise the others.
-func (m *mortal) Save(r ledger.Record) error {
-	if m.dead.Load() {
-		return nil
-	}
-	return m.Dir.Save(r)
-}
-
-// Delete removes a record.
-func (m *mortal) Delete(id whisk.ContainerID) error {
-	if m.dead.Load() {
-		return nil
-	}
-	return m.Dir.Delete(id)
-}
-
-// Mark overwrites a number.
-func (m *mortal) Mark(id whisk.ContainerID, mark ledger.Mark, value uint64) error {
-	if m.dead.Load() {
-		return nil
-	}
-	return m.Dir.Mark(id, mark, value)
 }
 
 func (c *Cluster) addNode(i int) error {
@@ -80,7 +49,7 @@ func (c *Cluster) addNode(i int) error {
 	config.Script = n.witness(c.config.Script)
 	n.config = config
 	if c.config.Ledgers != "" {
-		n.path = filepath.Join(c.config.Ledgers, config.Name)
+		n.book.path = filepath.Join(c.config.Ledgers, config.Name)
 	}
 	c.nodes = append(c.nodes, n)
 	return n.start(fake.New(config), c.config.KeepOnStop)
@@ -132,14 +101,11 @@ func (n *Node) start(driver *fake.Driver, keep bool) error {
 		},
 		Logger: n.cluster.config.Logger.With("node", n.ID),
 	}
-	if n.path != "" {
-		dir, err := ledger.Open(n.path)
-		if err != nil {
-			return err
-		}
-		n.ledger = &mortal{Dir: dir}
-		deps.Ledger = n.ledger
+	var err error
+	if n.ledger, err = n.book.open(); err != nil {
+		return err
 	}
+	deps.Ledger = n.ledger
 	a, err := agent.New(config, deps)
 	if err != nil {
 		return err
@@ -148,6 +114,7 @@ func (n *Node) start(driver *fake.Driver, keep bool) error {
 	n.mu.Lock()
 	n.driver, n.agent, n.exchange = driver, a, inmem.NewExchange()
 	n.mu.Unlock()
+	n.cluster.trace.note(string(n.ID), string(n.ID), AgentStarted{})
 	n.running, n.connected = run(n.cluster.ctx, a.Run), run(n.cluster.ctx, n.exchange.Run)
 	return nil
 }
@@ -162,7 +129,7 @@ func (c *Cluster) UpgradeAgent(n *Node, keep bool) error {
 }
 
 // KillAgent kills a node's agent and starts the next, which finds the
-// containers. Without ledgers it removes them.
+// containers.
 func (c *Cluster) KillAgent(n *Node, keep bool) error {
 	driver := n.kill()
 	return n.start(driver, keep)
@@ -187,9 +154,7 @@ func (c *Cluster) RebootNode(n *Node, keep bool) error {
 // kill ends the agent as kill -9 does. It still winds down, but nothing that it
 // does has an effect. It returns the driver of the next one.
 func (n *Node) kill() *fake.Driver {
-	if n.ledger != nil {
-		n.ledger.dead.Store(true)
-	}
+	n.ledger.dead.Store(true)
 	driver := n.orphan()
 	n.cut()
 	_ = n.halt() // whatever it says, it is dead
@@ -214,12 +179,7 @@ func (n *Node) cut() {
 }
 
 func (n *Node) halt() error {
-	err := errors.Join(n.running.halt(), n.connected.halt())
-	if n.ledger != nil {
-		err = errors.Join(err, n.ledger.Close())
-	}
-	n.ledger = nil
-	return err
+	return errors.Join(n.running.halt(), n.connected.halt(), n.ledger.close())
 }
 
 // dial connects a controller to the node's present agent.
@@ -236,13 +196,9 @@ func (n *Node) dial() (whisk.ControllerToAgent, error) {
 func (n *Node) history() NodeHistory {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	records, _ := filepath.Glob(filepath.Join(n.path, "*.json")) // the pattern is good
-	if n.path == "" {
-		records = nil
-	}
 	return NodeHistory{
 		Node: n.ID, Events: n.driver.History(), Violations: n.driver.Violations(), Living: n.driver.Living(),
-		Tenants: n.tenants, Records: len(records),
+		Tenants: n.tenants, Records: n.book.records(),
 	}
 }
 

@@ -23,12 +23,12 @@ const (
 )
 
 // Play plays a storm to its end: the load and the faults, calm, a last call of
-// every action, drain. Agents keep their ledgers in a directory, which must be
-// empty. It returns what happened; an error says that a part ended badly, or a
+// every action, drain. If the storm wants files they are kept in an empty
+// directory. It returns what happened; an error says that a part ended badly, or a
 // call failed in the calm.
-func Play(ctx context.Context, storm Storm, ledgers string) (History, error) {
+func Play(ctx context.Context, storm Storm, files string) (History, error) {
 	p := &play{ctx: ctx, storm: storm, actions: slices.Clone(storm.Actions)}
-	cluster, err := Start(ctx, p.config(ledgers))
+	cluster, err := Start(ctx, p.config(files))
 	if err != nil {
 		return History{}, err
 	}
@@ -62,7 +62,7 @@ type ending struct {
 	do     func() error
 }
 
-func (p *play) config(ledgers string) Config {
+func (p *play) config(files string) Config {
 	config := Config{
 		Seed:        p.storm.Seed,
 		Nodes:       p.storm.Nodes,
@@ -72,8 +72,10 @@ func (p *play) config(ledgers string) Config {
 		IdleTimeout: idleTimeout,
 		KeepWarm:    keepWarm,
 		Script:      p.script(),
-		Ledgers:     ledgers,
 		KeepOnStop:  p.storm.KeepOnStop,
+	}
+	if p.storm.Files {
+		config.Ledgers = files
 	}
 	if p.storm.StemCells > 0 {
 		config.Manifest = whisk.Manifest{Families: []whisk.RuntimeFamily{{Name: "fake", Runtimes: []whisk.Runtime{{

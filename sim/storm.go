@@ -20,9 +20,10 @@ type Storm struct {
 	Nodes       int
 	NodeMemory  whisk.Bytes
 	Controllers int
-	StemCells   int  // kept prewarmed
+	StemCells   int  // kept prewarmed for each node
 	KeepOnStop  bool // the first agents
 	Drain       bool // a node is drained in the end
+	Files       bool // agents keep their ledgers in files
 	Steps       []Step
 }
 
@@ -58,6 +59,7 @@ func Draw(seed uint64) Storm {
 		Controllers: 1 + d.IntN(2),
 		KeepOnStop:  d.chance(50),
 		Drain:       d.chance(20),
+		Files:       d.chance(15),
 	}
 	if d.chance(50) {
 		storm.StemCells = 1 + d.IntN(2)
@@ -119,8 +121,8 @@ func (s Storm) Numbers() []int {
 // String tells the storm, a step in a line.
 func (s Storm) String() string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "seed %d: %d nodes of %v, %d controllers, %d stem cells, keep on stop %t, drain in the end %t\n",
-		s.Seed, s.Nodes, s.NodeMemory, s.Controllers, s.StemCells, s.KeepOnStop, s.Drain)
+	fmt.Fprintf(&text, "seed %d: %d nodes of %v, %d controllers, %d stem cells, keep on stop %t, drain in the end %t, files %t\n",
+		s.Seed, s.Nodes, s.NodeMemory, s.Controllers, s.StemCells, s.KeepOnStop, s.Drain, s.Files)
 	for _, a := range s.Actions {
 		fmt.Fprintf(&text, "action %s of %v, concurrency %d\n", a.Name, a.Memory, a.Concurrency)
 	}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/whirl-faas/whirl/driver/fake"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// AgentStarted is in a history's messages where a node's next agent begins.
+type AgentStarted struct{}
+
+// tenants holds each run against what the agent said at its beginning: whoever
+// runs something in a container is its lessee.
+func (c *checker) tenants(node NodeHistory) {
+	for _, tenant := range node.Tenants {
+		call := c.calls[tenant.Activation]
+		if call != nil && call.Controller != tenant.Lessee {
+			c.blameContainer(tenant.Container, "%s %s: %s ran %s in %s, which %q holds by its agent's word",
+				clock(tenant.At), node.Node, call.Controller, tenant.Activation, tenant.Container, tenant.Lessee)
+		}
+	}
+}
+
+// resting looks at a node when all idle containers must have been given back:
+// what is left is prewarmed, which is never used and never frozen. It returns
+// how many there are.
+func (c *checker) resting(node NodeHistory, at time.Time) int {
+	const used, frozen = 1, 2
+	living := map[whisk.ContainerID]int{}
+	for _, event := range node.Events {
+		if !event.At.Before(at) { // the next calls come in the same moment
+			break
+		}
+		id := event.Container
+		switch {
+		case event.Err != "":
+		case event.Kind == fake.Created:
+			living[id] = 0
+		case event.Kind == fake.Destroyed:
+			delete(living, id)
+		case event.Kind == fake.InitStarted:
+			living[id] |= used
+		case event.Kind == fake.Suspended:
+			living[id] |= frozen
+		case event.Kind == fake.Resumed:
+			living[id] &^= frozen
+		}
+	}
+	for id, state := range living {
+		if state&used != 0 {
+			c.blameContainer(id, "%s %s: %s was used and is still there, nobody needs it", clock(at), node.Node, id)
+		}
+		if state&frozen != 0 {
+			c.blameContainer(id, "%s %s: %s is left frozen", clock(at), node.Node, id)
+		}
+	}
+	return len(living)
+}
+
+// calm checks what is left when nothing happens any more.
+func (c *checker) calm() {
+	for i, at := range c.Idle {
+		sum := 0
+		for _, node := range c.Nodes {
+			n := c.resting(node, at)
+			if sum += n; n > 0 && i == len(c.Idle)-1 && slices.Contains(c.Emptied, node.Node) {
+				c.blame("%s %s: %d sandboxes are left on a drained node", clock(at), node.Node, n)
+			}
+		}
+		if kept := c.StemCells * len(c.Nodes); sum > kept {
+			c.blame("%s: %d sandboxes are left, %d are kept prewarmed", clock(at), sum, kept)
+		}
+	}
+}
+
+// reign is what a node's agents heard from leaders.
+type reign struct {
+	epoch   uint64                                     // the highest that the present agent heard of
+	created map[whisk.ContainerID]bool                 // ordered by who led then
+	removed map[whisk.ContainerID]bool                 // likewise
+	granted map[whisk.ContainerID][]whisk.ControllerID // likewise
+}
+
+// leaders holds what agents did against what they were told: who has heard of a
+// leader does nothing any more for those before.
+func (c *checker) leaders() {
+	reigns := map[string]*reign{}
+	for _, node := range c.Nodes {
+		reigns[string(node.Node)] = &reign{
+			created: map[whisk.ContainerID]bool{}, removed: map[whisk.ContainerID]bool{}, granted: map[whisk.ContainerID][]whisk.ControllerID{},
+		}
+	}
+	for _, m := range c.Messages {
+		switch {
+		case m.To == "scheduler" && reigns[m.From] != nil:
+			c.obeyed(m, reigns[m.From])
+		case reigns[m.To] != nil:
+			reigns[m.To].hear(m.Body)
+		}
+	}
+}
+
+// hear notes a command if it is not of a leader that is over.
+func (r *reign) hear(message any) {
+	follow := func(epoch uint64) bool {
+		r.epoch = max(r.epoch, epoch)
+		return epoch == r.epoch
+	}
+	switch m := message.(type) {
+	case AgentStarted:
+		r.epoch = 0 // it knows what the records of its containers say
+	case whisk.KeepAlive:
+		follow(m.Epoch)
+	case whisk.DrainNode:
+		follow(m.Epoch)
+	case whisk.CreateContainer:
+		if follow(m.Epoch) {
+			r.created[m.Container] = true
+		}
+	case whisk.GrantLease:
+		if follow(m.Epoch) {
+			r.granted[m.Container] = append(r.granted[m.Container], m.To)
+		}
+	case whisk.RemoveContainer:
+		if follow(m.Epoch) {
+			r.removed[m.Container] = true
+		}
+	}
+}
+
+// obeyed blames an agent that did what none of its leaders wanted.
+func (c *checker) obeyed(m Message, r *reign) {
+	var id whisk.ContainerID
+	var done string
+	switch said := m.Body.(type) {
+	case whisk.ContainerCreated:
+		if !r.created[said.Container.ID] {
+			id, done = said.Container.ID, "made"
+		}
+	case whisk.LeaseGranted:
+		if !slices.Contains(r.granted[said.Container], said.Lessee) {
+			id, done = said.Container, "granted to "+string(said.Lessee)
+		}
+	case whisk.ContainerGone:
+		if said.Expected && !r.removed[said.Container] {
+			id, done = said.Container, "removed"
+		}
+	}
+	if done != "" {
+		c.blameContainer(id, "%s %s: %s was %s, which no leader ordered in its time", clock(m.At), m.From, id, done)
+	}
+}
