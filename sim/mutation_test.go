@@ -4,6 +4,7 @@ package sim_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -70,6 +71,22 @@ func TestEveryRuleCanBeBroken(t *testing.T) {
 		{"violation", func(h *sim.History) {
 			h.Nodes[0].Violations = append(h.Nodes[0].Violations, fake.Violation{What: "initialised twice"})
 		}, "initialised twice"},
+		{"stranger", func(h *sim.History) { h.Nodes[0].Tenants[0].Lessee = "another" }, "by its agent's word"},
+		{"record", func(h *sim.History) { h.Nodes[0].Records = 1 }, "records of containers are left"},
+		{"leak", func(h *sim.History) { linger(h) }, "nobody needs it"},
+		{"frozen", func(h *sim.History) {
+			linger(h)
+			last := h.Nodes[0].Events[len(h.Nodes[0].Events)-1]
+			last.Kind = fake.Suspended
+			h.Nodes[0].Events = append(h.Nodes[0].Events, last)
+		}, "left frozen"},
+		{"not drained", func(h *sim.History) { linger(h); h.Emptied = []whisk.NodeID{h.Nodes[0].Node} }, "on a drained node"},
+		{"too many prewarmed", func(h *sim.History) { linger(h); drop(h, fake.InitStarted); h.StemCells = 1 }, "1 are kept prewarmed"},
+		{"as many prewarmed as wanted", func(h *sim.History) { linger(h); drop(h, fake.InitStarted); h.StemCells = 2 }, ""},
+		{"made for an old leader", func(h *sim.History) { depose(h) }, "was made, which no leader ordered"},
+		{"granted for nobody", func(h *sim.History) { say(h, whisk.LeaseGranted{Container: "c", Lessee: "x"}) }, "was granted to x, which no leader ordered"},
+		{"removed for nobody", func(h *sim.History) { say(h, whisk.ContainerGone{Container: "c", Expected: true}) }, "was removed, which no leader ordered"},
+		{"gone by itself", func(h *sim.History) { say(h, whisk.ContainerGone{Container: "c"}) }, ""},
 		{"fault", func(h *sim.History) { h.Faults = append(h.Faults, "c holds another's code") }, "another's code"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -125,4 +142,27 @@ func overlap(h *sim.History) {
 		starts[i].Container, ends[i].Container = rest[0].Container, rest[0].Container
 	}
 	h.Nodes[0].Events = append(append(rest, starts...), ends...)
+}
+
+// linger has what was made stay, and looks later whether it is still there.
+func linger(h *sim.History) {
+	drop(h, fake.Destroyed)
+	events := h.Nodes[0].Events
+	h.Idle = []time.Time{events[len(events)-1].At.Add(time.Minute)}
+}
+
+// depose has a newer leader speak to the node first.
+func depose(h *sim.History) {
+	newer := sim.Message{From: "scheduler", To: string(h.Nodes[0].Node), Body: whisk.KeepAlive{Epoch: 99}}
+	for i, m := range h.Messages {
+		if _, first := m.Body.(whisk.NodeReport); first {
+			h.Messages = slices.Insert(slices.Clone(h.Messages), i+1, newer)
+			return
+		}
+	}
+}
+
+// say has the node's agent report something in the end.
+func say(h *sim.History, report any) {
+	h.Messages = append(h.Messages, sim.Message{From: string(h.Nodes[0].Node), To: "scheduler", Body: report})
 }

@@ -3,8 +3,11 @@
 package sim_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,26 +19,73 @@ import (
 var (
 	histories = flag.Int("histories", everydayHistories, "random histories to play")
 	firstSeed = flag.Uint64("seed", 0, "seed of the first history; 0 takes one from the clock")
+	playFor   = flag.Duration("for", 0, "play histories for so long, not a number of them")
+	onlySteps = flag.String("steps", "", "the steps of the storm to play, by number: 3,7,9; all if empty")
+	shrink    = flag.Uint64("shrink", 0, "seed of a failing history to make smaller, in place of playing any")
+	tries     = flag.Int("tries", 20, "how often -shrink plays a storm before it takes it for harmless")
 )
 
 // TestRandomHistories plays random histories and holds them against the rules.
-// To repeat one: go test ./sim -run Random -histories 1 -seed N.
+// One that breaks them says how to play it alone.
 func TestRandomHistories(t *testing.T) {
+	if *shrink != 0 {
+		shrinkStorm(t, sim.Draw(*shrink))
+		return
+	}
 	first := *firstSeed
 	if first == 0 {
 		first = uint64(time.Now().UnixNano())
 	}
-	for i := range uint64(*histories) {
+	if *playFor == 0 {
+		playMany(t, first, *histories)
+		return
+	}
+	const batch = 100
+	end := endOf(t, *playFor)
+	seed := first
+	for ; time.Now().Before(end); seed += batch {
+		t.Run(fmt.Sprint("from ", seed), func(t *testing.T) { playMany(t, seed, batch) })
+	}
+	t.Logf("%d histories, from seed %d", seed-first, first)
+}
+
+// endOf returns when the time is over, or that of the whole test nearly is.
+func endOf(t *testing.T, d time.Duration) time.Time {
+	end := time.Now().Add(d)
+	if limit, ok := t.Deadline(); ok && limit.Add(-time.Minute).Before(end) {
+		return limit.Add(-time.Minute)
+	}
+	return end
+}
+
+func playMany(t *testing.T, first uint64, n int) {
+	for i := range uint64(n) {
 		t.Run(fmt.Sprint("seed ", first+i), func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { play(t, first+i) })
+			files := t.TempDir()
+			synctest.Test(t, func(t *testing.T) { play(t, some(t, sim.Draw(first+i)), files) })
 		})
 	}
 }
 
-func play(t *testing.T, seed uint64) {
-	storm := sim.Draw(seed)
-	history, err := sim.Play(t.Context(), storm, t.TempDir())
+// some returns the storm with the steps that the flag names.
+func some(t *testing.T, storm sim.Storm) sim.Storm {
+	if *onlySteps == "" {
+		return storm
+	}
+	var numbers []int
+	for text := range strings.SplitSeq(*onlySteps, ",") {
+		number, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatalf("-steps: %v", err)
+		}
+		numbers = append(numbers, number)
+	}
+	return storm.Only(numbers)
+}
+
+func play(t *testing.T, storm sim.Storm, files string) {
+	history, err := sim.Play(t.Context(), storm, files)
 	if err != nil {
 		t.Error(err)
 	}
@@ -52,5 +102,36 @@ func play(t *testing.T, seed uint64) {
 	}
 	if t.Failed() {
 		t.Logf("the storm:\n%s", storm)
+		t.Logf("again:   go test ./sim -run TestRandomHistories -histories 1 -seed %d -count 20", storm.Seed)
+		t.Logf("smaller: go test ./sim -run TestRandomHistories -v -shrink %d -timeout 0", storm.Seed)
 	}
+}
+
+// shrinkStorm looks for a storm of fewer steps that breaks a rule as well.
+func shrinkStorm(t *testing.T, storm sim.Storm) {
+	fails := func(storm sim.Storm) bool {
+		for range *tries {
+			if failsOnce(t, storm) {
+				t.Logf("%d steps fail, too", len(storm.Steps))
+				return true
+			}
+		}
+		return false
+	}
+	if !fails(storm) {
+		t.Fatalf("seed %d broke no rule in %d tries", storm.Seed, *tries)
+	}
+	small := storm.Shrink(fails)
+	numbers := strings.Trim(strings.ReplaceAll(fmt.Sprint(small.Numbers()), " ", ","), "[]")
+	t.Errorf("the storm:\n%s", small)
+	t.Logf("again: go test ./sim -run TestRandomHistories -histories 1 -seed %d -steps %s -count %d", storm.Seed, numbers, *tries)
+}
+
+func failsOnce(t *testing.T, storm sim.Storm) (failed bool) {
+	files := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		history, err := sim.Play(context.WithoutCancel(t.Context()), storm, files)
+		failed = err != nil || len(sim.Check(history)) > 0
+	})
+	return failed
 }
