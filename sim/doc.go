@@ -4,9 +4,14 @@
 // balancers, a scheduler, and agents with the fake driver, connected in memory.
 //
 // It is made for testing/synctest bubbles, where hours pass in milliseconds. A
-// [Cluster] can be hurt while it works: sessions are cut, nodes cut off, the
-// scheduler restarted, controllers and agents killed. A seed decides the load
-// and the faults. [Check] holds what happened against the rules of
-// docs/architecture.md; it reads the history that the fake drivers wrote and the
-// outcomes that callers got, and trusts no component's own books.
+// [Storm] is what happens to a [Cluster]: the load, and its faults. Sessions are
+// cut, slow, or stand still one way or both, longer than a lease; schedulers
+// restart, or lead beside their successors; controllers are killed; agents are
+// killed and upgraded and take their containers over, or lose them with their
+// node; nodes are drained; engines and the log store fail. A seed decides all of
+// it. [Play] plays a storm, and then wants every action to work again. [Check]
+// holds what happened against the rules of docs/architecture.md; it reads the
+// history that the fake drivers wrote, the messages, and the outcomes that
+// callers got. Of the components' own books it believes one line: whose a
+// container is by its agent's word.
 package sim
