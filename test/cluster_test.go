@@ -35,13 +35,14 @@ type cluster struct {
 	agents     []*platform
 	http       []string // the agents' addresses for operators
 	controller *platform
+	front      string // its address for operators
 }
 
 // startCluster runs a scheduler, agents and a controller, and waits until all
 // nodes are up.
 func startCluster(t *testing.T, agents int) *cluster {
 	t.Helper()
-	c := &cluster{t: t, certs: t.TempDir(), data: t.TempDir(), scheduler: freeAddress(t), office: freeAddress(t)}
+	c := &cluster{t: t, certs: t.TempDir(), data: t.TempDir(), scheduler: freeAddress(t), office: freeAddress(t), front: freeAddress(t)}
 	c.run("certs", "ca", "--dir", c.certs)
 	c.issue("scheduler", "s")
 	c.issue("controller", "ctl")
@@ -54,7 +55,8 @@ func startCluster(t *testing.T, agents int) *cluster {
 		c.startAgent(i)
 	}
 	address := freeAddress(t)
-	c.controller = c.launch("controller", "ctl", "controller", "--listen", address, "--data", c.data, "--scheduler", c.scheduler)
+	c.controller = c.launch("controller", "ctl", "controller", "--listen", address, "--data", c.data, "--scheduler", c.scheduler,
+		"--http", c.front, "--api-metrics", "--pprof")
 	c.controller.connect(t, address)
 	eventually(t, startTime, "all nodes are up", func() bool { return len(c.up()) == agents })
 	return c
@@ -323,6 +325,13 @@ func TestDrainingAClustersNode(t *testing.T) {
 // TestWhoMayAskAClustersRoles has the roles' HTTP surfaces asked by everybody.
 func TestWhoMayAskAClustersRoles(t *testing.T) {
 	c := startCluster(t, 1)
+	native().deploy(t, c.controller, "there", "echo", client.LimitsSpec{Memory: 128})
+	if _, err := c.controller.Invoke(t.Context(), "there", nil, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if answer := c.controller.sendRaw(t, "GET", "/metrics", "", nil); answer.status != 200 || !strings.Contains(string(answer.body), `{start="cold",status="success"} 1`) {
+		t.Errorf("the API's /metrics: %d %.300s", answer.status, answer.body)
+	}
 	for _, row := range []struct {
 		holder, address, path string
 		status                int
@@ -340,6 +349,12 @@ func TestWhoMayAskAClustersRoles(t *testing.T) {
 		{"", c.http[0], "/readyz", 200, "ok"},
 		{"", c.http[0], "/health", 401, "client certificate"},
 		{"operator-op", c.http[0], "/metrics", 200, "\nwhirl_agent_healthy 1\n"},
+		{"", c.front, "/readyz", 200, "ok"},
+		{"", c.front, "/metrics", 401, "client certificate"},
+		{"scheduler-s", c.front, "/metrics", 200, "\ncounter_controller_blockingActivation_start_total 1\n"},
+		{"scheduler-s", c.front, "/debug/pprof/", 403, "for operators"},
+		{"operator-op", c.front, "/debug/pprof/goroutine?debug=1", 200, "goroutine profile"},
+		{"operator-op", c.front, "/status", 404, "only /healthz"},
 	} {
 		if status, body := c.get(row.holder, row.address, row.path); status != row.status || !strings.Contains(string(body), row.says) {
 			t.Errorf("%q asks for %s: %d %.300s", row.holder, row.path, status, body)

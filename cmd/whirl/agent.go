@@ -114,7 +114,10 @@ func readAgentSettings(cmd *cobra.Command) (s agentSettings, err error) {
 		s.logs = filepath.Join(s.data, "logs.db")
 	}
 	s.peers.role = certs.Agent
-	if err := errors.Join(s.peers.read(flags), s.http.read(flags)); err != nil {
+	if err := s.peers.read(flags); err != nil {
+		return s, err
+	}
+	if err := s.http.read(flags, s.peers.plain); err != nil {
 		return s, err
 	}
 	return s, s.back.read(flags)

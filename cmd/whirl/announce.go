@@ -12,6 +12,7 @@ import (
 // use it.
 func (s *standalone) announce(out io.Writer) {
 	fmt.Fprintf(out, "Whirl %s is ready on %s\n\n", version, s.front.url())
+	s.front.announceOffice(out)
 	line(out, "data", s.front.settings.data)
 	s.back.announce(out)
 	s.front.announce(out)
@@ -30,6 +31,13 @@ func (b *back) announce(out io.Writer) {
 	}
 	for _, weak := range capabilities.Weak {
 		line(out, "weaker", weak)
+	}
+}
+
+// announceOffice tells where operators are answered, if they are.
+func (f *front) announceOffice(out io.Writer) {
+	if f.office != nil {
+		line(out, "operators", f.office.listener.Addr().String())
 	}
 }
 

@@ -76,7 +76,7 @@ func readControllerSettings(cmd *cobra.Command) (s controllerSettings, err error
 	if err := s.peers.read(flags); err != nil {
 		return s, err
 	}
-	return s, s.front.read(flags)
+	return s, s.front.read(flags, s.peers.plain)
 }
 
 // runController runs the role until ctx ends, and drains it.
@@ -102,7 +102,7 @@ func (p program) runController(ctx context.Context, settings controllerSettings)
 		return err
 	}
 	defer func() { err = errors.Join(err, front.close()) }()
-	front.offer = offer
+	front.offer, front.peers = offer, peers
 	err = front.assemble(balancer.Deps{
 		DialScheduler: func(ctx context.Context) (whisk.ControllerToScheduler, error) {
 			return dialer.ControllerToScheduler(ctx, settings.scheduler)
@@ -117,6 +117,7 @@ func (p program) runController(ctx context.Context, settings controllerSettings)
 	front.start(ctx, parts)
 	fmt.Fprintf(p.stdout, "Whirl %s is ready on %s\n\n", version, front.url())
 	line(p.stdout, "scheduler", settings.scheduler)
+	front.announceOffice(p.stdout)
 	line(p.stdout, "data", settings.front.data)
 	line(p.stdout, "runtimes", strings.Join(offer.manifest.Kinds(), ", "))
 	front.announce(p.stdout)

@@ -12,10 +12,13 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/controller/balancer"
 	"github.com/whirl-faas/whirl/controller/httpapi"
+	"github.com/whirl-faas/whirl/controller/meter"
+	"github.com/whirl-faas/whirl/surface"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -25,6 +28,8 @@ type front struct {
 	settings frontSettings
 	id       whisk.ControllerID // a new one at each start
 	offer    offer
+	peers    *peers
+	figures  []prometheus.Collector // of other roles in this process
 	logger   *slog.Logger
 	data     *data
 	listener net.Listener
@@ -32,6 +37,7 @@ type front struct {
 	balancer   *balancer.Balancer
 	controller *controller.Controller
 	server     *http.Server
+	office     *office // nil for none
 }
 
 // openFront opens the stores and takes the address. name is what the
@@ -62,13 +68,14 @@ func newControllerID(name string) whisk.ControllerID {
 
 // close frees what openFront took. What start started has ended by then.
 func (f *front) close() error {
-	var err error
+	var errs []error
 	if f.listener != nil {
-		if err = f.listener.Close(); errors.Is(err, net.ErrClosed) { // by the server
-			err = nil
-		}
+		errs = append(errs, closeListener(f.listener))
 	}
-	return errors.Join(err, f.data.close())
+	if f.office != nil {
+		errs = append(errs, closeListener(f.office.listener))
+	}
+	return errors.Join(append(errs, f.data.close())...)
 }
 
 // assemble makes the role, which reaches the others as ways says.
@@ -82,10 +89,36 @@ func (f *front) assemble(ways balancer.Deps) (err error) {
 	if f.balancer, err = balancer.New(config, ways); err != nil {
 		return err
 	}
-	return f.makeController()
+	inner := admitting{f.balancer}
+	if !f.watched() {
+		return f.makeController(inner, nil)
+	}
+	counting := meter.New(inner, f.balancer.Snapshot)
+	figures := surface.Metrics(append(f.figures, counting)...)
+	if err := f.makeController(counting, figures); err != nil || f.settings.http.address == "" {
+		return err
+	}
+	f.office, err = openOffice(f.settings.http, f.peers, surface.Watch{Ready: f.ready, Metrics: figures}, nil)
+	return err
 }
 
-func (f *front) makeController() (err error) {
+// watched reports whether anybody could ask for figures.
+func (f *front) watched() bool { return f.settings.apiMetrics || f.settings.http.address != "" }
+
+// ready reports why activations could not be served.
+func (f *front) ready(ctx context.Context) error {
+	if _, err := f.data.entities.Subject(ctx, "guest"); err != nil && whisk.KindOf(err) != whisk.NotFound {
+		return err
+	}
+	if f.balancer.Invokers() == nil {
+		return errors.New("no node is known yet")
+	}
+	return nil
+}
+
+// makeController makes the role and the server of its API, which has figures if
+// that is wanted.
+func (f *front) makeController(inner controller.Balancer, figures http.Handler) (err error) {
 	config := controller.Default()
 	config.ID = f.id
 	config.DrainTimeout = f.settings.drain
@@ -97,7 +130,7 @@ func (f *front) makeController() (err error) {
 		Activations: f.data.activations,
 		Logs:        f.data.logs,
 		Queue:       f.data.entities,
-		Balancer:    admitting{f.balancer},
+		Balancer:    inner,
 		Manifest:    f.offer.manifest,
 		Hint:        f.offer.hint,
 		Logger:      f.logger,
@@ -105,9 +138,23 @@ func (f *front) makeController() (err error) {
 	if err != nil {
 		return err
 	}
-	handler := httpapi.New(httpapi.Config{Build: buildDate(), BuildNumber: version, Logger: f.logger}, f.controller)
+	var handler http.Handler = httpapi.New(httpapi.Config{Build: buildDate(), BuildNumber: version, Logger: f.logger}, f.controller)
+	if f.settings.apiMetrics {
+		handler = withFigures(handler, figures)
+	}
 	f.server = httpapi.Server(handler, f.logger)
 	return nil
+}
+
+// withFigures puts figures beside the API, where OpenWhisk has them.
+func withFigures(api, figures http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/metrics" && r.Method == http.MethodGet {
+			figures.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
 }
 
 // admitting is the balancer as the controller wants it: Go does not take a
@@ -128,6 +175,9 @@ func (f *front) start(ctx context.Context, parts *lifecycle) {
 	parts.start(ctx, "balancer", f.balancer.Run)
 	parts.start(ctx, "API", f.serve)
 	parts.start(ctx, "controller", f.controller.Run)
+	if f.office != nil {
+		parts.start(ctx, "HTTP", f.office.serve)
+	}
 }
 
 // lastAnswers is how long requests may take to be answered once no activation

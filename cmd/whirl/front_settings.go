@@ -20,11 +20,13 @@ const guestKey = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFp
 
 // frontSettings are the flags of a process that plays the controller, checked.
 type frontSettings struct {
-	listen    string
-	data      string
-	auth      whisk.AuthKey
-	drain     time.Duration
-	retention time.Duration
+	listen     string
+	data       string
+	auth       whisk.AuthKey
+	drain      time.Duration
+	retention  time.Duration
+	http       officeSettings
+	apiMetrics bool
 }
 
 func addFrontFlags(flags *pflag.FlagSet) {
@@ -34,9 +36,12 @@ func addFrontFlags(flags *pflag.FlagSet) {
 	flags.Bool("expose-guest", false, "allow the well-known guest key on an address that others can reach")
 	flags.Duration("drain", 30*time.Second, "how long running activations may take to finish at shutdown")
 	flags.Duration("retention", 7*24*time.Hour, "how long activation records and logs are kept; 0 for ever")
+	flags.Bool("api-metrics", false, "answer GET /metrics on --listen too, as OpenWhisk does; everybody who reaches the API may read it")
+	addOfficeFlags(flags, "")
 }
 
-func (s *frontSettings) read(flags *pflag.FlagSet) (err error) {
+// read reads the flags. plain says that there are no certificates.
+func (s *frontSettings) read(flags *pflag.FlagSet, plain bool) (err error) {
 	s.listen = textOf(flags, "listen")
 	s.drain, _ = flags.GetDuration("drain")
 	s.retention, _ = flags.GetDuration("retention")
@@ -44,6 +49,10 @@ func (s *frontSettings) read(flags *pflag.FlagSet) (err error) {
 		return usageErrorf("--drain and --retention must not be negative")
 	}
 	if s.data, err = readData(flags); err != nil {
+		return err
+	}
+	s.apiMetrics, _ = flags.GetBool("api-metrics")
+	if err := s.http.read(flags, plain); err != nil {
 		return err
 	}
 	exposed, _ := flags.GetBool("expose-guest")

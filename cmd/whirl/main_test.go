@@ -89,6 +89,7 @@ func TestWrongUseIsRefused(t *testing.T) {
 		{"operator's certificate", nil, "admin status --ca /nosuch --cert /nosuch --key /nosuch", []string{"/nosuch"}},
 		{"scheduler's HTTP", nil, "scheduler --plain-loopback --http 3241", []string{"--http", `"3241"`, "HOST:PORT"}},
 		{"plain HTTP for everybody", nil, "scheduler --plain-loopback --http 0.0.0.0:3241", []string{"--http 0.0.0.0:3241", "loopback"}},
+		{"standalone's plain HTTP for everybody", nil, "standalone --http 0.0.0.0:3241", []string{"--http 0.0.0.0:3241", "loopback"}},
 		{"short secret", nil, "scheduler --plain-loopback --http-secret x", []string{"--http-secret", "at least 16"}},
 		{"admin directory", nil, "admin user list --data /does/not/exist", []string{"/does/not/exist"}},
 	} {

@@ -29,7 +29,8 @@ func addOfficeFlags(flags *pflag.FlagSet, address string) {
 	flags.Bool("pprof", false, "let operators take profiles from /debug/pprof/ there")
 }
 
-func (s *officeSettings) read(flags *pflag.FlagSet) (err error) {
+// read reads the flags. plain says that there are no certificates.
+func (s *officeSettings) read(flags *pflag.FlagSet, plain bool) (err error) {
 	s.address = textOf(flags, "http")
 	s.profiles, _ = flags.GetBool("pprof")
 	if s.address != "" {
@@ -37,7 +38,7 @@ func (s *officeSettings) read(flags *pflag.FlagSet) (err error) {
 		if err != nil {
 			return err
 		}
-		if plain, _ := flags.GetBool("plain-loopback"); plain && !isLoopback(host) {
+		if plain && !isLoopback(host) {
 			return usageErrorf("--http %s: without certificates it has to be a loopback address", s.address)
 		}
 	}

@@ -55,7 +55,7 @@ type peers struct {
 // open loads the certificates, which must be of the role.
 func (s peerSettings) open(logger *slog.Logger) (*peers, error) {
 	if s.plain {
-		return &peers{security: rpc.PlainLoopback(), logger: logger}, nil
+		return plainPeers(logger), nil
 	}
 	source, err := certs.Open(s.files, logger)
 	if err != nil {
@@ -65,6 +65,11 @@ func (s peerSettings) open(logger *slog.Logger) (*peers, error) {
 		return nil, usageErrorf("--cert %s: it is the certificate of %s, this is a process for a %s", s.files.Cert, got, s.role)
 	}
 	return &peers{source, rpc.TLS(source), logger}, nil
+}
+
+// plainPeers are those of this machine, who need to prove nothing.
+func plainPeers(logger *slog.Logger) *peers {
+	return &peers{security: rpc.PlainLoopback(), logger: logger}
 }
 
 // name is who the process is by its certificate, or else by what its user says.

@@ -92,7 +92,7 @@ func readSchedulerSettings(cmd *cobra.Command) (s schedulerSettings, err error) 
 	if err := s.peers.read(flags); err != nil {
 		return s, err
 	}
-	return s, s.http.read(flags)
+	return s, s.http.read(flags, s.peers.plain)
 }
 
 // runScheduler runs the role until ctx ends.

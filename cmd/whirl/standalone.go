@@ -8,10 +8,14 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/whirl-faas/whirl/agent"
+	agenthttp "github.com/whirl-faas/whirl/agent/httpapi"
 	"github.com/whirl-faas/whirl/controller/balancer"
 	"github.com/whirl-faas/whirl/rpc/inmem"
 	"github.com/whirl-faas/whirl/scheduler"
+	schedulerhttp "github.com/whirl-faas/whirl/scheduler/httpapi"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -30,7 +34,7 @@ func (p program) runStandalone(ctx context.Context, settings standaloneSettings)
 	if err != nil {
 		return err
 	}
-	front.offer = back.offer
+	front.offer, front.peers = back.offer, plainPeers(logger)
 	s := &standalone{front: front, back: back, exchange: inmem.NewExchange()}
 	if err := s.assemble(); err != nil {
 		return errors.Join(err, back.driver.Close())
@@ -78,6 +82,7 @@ func (s *standalone) assemble() (err error) {
 	if err != nil {
 		return err
 	}
+	s.front.figures = []prometheus.Collector{schedulerhttp.Figures(s.scheduler), agenthttp.Figures(s.back.agent)}
 	return s.front.assemble(balancer.Deps{
 		DialScheduler: func(context.Context) (whisk.ControllerToScheduler, error) {
 			return inmem.Dial(s.exchange, s.scheduler.ServeController)

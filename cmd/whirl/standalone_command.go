@@ -65,7 +65,7 @@ func readStandaloneSettings(cmd *cobra.Command) (s standaloneSettings, err error
 	if s.logLevel, err = readLogLevel(flags); err != nil {
 		return s, err
 	}
-	if err := s.front.read(flags); err != nil {
+	if err := s.front.read(flags, true); err != nil {
 		return s, err
 	}
 	return s, s.back.read(flags)
