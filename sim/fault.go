@@ -20,6 +20,7 @@ type Fault struct {
 	Lag        time.Duration // of messages, at most
 	Back       bool          // what comes back is held, not what goes there
 	Keep       bool          // the next agent leaves its containers when it stops
+	Redial     int           // who loses its session with the old leader at once: a bit for each
 }
 
 // FaultKind says what is done.
@@ -63,8 +64,8 @@ func (k FaultKind) String() string { return faultNames[k] }
 
 // String tells the fault with all its numbers; not each kind uses all.
 func (f Fault) String() string {
-	return fmt.Sprintf("%v: controller %d, node %d, action %d, for %v, lag %v, back %t, keep %t",
-		f.Kind, f.Controller, f.Node, f.Action, f.For.Round(time.Millisecond), f.Lag.Round(time.Millisecond), f.Back, f.Keep)
+	return fmt.Sprintf("%v: controller %d, node %d, action %d, for %v, lag %v, back %t, keep %t, redial %b",
+		f.Kind, f.Controller, f.Node, f.Action, f.For.Round(time.Millisecond), f.Lag.Round(time.Millisecond), f.Back, f.Keep, f.Redial)
 }
 
 // often says how often faults are drawn.
@@ -76,7 +77,7 @@ var often = [...]int{
 }
 
 func (d dice) fault() Fault {
-	f := Fault{Node: d.IntN(3), Controller: d.IntN(2), Action: d.IntN(7), Lag: time.Millisecond + d.upTo(3*time.Second), Back: d.chance(50), Keep: d.chance(60)}
+	f := Fault{Node: d.IntN(3), Controller: d.IntN(2), Action: d.IntN(7), Lag: time.Millisecond + d.upTo(3*time.Second), Back: d.chance(50), Keep: d.chance(60), Redial: d.IntN(32)}
 	sum := 0
 	for _, n := range often {
 		sum += n
@@ -129,8 +130,7 @@ func (p *play) hurt(f Fault) (end func() error, err error) {
 	case RestartScheduler:
 		return nil, p.cluster.RestartScheduler()
 	case SupersedeScheduler:
-		old, err := p.cluster.Supersede()
-		return func() error { return p.cluster.EndLeader(old) }, err
+		return p.supersede(f.Redial)
 	case KillController:
 		return nil, errors.Join(p.cluster.KillController(ctl), p.cluster.AddController())
 	case KillAgent:
@@ -154,6 +154,25 @@ func (p *play) hurt(f Fault) (end func() error, err error) {
 		p.raise(f.Action % len(p.storm.Actions))
 	}
 	return nil, nil
+}
+
+// supersede starts a second leader. Some of the others find themselves without a
+// session then, and reach one of the two.
+func (p *play) supersede(redial int) (end func() error, err error) {
+	old, err := p.cluster.Supersede()
+	var uplinks []*link
+	for _, ctl := range p.cluster.controllers {
+		uplinks = append(uplinks, ctl.uplink)
+	}
+	for _, node := range p.cluster.nodes {
+		uplinks = append(uplinks, node.uplink)
+	}
+	for i, l := range uplinks {
+		if redial>>i&1 == 1 {
+			l.cut(false)
+		}
+	}
+	return func() error { return p.cluster.EndLeader(old) }, err
 }
 
 // way returns the link that the fault is about.
