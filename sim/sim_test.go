@@ -62,10 +62,19 @@ func playMany(t *testing.T, first uint64, n int) {
 	for i := range uint64(n) {
 		t.Run(fmt.Sprint("seed ", first+i), func(t *testing.T) {
 			t.Parallel()
-			files := t.TempDir()
-			synctest.Test(t, func(t *testing.T) { play(t, some(t, sim.Draw(first+i)), files) })
+			storm := some(t, sim.Draw(first+i))
+			files := filesFor(t, storm)
+			synctest.Test(t, func(t *testing.T) { play(t, storm, files) })
 		})
 	}
+}
+
+// filesFor returns an empty directory if the storm wants one.
+func filesFor(t *testing.T, storm sim.Storm) string {
+	if !storm.Files {
+		return ""
+	}
+	return t.TempDir()
 }
 
 // some returns the storm with the steps that the flag names.
@@ -128,7 +137,7 @@ func shrinkStorm(t *testing.T, storm sim.Storm) {
 }
 
 func failsOnce(t *testing.T, storm sim.Storm) (failed bool) {
-	files := t.TempDir()
+	files := filesFor(t, storm)
 	synctest.Test(t, func(t *testing.T) {
 		history, err := sim.Play(context.WithoutCancel(t.Context()), storm, files)
 		failed = err != nil || len(sim.Check(history)) > 0
