@@ -114,7 +114,7 @@ func (p *Probes) findReady(ctx context.Context) error {
 func (p *Probes) look(x Exchange, operators bool, handler http.Handler) {
 	caller, err := p.watch.Authorize(x.R)
 	if err == nil && operators && !caller.Operator {
-		err = whisk.Errorf(whisk.Denied, "profiles are for operators, not for %s", caller.Name)
+		err = whisk.Errorf(whisk.Denied, "profiles are for operators, not for %.80s", caller.Name)
 	}
 	if err != nil {
 		x.Turnaway("whirl", err)

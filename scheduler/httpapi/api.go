@@ -57,7 +57,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchange{API: a, Exchange: surface.Exchange{W: w, R: r, Write: a.bounds.Write, Logger: a.logger}}
 	caller, err := a.authorize(r)
 	if err == nil && !caller.Operator {
-		err = whisk.Errorf(whisk.Denied, "this is for operators, not for %s", caller.Name)
+		err = whisk.Errorf(whisk.Denied, "this is for operators, not for %.80s", caller.Name)
 	}
 	if err != nil {
 		x.Turnaway("whirl scheduler", err)
