@@ -134,25 +134,34 @@ func (d *Driver) forget(id whisk.ContainerID) {
 // Recover implements [whisk.Driver]. It returns what the driver before
 // [Driver.Restart] left, or destroys it if the capabilities say so.
 func (d *Driver) Recover(ctx context.Context) ([]whisk.Sandbox, error) {
+	left, err := d.takeOver()
+	if err != nil || d.config.Capabilities.Recovers {
+		return left, err
+	}
+	for _, found := range left {
+		if err := found.Destroy(ctx); err != nil {
+			return nil, fmt.Errorf("destroy %s: %w", found.ID(), err)
+		}
+	}
+	return nil, nil
+}
+
+// takeOver adopts what was left, unless the process was killed meanwhile: then
+// it is the next one's.
+func (d *Driver) takeOver() (found []whisk.Sandbox, err error) {
 	d.mu.Lock()
-	left := d.left
-	d.left = nil
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, whisk.Errorf(whisk.Unavailable, "recover: the process has ended")
+	}
 	if d.used {
 		d.history.blame("", "recovery after a creation")
 	}
-	d.mu.Unlock()
-	var sandboxes []whisk.Sandbox
-	for _, s := range left {
-		found := s.adopt(d)
-		if d.config.Capabilities.Recovers {
-			sandboxes = append(sandboxes, found)
-			continue
-		}
-		if err := found.Destroy(ctx); err != nil {
-			return nil, fmt.Errorf("destroy %s: %w", s.ID(), err)
-		}
+	for _, s := range d.left {
+		found = append(found, s.adopt(d))
 	}
-	return sandboxes, nil
+	d.left = nil
+	return found, nil
 }
 
 // Ping implements [whisk.Driver].

@@ -107,6 +107,29 @@ func post(t *testing.T, conn net.Conn, path, body string) int {
 	return resp.StatusCode
 }
 
+// TestAProcessKilledBeforeItRecovers finds nothing any more: the sandboxes are the
+// next one's.
+func TestAProcessKilledBeforeItRecovers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := fake.New(fake.Default())
+		if _, err := first.Create(t.Context(), whisk.CreateSandbox{ID: "c"}); err != nil {
+			t.Fatal(err)
+		}
+		killed := first.Restart()
+		next := killed.Restart()
+		if found, err := killed.Recover(t.Context()); err == nil || len(found) > 0 {
+			t.Errorf("the killed one recovers %v, %v", found, err)
+		}
+		found, err := next.Recover(t.Context())
+		if err != nil || len(found) != 1 {
+			t.Fatalf("the next one recovers %v, %v", found, err)
+		}
+		if err := found[0].Destroy(t.Context()); err != nil || next.Living() != 0 {
+			t.Errorf("Destroy = %v, and %d live", err, next.Living())
+		}
+	})
+}
+
 func create(t *testing.T, driver *fake.Driver) whisk.Sandbox {
 	t.Helper()
 	s, err := driver.Create(t.Context(), whisk.CreateSandbox{ID: "c"})
