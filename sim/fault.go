@@ -103,30 +103,6 @@ func (p *play) hurt(f Fault) (end func() error, err error) {
 	node := p.cluster.nodes[f.Node%len(p.cluster.nodes)]
 	ctl := p.controller(f.Controller)
 	switch f.Kind {
-	case CutController, CutNode, CutBetween:
-		return cutFor(p.way(f, ctl, node), f.For > 0), nil
-	case SlowController, SlowNode, SlowBetween:
-		l := p.way(f, ctl, node)
-		l.slow(f.Lag)
-		return func() error { l.slow(0); return nil }, nil
-	case HoldController, HoldNode, HoldBetween:
-		way := there
-		if f.Back {
-			way = back
-		}
-		return holdAll([]*link{p.way(f, ctl, node)}, way), nil
-	case PauseController:
-		links := []*link{ctl.uplink}
-		for _, n := range p.cluster.nodes {
-			links = append(links, ctl.agents[n.ID])
-		}
-		return holdAll(links, there, back), nil
-	case PauseNode:
-		links := []*link{node.uplink}
-		for _, each := range p.cluster.controllers {
-			links = append(links, each.agents[node.ID])
-		}
-		return holdAll(links, there, back), nil
 	case RestartScheduler:
 		return nil, p.cluster.RestartScheduler()
 	case SupersedeScheduler:
@@ -140,11 +116,7 @@ func (p *play) hurt(f Fault) (end func() error, err error) {
 	case RebootNode:
 		return nil, p.cluster.RebootNode(node, f.Keep)
 	case DrainNode:
-		_ = p.cluster.Leader().Drain(p.ctx, node.ID) // it may not know the node yet
-		return func() error {
-			_ = p.cluster.Leader().Undrain(p.ctx, node.ID) // likewise; the calm sees to it
-			return nil
-		}, nil
+		return p.drain(node.ID), nil
 	case SickenEngine:
 		node.sick.Store(true)
 		return func() error { node.sick.Store(false); return nil }, nil
@@ -152,8 +124,50 @@ func (p *play) hurt(f Fault) (end func() error, err error) {
 		return p.failLogs(), nil
 	case RaiseRevision:
 		p.raise(f.Action % len(p.storm.Actions))
+		return nil, nil
 	}
-	return nil, nil
+	return p.disturb(f, ctl, node), nil
+}
+
+// disturb hurts what connects the parts.
+func (p *play) disturb(f Fault, ctl *Controller, node *Node) (end func() error) {
+	var links []*link
+	switch f.Kind {
+	case PauseController:
+		links = append(links, ctl.uplink)
+		for _, n := range p.cluster.nodes {
+			links = append(links, ctl.agents[n.ID])
+		}
+		return holdAll(links, there, back)
+	case PauseNode:
+		links = append(links, node.uplink)
+		for _, each := range p.cluster.controllers {
+			links = append(links, each.agents[node.ID])
+		}
+		return holdAll(links, there, back)
+	}
+	l := way(f, ctl, node)
+	switch f.Kind {
+	case CutController, CutNode, CutBetween:
+		return cutFor(l, f.For > 0)
+	case SlowController, SlowNode, SlowBetween:
+		l.slow(f.Lag)
+		return func() error { l.slow(0); return nil }
+	}
+	if f.Back {
+		return holdAll([]*link{l}, back)
+	}
+	return holdAll([]*link{l}, there)
+}
+
+// drain empties a node for a while. The scheduler may not know it yet, then or
+// in the end; the calm sees to it that no node stays closed.
+func (p *play) drain(node whisk.NodeID) (end func() error) {
+	_ = p.cluster.Leader().Drain(p.ctx, node)
+	return func() error {
+		_ = p.cluster.Leader().Undrain(p.ctx, node)
+		return nil
+	}
 }
 
 // supersede starts a second leader. Some of the others find themselves without a
@@ -176,7 +190,7 @@ func (p *play) supersede(redial int) (end func() error, err error) {
 }
 
 // way returns the link that the fault is about.
-func (p *play) way(f Fault, ctl *Controller, node *Node) *link {
+func way(f Fault, ctl *Controller, node *Node) *link {
 	switch f.Kind {
 	case CutController, SlowController, HoldController:
 		return ctl.uplink

@@ -37,6 +37,7 @@ func (c *Cluster) startScheduler() error {
 	exchange := inmem.NewExchange()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.trace.note("scheduler", "scheduler", LeaderStarted{c.epoch})
 	c.leaders = append(c.leaders, &Leader{s, exchange, run(c.ctx, s.Run), run(c.ctx, exchange.Run)})
 	return nil
 }
