@@ -5,4 +5,4 @@
 package sim_test
 
 // everydayHistories is fewer under the race detector: each takes ten times as long.
-const everydayHistories = 200
+const everydayHistories = 150
