@@ -257,7 +257,7 @@ func TestACluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if lines := c.controller.logsOf(t, activation.ID, 1); !strings.Contains(lines[0], "to stdout") {
+	if lines := c.controller.logsOf(t, activation.ID, 2); !strings.Contains(strings.Join(lines, "\n"), "stdout: to stdout") { // the streams' order is open
 		t.Errorf("the logs are %q", lines)
 	}
 
