@@ -3,18 +3,12 @@
 package sim
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/whirl-faas/whirl/driver/fake"
-	"github.com/whirl-faas/whirl/scheduler"
 	"github.com/whirl-faas/whirl/whisk"
 )
-
-// LeaderStarted is in a history's messages where a leader begins.
-type LeaderStarted struct{ Epoch uint64 }
 
 // AgentStarted is in a history's messages where a node's next agent begins.
 type AgentStarted struct{}
@@ -85,7 +79,6 @@ func (c *checker) calm() {
 
 // reign is what a node's agents heard from leaders.
 type reign struct {
-	drained bool                                       // it was ever
 	epoch   uint64                                     // the highest that the present agent heard of
 	created map[whisk.ContainerID]bool                 // ordered by who led then
 	removed map[whisk.ContainerID]bool                 // likewise
@@ -101,30 +94,13 @@ func (c *checker) leaders() {
 			created: map[whisk.ContainerID]bool{}, removed: map[whisk.ContainerID]bool{}, granted: map[whisk.ContainerID][]whisk.ControllerID{},
 		}
 	}
-	began := map[uint64]time.Time{}
 	for _, m := range c.Messages {
-		if leader, ok := m.Body.(LeaderStarted); ok {
-			began[leader.Epoch] = m.At
-		}
 		switch {
 		case m.To == "scheduler" && reigns[m.From] != nil:
 			c.obeyed(m, reigns[m.From])
 		case reigns[m.To] != nil:
-			c.patient(m, reigns[m.To], began)
 			reigns[m.To].hear(m.Body)
 		}
-	}
-}
-
-// patient blames a leader that removes what it did not make and nobody gave up,
-// before all had time to report who needs it.
-func (c *checker) patient(m Message, r *reign, began map[uint64]time.Time) {
-	remove, ok := m.Body.(whisk.RemoveContainer)
-	if !ok || remove.Lessee != "" || r.drained || strings.HasPrefix(string(remove.Container), fmt.Sprintf("wsk%d_", remove.Epoch)) {
-		return
-	}
-	if age := m.At.Sub(began[remove.Epoch]); age < scheduler.Default().Settle {
-		c.blameContainer(remove.Container, "%s %s: %s is to be removed by a leader that began %v ago", clock(m.At), m.To, remove.Container, age)
 	}
 }
 
@@ -141,7 +117,6 @@ func (r *reign) hear(message any) {
 		follow(m.Epoch)
 	case whisk.DrainNode:
 		follow(m.Epoch)
-		r.drained = r.drained || m.Drain
 	case whisk.CreateContainer:
 		if follow(m.Epoch) {
 			r.created[m.Container] = true

@@ -37,7 +37,6 @@ func (c *Cluster) startScheduler() error {
 	exchange := inmem.NewExchange()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.trace.note("scheduler", "scheduler", LeaderStarted{c.epoch})
 	c.leaders = append(c.leaders, &Leader{s, exchange, run(c.ctx, s.Run), run(c.ctx, exchange.Run)})
 	return nil
 }
@@ -89,4 +88,16 @@ func (c *Cluster) EndLeader(l *Leader) error {
 		return nil
 	}
 	return err
+}
+
+// endOld stops all leaders but the present one.
+func (c *Cluster) endOld() error {
+	c.mu.Lock()
+	old := slices.Clone(c.leaders[:len(c.leaders)-1])
+	c.mu.Unlock()
+	var errs []error
+	for _, leader := range old {
+		errs = append(errs, c.EndLeader(leader))
+	}
+	return errors.Join(errs...)
 }

@@ -86,8 +86,6 @@ func TestEveryRuleCanBeBroken(t *testing.T) {
 		{"made for an old leader", func(h *sim.History) { depose(h) }, "was made, which no leader ordered"},
 		{"granted for nobody", func(h *sim.History) { say(h, whisk.LeaseGranted{Container: "c", Lessee: "x"}) }, "was granted to x, which no leader ordered"},
 		{"removed for nobody", func(h *sim.History) { say(h, whisk.ContainerGone{Container: "c", Expected: true}) }, "was removed, which no leader ordered"},
-		{"removed by a young leader", func(h *sim.History) { hurry(h, 4*time.Second) }, "by a leader that began 4s ago"},
-		{"removed by an old leader", func(h *sim.History) { hurry(h, 6*time.Second) }, ""},
 		{"gone by itself", func(h *sim.History) { say(h, whisk.ContainerGone{Container: "c"}) }, ""},
 		{"fault", func(h *sim.History) { h.Faults = append(h.Faults, "c holds another's code") }, "another's code"},
 	} {
@@ -162,14 +160,6 @@ func depose(h *sim.History) {
 			return
 		}
 	}
-}
-
-// hurry has a new leader remove what it did not make, so long after its start.
-func hurry(h *sim.History, after time.Duration) {
-	now := h.Messages[len(h.Messages)-1].At
-	h.Messages = append(h.Messages,
-		sim.Message{At: now, From: "scheduler", To: "scheduler", Body: sim.LeaderStarted{Epoch: 7}},
-		sim.Message{At: now.Add(after), From: "scheduler", To: string(h.Nodes[0].Node), Body: whisk.RemoveContainer{Epoch: 7, Container: "wsk1_c"}})
 }
 
 // say has the node's agent report something in the end.
