@@ -64,7 +64,7 @@ func (c *container) breakOff() {
 func (a *Agent) createLocked(c *container) {
 	var ctx context.Context
 	ctx, c.cancel = context.WithCancelCause(a.ops)
-	record := c.record(a.epoch)
+	record := c.record()
 	c.writing = a.ledger != nil
 	a.tasks.Go(func() {
 		if a.ledger != nil {

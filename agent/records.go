@@ -16,15 +16,17 @@ import (
 // never behind what the scheduler and the controllers know.
 type Ledger interface {
 	Load() ([]ledger.Record, error)
+	Epoch() (uint64, error)
+	SaveEpoch(epoch uint64) error
 	Save(record ledger.Record) error
 	Delete(id whisk.ContainerID) error
 	Mark(id whisk.ContainerID, mark ledger.Mark, value uint64) error
 }
 
 // record returns what the container's record is to say.
-func (c *container) record(epoch uint64) ledger.Record {
+func (c *container) record() ledger.Record {
 	record := ledger.Record{
-		Container: c.ID, Label: c.label, Epoch: epoch,
+		Container: c.ID, Label: c.label,
 		Serial: c.serial, Lessee: c.lessee, Used: c.used,
 	}
 	for _, t := range c.tenures {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/whirl-faas/whirl/driver/fake"
@@ -18,8 +19,10 @@ import (
 func TestEpochsOutliveTheAgent(t *testing.T) {
 	inBubble(t, recoverable(t), func(n *node) {
 		n.session()
-		n.command(whisk.CreateContainer{Epoch: 7, Container: "c", Spec: spec})
+		n.command(whisk.CreateContainer{Epoch: 5, Container: "c", Spec: spec})
 		expect[whisk.ContainerCreated](n)
+		n.command(whisk.KeepAlive{Epoch: 7}) // no record says that
+		synctest.Wait()
 		n.crash()
 		n.command(whisk.GrantLease{Epoch: 6, Container: "c", To: "b"})
 		if refused := expect[whisk.LeaseRefused](n); !strings.Contains(refused.Reason, "epoch") {

@@ -67,13 +67,17 @@ func (a *Agent) loadRecords() map[whisk.ContainerID]ledger.Record {
 	if err != nil {
 		a.logger.Error("records of containers lost", "err", err)
 	}
+	epoch, err := a.ledger.Epoch()
+	if err != nil {
+		a.logger.Error("former schedulers' epoch lost", "err", err)
+	}
 	records := make(map[whisk.ContainerID]ledger.Record, len(list))
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	for _, r := range list {
 		records[r.Container] = r
-		a.epoch = max(a.epoch, r.Epoch)
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.epoch = epoch
 	return records
 }
 
@@ -88,7 +92,7 @@ func (a *Agent) takeOver(ctx context.Context, sandbox whisk.Sandbox, record ledg
 	c := a.reborn(sandbox, record)
 	c.state = state
 	// Without what was left: should we be killed, that would be read once more.
-	if err := a.write(c.record(a.epoch)); err != nil {
+	if err := a.write(c.record()); err != nil {
 		a.logger.Warn("container not recovered", "container", string(c.ID), "err", err)
 		return false
 	}
@@ -239,7 +243,7 @@ func (a *Agent) leftovers() (left []*container) {
 func (a *Agent) leave(c *container) error {
 	a.turns <- struct{}{} // few at a time: what they leave is in memory twice meanwhile
 	defer func() { <-a.turns }()
-	record := c.record(a.epoch)
+	record := c.record()
 	record.Left = c.recorder.Leave()
 	return a.ledger.Save(record)
 }

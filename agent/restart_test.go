@@ -75,6 +75,13 @@ func (m *mortal) Save(record ledger.Record) error {
 	return m.Dir.Save(record)
 }
 
+func (m *mortal) SaveEpoch(epoch uint64) error {
+	if !m.alive() {
+		return nil
+	}
+	return m.Dir.SaveEpoch(epoch)
+}
+
 func (m *mortal) Delete(id whisk.ContainerID) error {
 	if !m.alive() {
 		return nil

@@ -92,11 +92,42 @@ func (a *Agent) keepAliveLoop(ctx context.Context, stop context.CancelCauseFunc,
 	}
 }
 
-// obey carries out one command, or starts to.
+// obey carries out one command, or starts to. Only one session at a time does.
 func (a *Agent) obey(command whisk.AgentCommand) {
+	a.heed(epochOf(command))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.obeyLocked(command)
+}
+
+// heed writes down an epoch that is higher than any before, so that the next
+// agent of the node, too, obeys no leader whose time was over.
+func (a *Agent) heed(epoch uint64) {
+	a.mu.Lock()
+	news := epoch > a.epoch
+	a.mu.Unlock()
+	if !news || a.ledger == nil {
+		return
+	}
+	if err := a.ledger.SaveEpoch(epoch); err != nil {
+		a.logger.Warn("epoch not written down", "epoch", epoch, "err", err)
+	}
+}
+
+func epochOf(command whisk.AgentCommand) uint64 {
+	switch m := command.(type) {
+	case whisk.KeepAlive:
+		return m.Epoch
+	case whisk.CreateContainer:
+		return m.Epoch
+	case whisk.GrantLease:
+		return m.Epoch
+	case whisk.RemoveContainer:
+		return m.Epoch
+	case whisk.DrainNode:
+		return m.Epoch
+	}
+	return 0
 }
 
 func (a *Agent) obeyLocked(command whisk.AgentCommand) {
@@ -206,7 +237,7 @@ func (a *Agent) obeyGrantLocked(m whisk.GrantLease) {
 	}
 	// The record first. Were we killed after the next lessee began and before
 	// this is written, our successor would take the container for another's.
-	a.recordLocked(c, c.recordIf(m.To, a.epoch), func(err error) {
+	a.recordLocked(c, c.recordIf(m.To), func(err error) {
 		if err != nil {
 			c.reason = "its lease could not be written down"
 			a.applyLocked(c, remove)
@@ -216,11 +247,11 @@ func (a *Agent) obeyGrantLocked(m whisk.GrantLease) {
 }
 
 // recordIf returns what the record would say if the controller held the container.
-func (c *container) recordIf(to whisk.ControllerID, epoch uint64) ledger.Record {
+func (c *container) recordIf(to whisk.ControllerID) ledger.Record {
 	next := *c
 	next.tenures = slices.Clone(c.tenures)
 	next.lease(to, time.Time{})
-	return next.record(epoch)
+	return next.record()
 }
 
 // moveLocked gives the container to its next lessee, and begins the handover.
@@ -266,7 +297,7 @@ func (a *Agent) confirm(c *container, to whisk.ControllerID, err error) {
 			a.reportLocked(whisk.LeaseGranted{Container: c.ID, Lessee: to})
 			return
 		}
-		a.recordLocked(c, c.record(a.epoch), func(error) { a.confirmedLocked(c, to) })
+		a.recordLocked(c, c.record(), func(error) { a.confirmedLocked(c, to) })
 	}
 }
 

@@ -21,6 +21,7 @@ type book struct {
 
 	mu    sync.Mutex
 	pages map[whisk.ContainerID]ledger.Record // in memory
+	epoch uint64                              // likewise
 }
 
 // mortal is a ledger in the hands of one process: it ends with it.
@@ -57,6 +58,21 @@ func (b *book) Load() ([]ledger.Record, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Collect(maps.Values(b.pages)), nil
+}
+
+// Epoch implements [agent.Ledger].
+func (b *book) Epoch() (uint64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.epoch, nil
+}
+
+// SaveEpoch implements [agent.Ledger].
+func (b *book) SaveEpoch(epoch uint64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.epoch = epoch
+	return nil
 }
 
 // Save implements [agent.Ledger].
@@ -103,6 +119,14 @@ func (m *mortal) Save(record ledger.Record) error {
 		return nil
 	}
 	return m.Ledger.Save(record)
+}
+
+// SaveEpoch notes an epoch.
+func (m *mortal) SaveEpoch(epoch uint64) error {
+	if m.dead.Load() {
+		return nil
+	}
+	return m.Ledger.SaveEpoch(epoch)
 }
 
 // Delete removes a record.

@@ -18,6 +18,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -29,7 +30,6 @@ import (
 type Record struct {
 	Container whisk.ContainerID
 	Label     string `json:",omitempty"`
-	Epoch     uint64 // the highest of the schedulers that commanded this agent
 	Serial    uint64 // counts the container's changes of lessee
 	Lessee    whisk.ControllerID
 	Used      bool     // it was ever leased
@@ -70,6 +70,7 @@ const (
 const (
 	slotSize  = 8 * marks
 	marksFile = "marks"
+	epochFile = "epoch"
 	suffix    = ".json"
 )
 
@@ -124,7 +125,7 @@ func (d *Dir) Load() ([]Record, error) {
 	var records []Record
 	var errs []error
 	for _, name := range names {
-		if filepath.Base(name) == marksFile {
+		if base := filepath.Base(name); base == marksFile || base == epochFile {
 			continue
 		}
 		e, err := d.read(name)
@@ -189,15 +190,19 @@ func (d *Dir) Save(record Record) error {
 	if err != nil {
 		return fmt.Errorf("save record of %s: %w", record.Container, err)
 	}
-	name := d.file(record.Container)
-	whole := name + ".new"
-	if err := os.WriteFile(whole, text, 0o600); err != nil {
-		return fmt.Errorf("save record of %s: %w", record.Container, errors.Join(err, os.Remove(whole)))
-	}
-	if err := os.Rename(whole, name); err != nil {
+	if err := replace(d.file(record.Container), text); err != nil {
 		return fmt.Errorf("save record of %s: %w", record.Container, err)
 	}
 	return nil
+}
+
+// replace gives a file new content, all of it or none.
+func replace(name string, content []byte) error {
+	whole := name + ".new"
+	if err := os.WriteFile(whole, content, 0o600); err != nil {
+		return errors.Join(err, os.Remove(whole))
+	}
+	return os.Rename(whole, name)
 }
 
 // slotFor returns the container's slot, a new and zero one if it has none.
@@ -230,6 +235,31 @@ func (d *Dir) slotFor(id whisk.ContainerID) (int64, error) {
 	}
 	d.slots[id] = slot
 	return slot, nil
+}
+
+// Epoch returns what was saved last, 0 if nothing was.
+func (d *Dir) Epoch() (uint64, error) {
+	text, err := os.ReadFile(filepath.Join(d.path, epochFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("load epoch: %w", err)
+	}
+	epoch, err := strconv.ParseUint(string(text), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("load epoch: %w", err)
+	}
+	return epoch, nil
+}
+
+// SaveEpoch notes the highest epoch of a scheduler that the agent has heard of.
+// One call at a time.
+func (d *Dir) SaveEpoch(epoch uint64) error {
+	if err := replace(filepath.Join(d.path, epochFile), strconv.AppendUint(nil, epoch, 10)); err != nil {
+		return fmt.Errorf("save epoch %d: %w", epoch, err)
+	}
+	return nil
 }
 
 // Delete removes a container's record, if there is one.

@@ -76,7 +76,7 @@ func must(t *testing.T, err error) {
 func TestRecordsAndMarks(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "deep", "down")
 	dir := open(t, path)
-	first := ledger.Record{Container: "c1", Label: "guest/hello", Epoch: 3, Serial: 1, Lessee: "a", Used: true, Tenures: []ledger.Tenure{{"a", 0, 7}}}
+	first := ledger.Record{Container: "c1", Label: "guest/hello", Serial: 1, Lessee: "a", Used: true, Tenures: []ledger.Tenure{{"a", 0, 7}}}
 	must(t, dir.Save(first))
 	must(t, dir.Mark("c1", ledger.EndedStdout, 5))
 	must(t, dir.Save(ledger.Record{Container: "c2"}))
