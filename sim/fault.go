@@ -102,11 +102,6 @@ func (d dice) fault() Fault {
 func (p *play) hurt(f Fault) (end func() error, err error) {
 	node := p.cluster.nodes[f.Node%len(p.cluster.nodes)]
 	ctl := p.controller(f.Controller)
-	if restarts := f.Kind == KillAgent || f.Kind == UpgradeAgent || f.Kind == RebootNode; restarts && !p.storm.Stubborn {
-		if err := p.cluster.endOld(); err != nil {
-			return nil, err
-		}
-	}
 	switch f.Kind {
 	case RestartScheduler:
 		return nil, p.cluster.RestartScheduler()

@@ -89,15 +89,3 @@ func (c *Cluster) EndLeader(l *Leader) error {
 	}
 	return err
 }
-
-// endOld stops all leaders but the present one.
-func (c *Cluster) endOld() error {
-	c.mu.Lock()
-	old := slices.Clone(c.leaders[:len(c.leaders)-1])
-	c.mu.Unlock()
-	var errs []error
-	for _, leader := range old {
-		errs = append(errs, c.EndLeader(leader))
-	}
-	return errors.Join(errs...)
-}

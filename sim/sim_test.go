@@ -21,7 +21,6 @@ var (
 	firstSeed = flag.Uint64("seed", 0, "seed of the first history; 0 takes one from the clock")
 	playFor   = flag.Duration("for", 0, "play histories for so long, not a number of them")
 	onlySteps = flag.String("steps", "", "the steps of the storm to play, by number: 3,7,9; all if empty")
-	stubborn  = flag.Bool("stubborn", false, "old leaders go on when an agent restarts: finds a defect that is known")
 	shrink    = flag.Uint64("shrink", 0, "seed of a failing history to make smaller, in place of playing any")
 	tries     = flag.Int("tries", 20, "how often -shrink plays a storm before it takes it for harmless")
 )
@@ -30,9 +29,7 @@ var (
 // One that breaks them says how to play it alone.
 func TestRandomHistories(t *testing.T) {
 	if *shrink != 0 {
-		storm := sim.Draw(*shrink)
-		storm.Stubborn = *stubborn
-		shrinkStorm(t, storm)
+		shrinkStorm(t, sim.Draw(*shrink))
 		return
 	}
 	first := *firstSeed
@@ -66,7 +63,6 @@ func playMany(t *testing.T, first uint64, n int) {
 		t.Run(fmt.Sprint("seed ", first+i), func(t *testing.T) {
 			t.Parallel()
 			storm := some(t, sim.Draw(first+i))
-			storm.Stubborn = *stubborn
 			files := filesFor(t, storm)
 			synctest.Test(t, func(t *testing.T) { play(t, storm, files) })
 		})

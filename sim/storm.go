@@ -24,7 +24,6 @@ type Storm struct {
 	KeepOnStop  bool // the first agents
 	Drain       bool // a node is drained in the end
 	Files       bool // agents keep their ledgers in files
-	Stubborn    bool // old leaders go on when an agent restarts, which forgets its epoch; not drawn, a known defect
 	Steps       []Step
 }
 
