@@ -172,8 +172,11 @@ func (s *state) recover(c *container, h whisk.HostedContainer) {
 		c.lessee = h.Lessee
 		s.command(c.node, whisk.RemoveContainer{Epoch: s.cfg.Epoch, Container: c.ID, Lessee: c.lessee})
 	default:
-		if c.lessee != h.Lessee {
+		switch {
+		case c.lessee != h.Lessee:
 			s.believe(c, h.Lessee, h.Used)
+		case c.condition == stray && s.settled:
+			s.remove(c) // it was due while the agent was silent
 		}
 	}
 }

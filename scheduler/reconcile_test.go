@@ -43,3 +43,30 @@ func TestAnEarlierSessionHasNoSay(t *testing.T) {
 	s.handle(now, sessionEnded{2})
 	check("when the later one is over", 0)
 }
+
+// What a former leader left to nobody is removed when all had time to report. If
+// its agent is silent just then, it goes when the agent is back.
+func TestAStrayGoesWhenItsAgentIsBack(t *testing.T) {
+	cfg := Default()
+	ids, err := newIdentities(cfg.Epoch, strings.NewReader("12345"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	s := newState(cfg, ids, slog.New(slog.DiscardHandler), now)
+	report := agentSaid{1, whisk.NodeReport{Node: "n", Memory: whisk.GB, Containers: []whisk.HostedContainer{{
+		Container: whisk.Container{ID: "c", Spec: whisk.ContainerSpec{Kind: "nodejs:20", Memory: 256 * whisk.MB}}, Used: true,
+	}}}}
+	s.handle(now, report)
+	now = now.Add(cfg.Settle - time.Millisecond)
+	s.handle(now, sessionEnded{1})
+	now = now.Add(time.Second)
+	s.handle(now, timePassed{}) // it settles
+	report.session = 2
+	for _, do := range s.handle(now, report) {
+		if m, ok := do.command.(whisk.RemoveContainer); ok && m.Container == "c" {
+			return
+		}
+	}
+	t.Errorf("the container is %v and is not removed", s.containers["c"].condition)
+}
