@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/whirl-faas/whirl/client"
 )
@@ -216,7 +217,9 @@ func (p *platform) testUpdateMerges(t *testing.T) {
 func (p *platform) testLists(t *testing.T) {
 	ctx := t.Context()
 	for i := range 5 {
-		p.create(t, fmt.Sprintf("listed-%d", i), client.ActionSpec{Exec: &client.Exec{Kind: "nodejs:default", Code: "x"}})
+		made := p.create(t, fmt.Sprintf("listed-%d", i), client.ActionSpec{Exec: &client.Exec{Kind: "nodejs:default", Code: "x"}})
+		// Those of one millisecond are listed by name.
+		eventually(t, time.Second, "the clock moves on", func() bool { return time.Now().UnixMilli() > made.Updated })
 	}
 	names := func(page client.Page) (names []string) {
 		t.Helper()

@@ -98,6 +98,9 @@ func (p *platform) testWskActivations(t *testing.T) {
 	}
 	p.recordOf(t, whisk.ActivationID(id), recordTime)
 	p.logsOf(t, whisk.ActivationID(id), 1)
+	eventually(t, recordTime, "the record is listed", func() bool { // it can be got before
+		return strings.Contains(string(p.wsk(t, "GET", ns+"/activations?limit=1", "").body), id)
+	})
 	since := time.Now().Add(-time.Hour).UnixMilli()
 	for _, call := range []wskCall{
 		{"activation get", "GET", ns + "/activations/" + id, "", 200, []string{`"activationId":"` + id + `"`, `"hello":"later"`, "stdout: later"}},
