@@ -113,8 +113,8 @@ func (a *action) pumpLocked(now int64) {
 	a.needLocked()
 }
 
-// idleColdLocked is the containers without code that nobody uses. They are the
-// least recently used ones.
+// idleColdLocked is the containers without code that nobody uses: the list begins
+// with them.
 func (a *action) idleColdLocked() []*container {
 	n := 0
 	for n < len(a.free) && a.free[n].state == cold {
@@ -131,13 +131,14 @@ func (a *action) giveAllBackLocked(e event, reason whisk.ReleaseReason) {
 }
 
 // offerLocked keeps c in the list of containers with a slot to give, or out of
-// it, as its state wants. The list is ordered by last use.
+// it, as its state wants. The list is ordered by last use, behind those without
+// code: another's container that came with code was not used here either.
 func (a *action) offerLocked(c *container) {
 	switch usable := c.usableLocked(); {
 	case usable == c.listed:
 	case usable:
 		i := len(a.free)
-		for i > 0 && a.free[i-1].last > c.last {
+		for i > 0 && (c.state == cold || a.free[i-1].last > c.last) {
 			i--
 		}
 		a.free = slices.Insert(a.free, i, c)

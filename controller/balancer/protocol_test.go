@@ -155,6 +155,9 @@ func TestTransferred(t *testing.T) {
 		if s := w.b.Snapshot(); s.Containers != 2 {
 			t.Errorf("%+v", s)
 		}
+		// One without code goes back, though the other was not used here either.
+		w.allocate(r.ID, whisk.Created, r.Spec)
+		w.expectReleases(whisk.ReleaseUnused)
 	})
 }
 
