@@ -230,7 +230,10 @@ func (a *Agent) Report() whisk.NodeReport {
 
 // nodeReportLocked lists what exists or is being made.
 func (a *Agent) nodeReportLocked() whisk.NodeReport {
-	report := whisk.NodeReport{Node: a.config.Node, Memory: a.config.Memory, Problem: a.health.problem(), Draining: a.draining}
+	report := whisk.NodeReport{
+		Node: a.config.Node, Epoch: a.epoch, Address: a.config.Address,
+		Memory: a.config.Memory, Problem: a.health.problem(), Draining: a.draining,
+	}
 	for _, id := range slices.Sorted(maps.Keys(a.containers)) {
 		if c := a.containers[id]; c.exists() || c.state == creating {
 			report.Containers = append(report.Containers, whisk.HostedContainer{
@@ -238,7 +241,6 @@ func (a *Agent) nodeReportLocked() whisk.NodeReport {
 			})
 		}
 	}
-	report.Address = a.config.Address
 	return report
 }
 

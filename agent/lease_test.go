@@ -170,8 +170,12 @@ func TestEpochs(t *testing.T) {
 			whisk.RemoveContainer{Epoch: 4, Container: "c"},
 		} {
 			n.command(old)
+			before := n.current.epoch.Swap(0)
 			if r := expect[whisk.LeaseRefused](n); !strings.Contains(r.Reason, "epoch") {
 				t.Errorf("%+v", r)
+			}
+			if told := n.current.epoch.Load(); told != 5 {
+				t.Errorf("the leader of epoch 4 was told of epoch %d before it was refused, of %d before", told, before)
 			}
 		}
 		n.command(whisk.KeepAlive{Epoch: 7})
@@ -180,7 +184,7 @@ func TestEpochs(t *testing.T) {
 
 		// The epoch outlives the session.
 		_ = n.current.Close()
-		if report := n.session(); len(report.Containers) != 1 {
+		if report := n.session(); len(report.Containers) != 1 || report.Epoch != 7 {
 			t.Fatalf("%+v", report)
 		}
 		n.command(whisk.RemoveContainer{Epoch: 6, Container: "c"})

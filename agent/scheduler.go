@@ -172,6 +172,7 @@ func (a *Agent) waitsLocked(id whisk.ContainerID, command whisk.AgentCommand) bo
 // followLocked refuses the commands of a leader that has a successor.
 func (a *Agent) followLocked(epoch uint64, id whisk.ContainerID) bool {
 	if epoch < a.epoch {
+		a.reportLocked(whisk.KeepAlive{Epoch: a.epoch}) // first, or it would believe the refusal
 		a.refuseLocked(id, fmt.Sprintf("epoch %d is over, the present one is %d", epoch, a.epoch))
 		return false
 	}

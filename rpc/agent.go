@@ -158,6 +158,7 @@ func inAgentReport(f *fields, wire *proto.AgentReport) whisk.AgentReport {
 func (f *fields) outNodeReport(m whisk.NodeReport) *proto.NodeReport {
 	out := &proto.NodeReport{
 		Node:     f.name("node", string(m.Node)),
+		Epoch:    m.Epoch,
 		Memory:   f.outBytes("memory", m.Memory),
 		Problem:  legible(m.Problem),
 		Draining: m.Draining,
@@ -177,6 +178,7 @@ func (f *fields) outNodeReport(m whisk.NodeReport) *proto.NodeReport {
 func (f *fields) inNodeReport(m *proto.NodeReport) whisk.NodeReport {
 	in := whisk.NodeReport{
 		Node:     whisk.NodeID(f.name("node", m.Node)),
+		Epoch:    m.Epoch,
 		Memory:   f.inBytes("memory", m.Memory),
 		Problem:  f.text("problem", m.Problem),
 		Draining: m.Draining,

@@ -74,7 +74,9 @@ func (s *state) containerCreated(n *node, m whisk.ContainerCreated) {
 }
 
 // created is for a container that now runs. Who it was made for may have given
-// up meanwhile, or another may have taken its place.
+// up meanwhile, or another may have taken its place. What a former leader ordered
+// we hand out only when its agent has confirmed an order of ours: it might
+// register with that leader again, and we must not both hand it out.
 func (s *state) created(c *container, at whisk.Address) {
 	c.Address = at
 	s.proved(c.node)
@@ -84,7 +86,7 @@ func (s *state) created(c *container, at whisk.Address) {
 		s.shelve(c)
 	case r == nil:
 		s.rehome(c)
-	case r.caller.id == c.lessee:
+	case r.caller.id == c.lessee && !c.inherited:
 		s.deliver(c, r)
 	default:
 		s.grant(c, r)
@@ -138,7 +140,7 @@ func (s *state) creationFailed(c *container, m whisk.CreationFailed) {
 
 // granted is for a container whose lease went where we ordered.
 func (s *state) granted(c *container) {
-	c.lessee = c.heir
+	c.lessee, c.inherited = c.heir, false
 	r := c.purpose
 	switch {
 	case r != nil && r.caller.id == c.lessee:
@@ -171,7 +173,7 @@ func (s *state) rehome(c *container) {
 	switch {
 	case r == nil:
 		s.giveBack(c)
-	case r.caller.id == c.lessee:
+	case r.caller.id == c.lessee && !c.inherited:
 		s.deliver(c, r)
 	default:
 		s.grant(c, r)

@@ -87,6 +87,37 @@ func TestAnEarlierRegistrationHasNoSay(t *testing.T) {
 	}
 }
 
+// A container that a former leader ordered is handed out when its agent has
+// confirmed an order of the present one, and knows by that who leads.
+func TestAFormerLeadersCreationIsConfirmed(t *testing.T) {
+	tb := newTable(t)
+	tb.gets(controllerSaid{oneSession, whisk.Register{Controller: "one"}})
+	report := hosting("one")
+	report.Containers[0].Making = true
+	tb.gets(agentSaid{agentSession, report})
+	tb.asks(oneSession, 1, 1)
+	made := report.Containers[0].Container
+	tb.gets(agentSaid{agentSession, whisk.ContainerCreated{Container: made}}, whisk.GrantLease{Epoch: 1, Container: "c", From: "one", To: "one"})
+	tb.gets(agentSaid{agentSession, whisk.LeaseGranted{Container: "c", Lessee: "one"}}, whisk.Allocation{Requisition: 1, Container: made})
+}
+
+// A leader that hears of a younger one does nothing about what it hears with it.
+func TestADeposedLeaderIsSilent(t *testing.T) {
+	report := hosting("")
+	report.Epoch = 2
+	for name, e := range map[string]event{
+		"a registration": controllerSaid{oneSession, whisk.Register{Controller: "one", Epoch: 2, Held: []whisk.HeldContainer{claimed}}},
+		"a node report":  agentSaid{agentSession, report},
+	} {
+		tb := newTable(t)
+		tb.passes(11 * time.Second) // it would remove what nobody holds
+		tb.gets(e)
+		if tb.s.deposed != 2 || len(tb.s.containers)+len(tb.s.claims) > 0 {
+			t.Errorf("%s: deposed by %d, with %v", name, tb.s.deposed, tb.s.containers)
+		}
+	}
+}
+
 // An order that was lost with a session is given again, but never against
 // somebody who holds the container by the agent's word.
 func TestOrdersLostWithASession(t *testing.T) {

@@ -23,6 +23,7 @@ type container struct {
 	concurrency int                // slots of it while leased
 	stocked     bool               // it was prewarmed once
 	trial       bool               // it is made to see whether its node can
+	inherited   bool               // a former leader ordered it, and its agent has obeyed no order of ours about it
 	surplus     bool               // prewarmed beyond the wanted number
 	redirected  int                // slots pointed to since it was last reported
 	since       time.Time          // when it was last used, for the order of eviction

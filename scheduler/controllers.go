@@ -79,7 +79,9 @@ func (s *state) controllerSaid(id sessionID, m whisk.FactoryRequest) {
 // register begins a controller's session: its requisitions start anew, and what
 // it holds is compared with the books.
 func (s *state) register(id sessionID, m whisk.Register) {
-	s.lead(m.Epoch)
+	if !s.lead(m.Epoch) {
+		return
+	}
 	if s.callers[id] != nil || m.Controller == "" {
 		s.hangUp(id, whisk.Errorf(whisk.Invalid, "a controller registers once in a session, with its name"))
 		return

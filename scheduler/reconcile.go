@@ -15,6 +15,9 @@ func (s *state) nodeReport(id sessionID, m whisk.NodeReport) {
 		s.hangUp(id, err)
 		return
 	}
+	if !s.lead(m.Epoch) {
+		return
+	}
 	n := s.agents[id]
 	if n != nil && n.id != m.Node {
 		s.hangUp(id, whisk.Errorf(whisk.Invalid, "an agent cannot change its node"))
@@ -111,8 +114,8 @@ func (s *state) reconcile(n *node, listed []whisk.HostedContainer, first bool) {
 		switch {
 		case c == nil:
 			c = s.adopt(n, h.Container)
-			if h.Making { // ordered by a former leader; it will be welcome
-				c.lessee = h.Lessee
+			if h.Making { // it will be welcome
+				c.lessee, c.inherited = h.Lessee, true
 				s.move(c, ordered)
 				continue
 			}

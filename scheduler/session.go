@@ -127,26 +127,28 @@ func receiveLoop[Out, In any](ctx context.Context, s *Scheduler, me *session, st
 	}
 }
 
-// sendLoop sends what the owner loop has for the peer, and a keep-alive now and then.
+// sendLoop sends what the owner loop has for the peer, and a keep-alive now and
+// then. One is the greeting: with the first word the peer learns who leads.
 func sendLoop[Out, In any](ctx context.Context, s *Scheduler, me *session, stream whisk.Stream[Out, In], message func(effect) Out, alive Out) error {
 	tick := time.NewTicker(s.cfg.KeepAlive)
 	defer tick.Stop()
+	next := alive
 	for {
-		next := alive
-		select {
-		case e := <-me.outbox:
-			next = message(e)
-		case <-tick.C:
-		case <-s.ended:
-			return errEnded
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
 		if err := stream.Send(ctx, next); err != nil {
 			if errors.Is(err, io.ErrClosedPipe) {
 				err = errClosed
 			}
 			return fmt.Errorf("send to %s: %w", me.peer, err)
+		}
+		select {
+		case e := <-me.outbox:
+			next = message(e)
+		case <-tick.C:
+			next = alive
+		case <-s.ended:
+			return errEnded
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
 }

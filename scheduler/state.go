@@ -237,11 +237,12 @@ func (s *state) hangUp(id sessionID, err error) {
 	s.out = append(s.out, effect{session: id, end: err})
 }
 
-// lead notes the epoch that a peer has seen.
-func (s *state) lead(epoch uint64) {
+// lead notes the epoch that a peer has seen, and reports whether we lead still.
+func (s *state) lead(epoch uint64) bool {
 	if epoch > s.cfg.Epoch {
 		s.deposed = max(s.deposed, epoch)
 	}
+	return s.deposed == 0
 }
 
 // lineFor returns the waiting line of a size, made if need be.

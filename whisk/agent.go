@@ -24,6 +24,7 @@ type AgentReport interface{ agentReport() }
 // node's health changes: all that the scheduler needs to know of the node.
 type NodeReport struct {
 	Node       NodeID
+	Epoch      uint64 // the highest scheduler epoch that the agent has seen, 0 for none
 	Address    string // host:port where controllers reach the agent; "" if they know it otherwise
 	Memory     Bytes  // for action containers
 	Problem    string // why nothing should be placed here; "" if all is well
@@ -105,7 +106,7 @@ type LeaseGranted struct {
 
 // LeaseRefused says that a command named the wrong lessee, or an old epoch, and
 // that nothing was changed, or that the container ends before its next lessee
-// could have it.
+// could have it. Before the refusal of an old epoch a [KeepAlive] tells the new one.
 type LeaseRefused struct {
 	Container ContainerID
 	Lessee    ControllerID // who does hold it; "" also if it is of no use to anybody
