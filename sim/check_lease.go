@@ -27,8 +27,8 @@ func (c *checker) tenants(node NodeHistory) {
 
 // resting looks at a node when all idle containers must have been given back:
 // what is left is prewarmed, which is never used and never frozen. It returns
-// how many there are.
-func (c *checker) resting(node NodeHistory, at time.Time) int {
+// what there is, the oldest first.
+func (c *checker) resting(node NodeHistory, at time.Time) (left []whisk.ContainerID) {
 	const used, frozen = 1, 2
 	living := map[whisk.ContainerID]int{}
 	for _, event := range node.Events {
@@ -40,6 +40,7 @@ func (c *checker) resting(node NodeHistory, at time.Time) int {
 		case event.Err != "":
 		case event.Kind == fake.Created:
 			living[id] = 0
+			left = append(left, id)
 		case event.Kind == fake.Destroyed:
 			delete(living, id)
 		case event.Kind == fake.InitStarted:
@@ -58,21 +59,25 @@ func (c *checker) resting(node NodeHistory, at time.Time) int {
 			c.blameContainer(id, "%s %s: %s is left frozen", clock(at), node.Node, id)
 		}
 	}
-	return len(living)
+	return slices.DeleteFunc(left, func(id whisk.ContainerID) bool {
+		_, lives := living[id]
+		return !lives
+	})
 }
 
 // calm checks what is left when nothing happens any more.
 func (c *checker) calm() {
 	for i, at := range c.Idle {
-		sum := 0
+		var left []whisk.ContainerID
 		for _, node := range c.Nodes {
-			n := c.resting(node, at)
-			if sum += n; n > 0 && i == len(c.Idle)-1 && slices.Contains(c.Emptied, node.Node) {
-				c.blame("%s %s: %d sandboxes are left on a drained node", clock(at), node.Node, n)
+			here := c.resting(node, at)
+			left = append(left, here...)
+			if len(here) > 0 && i == len(c.Idle)-1 && slices.Contains(c.Emptied, node.Node) {
+				c.blameContainer(here[0], "%s %s: left on a drained node: %s", clock(at), node.Node, here)
 			}
 		}
-		if kept := c.StemCells * len(c.Nodes); sum > kept {
-			c.blame("%s: %d sandboxes are left, %d are kept prewarmed", clock(at), sum, kept)
+		if kept := c.StemCells * len(c.Nodes); len(left) > kept {
+			c.blameContainer(left[0], "%s: %d sandboxes are left, %d are kept prewarmed: %s", clock(at), len(left), kept, left)
 		}
 	}
 }
@@ -96,7 +101,7 @@ func (c *checker) leaders() {
 	}
 	for _, m := range c.Messages {
 		switch {
-		case m.To == "scheduler" && reigns[m.From] != nil:
+		case m.To == schedulerName && reigns[m.From] != nil:
 			c.obeyed(m, reigns[m.From])
 		case reigns[m.To] != nil:
 			reigns[m.To].hear(m.Body)

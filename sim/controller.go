@@ -29,7 +29,7 @@ type Controller struct {
 func (c *Cluster) AddController() error {
 	c.born++
 	ctl := &Controller{ID: whisk.ControllerID(fmt.Sprintf("ctl%d", c.born)), agents: map[whisk.NodeID]*link{}}
-	ctl.uplink = c.link(string(ctl.ID), "scheduler")
+	ctl.uplink = c.link(string(ctl.ID), schedulerName)
 	for _, n := range c.nodes {
 		ctl.agents[n.ID] = c.link(string(ctl.ID), string(n.ID))
 	}
@@ -38,9 +38,10 @@ func (c *Cluster) AddController() error {
 	config.IdleTimeout = cmp.Or(c.config.IdleTimeout, config.IdleTimeout)
 	b, err := balancer.New(config, balancer.Deps{
 		DialScheduler: func(context.Context) (whisk.ControllerToScheduler, error) {
-			return over(ctl.uplink, func() (whisk.ControllerToScheduler, error) {
+			return over(ctl.uplink, func() (whisk.ControllerToScheduler, uint64, error) {
 				s := c.anyLeader()
-				return inmem.Dial(s.exchange, s.ServeController)
+				stream, err := inmem.Dial(s.exchange, s.ServeController)
+				return stream, s.epoch, err
 			})
 		},
 		DialAgent: func(_ context.Context, id whisk.NodeID, _ string) (whisk.ControllerToAgent, error) {

@@ -17,6 +17,7 @@ import (
 // Leader is a scheduler that leads, or believes that it still does.
 type Leader struct {
 	*scheduler.Scheduler
+	epoch              uint64
 	exchange           *inmem.Exchange
 	running, connected *part
 }
@@ -37,7 +38,7 @@ func (c *Cluster) startScheduler() error {
 	exchange := inmem.NewExchange()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.leaders = append(c.leaders, &Leader{s, exchange, run(c.ctx, s.Run), run(c.ctx, exchange.Run)})
+	c.leaders = append(c.leaders, &Leader{s, c.epoch, exchange, run(c.ctx, s.Run), run(c.ctx, exchange.Run)})
 	return nil
 }
 

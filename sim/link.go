@@ -110,18 +110,19 @@ func (l *link) forget(session breaker) {
 	delete(l.sessions, session)
 }
 
-// over dials through the link.
-func over[Out, In any](l *link, dial func() (whisk.Stream[Out, In], error)) (whisk.Stream[Out, In], error) {
+// over dials through the link. dial also returns the epoch of the scheduler that
+// it reached, 0 if it is none.
+func over[Out, In any](l *link, dial func() (whisk.Stream[Out, In], uint64, error)) (whisk.Stream[Out, In], error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.down {
 		return nil, whisk.Errorf(whisk.Unavailable, "the link is down")
 	}
-	far, err := dial()
+	far, leader, err := dial()
 	if err != nil {
 		return nil, err
 	}
-	s := newSession(l, far)
+	s := newSession(l, leader, far)
 	if l.sessions == nil {
 		l.sessions = map[breaker]struct{}{}
 	}

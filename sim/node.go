@@ -45,7 +45,7 @@ func (c *Cluster) addNode(i int) error {
 	config.Name = fmt.Sprintf("node%d", i)
 	config.Seed = c.config.Seed
 	config.Concurrency = c.config.Concurrency
-	n := &Node{ID: whisk.NodeID(config.Name), cluster: c, uplink: c.link(config.Name, "scheduler")}
+	n := &Node{ID: whisk.NodeID(config.Name), cluster: c, uplink: c.link(config.Name, schedulerName)}
 	config.Script = n.witness(c.config.Script)
 	n.config = config
 	if c.config.Ledgers != "" {
@@ -94,9 +94,10 @@ func (n *Node) start(driver *fake.Driver, keep bool) error {
 		Driver: driver,
 		Logs:   n.cluster.logs,
 		DialScheduler: func(context.Context) (whisk.AgentToScheduler, error) {
-			return over(n.uplink, func() (whisk.AgentToScheduler, error) {
+			return over(n.uplink, func() (whisk.AgentToScheduler, uint64, error) {
 				s := n.cluster.anyLeader()
-				return inmem.Dial(s.exchange, s.ServeAgent)
+				stream, err := inmem.Dial(s.exchange, s.ServeAgent)
+				return stream, s.epoch, err
 			})
 		},
 		Logger: n.cluster.config.Logger.With("node", n.ID),
@@ -114,7 +115,7 @@ func (n *Node) start(driver *fake.Driver, keep bool) error {
 	n.mu.Lock()
 	n.driver, n.agent, n.exchange = driver, a, inmem.NewExchange()
 	n.mu.Unlock()
-	n.cluster.trace.note(string(n.ID), string(n.ID), AgentStarted{})
+	n.cluster.trace.note(Message{From: string(n.ID), To: string(n.ID), Body: AgentStarted{}})
 	n.running, n.connected = run(n.cluster.ctx, a.Run), run(n.cluster.ctx, n.exchange.Run)
 	return nil
 }
@@ -183,13 +184,14 @@ func (n *Node) halt() error {
 }
 
 // dial connects a controller to the node's present agent.
-func (n *Node) dial() (whisk.ControllerToAgent, error) {
+func (n *Node) dial() (_ whisk.ControllerToAgent, leader uint64, _ error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.agent == nil {
-		return nil, whisk.Errorf(whisk.Unavailable, "the agent is gone")
+		return nil, 0, whisk.Errorf(whisk.Unavailable, "the agent is gone")
 	}
-	return inmem.Dial(n.exchange, n.agent.ServeController)
+	stream, err := inmem.Dial(n.exchange, n.agent.ServeController)
+	return stream, 0, err
 }
 
 // history returns what the node's sandboxes saw.

@@ -14,10 +14,11 @@ import (
 // session is the near end of a session over a link. What the link delays or
 // holds waits here, in order, also the news that an end closed the session.
 type session[Out, In any] struct {
-	link *link
-	far  whisk.Stream[Out, In]
-	out  *wire[Out]
-	in   *wire[In]
+	link   *link
+	leader uint64 // epoch of the scheduler that is the far end, 0 if none is
+	far    whisk.Stream[Out, In]
+	out    *wire[Out]
+	in     *wire[In]
 
 	once   sync.Once
 	closed chan struct{} // by the near end
@@ -25,8 +26,8 @@ type session[Out, In any] struct {
 	broken chan struct{} // by the link
 }
 
-func newSession[Out, In any](l *link, far whisk.Stream[Out, In]) *session[Out, In] {
-	s := &session[Out, In]{link: l, far: far, closed: make(chan struct{}), broken: make(chan struct{})}
+func newSession[Out, In any](l *link, leader uint64, far whisk.Stream[Out, In]) *session[Out, In] {
+	s := &session[Out, In]{link: l, leader: leader, far: far, closed: make(chan struct{}), broken: make(chan struct{})}
 	s.out, s.in = newWire[Out](l, there), newWire[In](l, back)
 	l.wires.Go(s.carryThere)
 	l.wires.Go(s.carryBack)
@@ -42,7 +43,7 @@ func (s *session[Out, In]) Send(_ context.Context, message Out) error {
 		return io.ErrClosedPipe
 	default:
 	}
-	s.link.trace.note(s.link.near, s.link.far, message)
+	s.link.trace.note(Message{From: s.link.near, To: s.link.far, Leader: s.leader, Body: message})
 	s.out.put(message, nil)
 	return nil
 }
@@ -51,7 +52,7 @@ func (s *session[Out, In]) Send(_ context.Context, message Out) error {
 func (s *session[Out, In]) Recv(ctx context.Context) (In, error) {
 	message, err := s.in.take(ctx, s.closed, s.broken)
 	if err == nil {
-		s.link.trace.note(s.link.far, s.link.near, message)
+		s.link.trace.note(Message{From: s.link.far, To: s.link.near, Leader: s.leader, Body: message})
 	}
 	return message, err
 }

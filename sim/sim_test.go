@@ -18,7 +18,7 @@ import (
 
 var (
 	histories = flag.Int("histories", everydayHistories, "random histories to play")
-	firstSeed = flag.Uint64("seed", 0, "seed of the first history; 0 takes one from the clock")
+	firstSeed = flag.Uint64("seed", 1, "seed of the first history; 0 takes one from the clock")
 	playFor   = flag.Duration("for", 0, "play histories for so long, not a number of them")
 	onlySteps = flag.String("steps", "", "the steps of the storm to play, by number: 3,7,9; all if empty")
 	shrink    = flag.Uint64("shrink", 0, "seed of a failing history to make smaller, in place of playing any")

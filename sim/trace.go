@@ -13,6 +13,9 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
+// schedulerName is what every leader is called in a history.
+const schedulerName = "scheduler"
+
 // trace keeps every message that passed between the parts of a cluster, so that
 // a broken rule can be told as a story.
 type trace struct {
@@ -22,16 +25,27 @@ type trace struct {
 
 // Message is a message on a link.
 type Message struct {
-	At   time.Time
-	From string
-	To   string
-	Body any // of package whisk's protocols
+	At     time.Time
+	From   string
+	To     string
+	Leader uint64 // epoch of the scheduler that sent or was sent it, 0 if none was
+	Body   any    // of package whisk's protocols
 }
 
-func (t *trace) note(from, to string, body any) {
+// note keeps a message of this moment.
+func (t *trace) note(m Message) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.messages = append(t.messages, Message{time.Now(), from, to, body})
+	m.At = time.Now()
+	t.messages = append(t.messages, m)
+}
+
+// end names an end of the link, a scheduler with its epoch.
+func (m Message) end(name string) string {
+	if m.Leader == 0 || name != schedulerName {
+		return name
+	}
+	return fmt.Sprint(name, " ", m.Leader)
 }
 
 func (t *trace) all() []Message {
@@ -49,7 +63,7 @@ func (h History) Story(id whisk.ContainerID) string {
 	var lines []line
 	for _, m := range h.Messages {
 		if text := about(m.Body, id); text != "" {
-			lines = append(lines, line{m.At, fmt.Sprintf("%s -> %s: %s", m.From, m.To, text)})
+			lines = append(lines, line{m.At, fmt.Sprintf("%s -> %s: %s", m.end(m.From), m.end(m.To), text)})
 		}
 	}
 	for _, node := range h.Nodes {
