@@ -53,7 +53,7 @@ func TestClaims(t *testing.T) {
 		tb := newTable(t)
 		tb.gets(controllerSaid{oneSession, whisk.Register{Controller: "one", Held: []whisk.HeldContainer{claimed}}})
 		tb.gets(agentSaid{agentSession, hosting("one")})
-		tb.gets(sessionEnded{agentSession})
+		tb.gets(sessionEnded{session: agentSession})
 		tb.passes(11 * time.Second)
 		if tb.s.nodes["n"].state != whisk.NodeDown || len(tb.s.containers) > 0 {
 			t.Errorf("the node is %s with %v", tb.s.nodes["n"].state, tb.s.containers)
@@ -65,7 +65,7 @@ func TestClaims(t *testing.T) {
 		tb := newTable(t)
 		tb.gets(controllerSaid{oneSession, whisk.Register{Controller: "one", Held: []whisk.HeldContainer{claimed}}})
 		tb.gets(agentSaid{agentSession, hosting("one")})
-		tb.gets(sessionEnded{agentSession})
+		tb.gets(sessionEnded{session: agentSession})
 		tb.passes(11 * time.Second)
 		tb.gets(controllerSaid{oneSession, whisk.StateReport{States: []whisk.ContainerUse{{Container: "c", State: whisk.Free}}}})
 		tb.gets(agentSaid{laterSession, hosting("one")})
@@ -130,13 +130,13 @@ func TestOrdersLostWithASession(t *testing.T) {
 	t.Run("a grant", func(t *testing.T) {
 		tb := begin(t)
 		tb.gets(controllerSaid{oneSession, whisk.Release{Container: "c", Reason: whisk.ReleaseLeaving}}, whisk.GrantLease{Epoch: 1, Container: "c", From: "one"})
-		tb.gets(sessionEnded{agentSession})
+		tb.gets(sessionEnded{session: agentSession})
 		tb.gets(agentSaid{laterSession, hosting("one")}, whisk.GrantLease{Epoch: 1, Container: "c", From: "one"})
 	})
 	t.Run("a grant, and another holds it", func(t *testing.T) {
 		tb := begin(t)
 		tb.gets(controllerSaid{oneSession, whisk.Release{Container: "c", Reason: whisk.ReleaseLeaving}}, whisk.GrantLease{Epoch: 1, Container: "c", From: "one"})
-		tb.gets(sessionEnded{agentSession})
+		tb.gets(sessionEnded{session: agentSession})
 		tb.gets(agentSaid{laterSession, hosting("stranger")})
 		if c := tb.s.containers["c"]; c.condition != busy || c.lessee != "stranger" {
 			t.Errorf("it is %s by %s", c.condition, c.lessee)
@@ -146,13 +146,13 @@ func TestOrdersLostWithASession(t *testing.T) {
 		tb := begin(t)
 		remove := whisk.RemoveContainer{Epoch: 1, Container: "c", Lessee: "one"}
 		tb.gets(controllerSaid{oneSession, whisk.Release{Container: "c", Reason: whisk.ReleaseFailed}}, remove)
-		tb.gets(sessionEnded{agentSession})
+		tb.gets(sessionEnded{session: agentSession})
 		tb.gets(agentSaid{laterSession, hosting("one")}, remove)
 	})
 	t.Run("a removal, and another holds it", func(t *testing.T) {
 		tb := begin(t)
 		tb.gets(controllerSaid{oneSession, whisk.Release{Container: "c", Reason: whisk.ReleaseFailed}}, whisk.RemoveContainer{Epoch: 1, Container: "c", Lessee: "one"})
-		tb.gets(sessionEnded{agentSession})
+		tb.gets(sessionEnded{session: agentSession})
 		tb.gets(agentSaid{laterSession, hosting("stranger")})
 		if c := tb.s.containers["c"]; c.condition != busy || c.lessee != "stranger" {
 			t.Errorf("it is %s by %s", c.condition, c.lessee)

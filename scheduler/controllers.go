@@ -92,8 +92,9 @@ func (s *state) register(id sessionID, m whisk.Register) {
 		return
 	}
 	if ctl.session != 0 {
-		s.hangUp(ctl.session, whisk.Errorf(whisk.Conflict, "another session registered controller %s", ctl.id))
-		s.controllerSilent(ctl)
+		replaced := whisk.Errorf(whisk.Conflict, "another session registered controller %s", ctl.id)
+		s.hangUp(ctl.session, replaced)
+		s.controllerSilent(ctl, replaced)
 		ctl = s.controllerFor(m.Controller)
 	}
 	ctl.session, ctl.newest = id, id
@@ -252,9 +253,9 @@ func (s *state) pressed(c *container) bool {
 
 // controllerSilent is for a controller whose session ended. What it asked for
 // is forgotten. What it holds stays leased until the agents say otherwise, and
-// counts as busy.
-func (s *state) controllerSilent(ctl *controller) {
-	s.departed("controller", string(ctl.id), ctl.leased.count)
+// counts as busy. The error is nil if the controller closed the session.
+func (s *state) controllerSilent(ctl *controller, err error) {
+	s.departed("controller", string(ctl.id), ctl.leased.count, err)
 	delete(s.callers, ctl.session)
 	var orphans []*requisition // others', that waited for what it was asked to give back
 	for c := range ctl.leased.all() {

@@ -117,7 +117,7 @@ func rave(t *testing.T, seed uint64, events int) {
 		var e event = agentSaid{session, b.report()}
 		switch b.IntN(12) {
 		case 0:
-			e = sessionEnded{session}
+			e = sessionEnded{session: session}
 		case 1:
 			e = checkedUp{session, pick(b, nil, &whisk.Error{Kind: whisk.Timeout}, &whisk.Error{Text: "ill"})}
 		case 2:
@@ -143,7 +143,7 @@ func obey(s *state, now time.Time, effects []effect) {
 		}
 	}
 	for _, id := range ended {
-		obey(s, now, s.handle(now, sessionEnded{id}))
+		obey(s, now, s.handle(now, sessionEnded{session: id}))
 	}
 }
 

@@ -78,8 +78,9 @@ func (s *state) meet(id sessionID, m whisk.NodeReport) *node {
 		n.closed = m.Draining
 	}
 	if n.session != 0 {
-		s.hangUp(n.session, whisk.Errorf(whisk.Conflict, "another session registered node %s", n.id))
-		s.agentSilent(n)
+		replaced := whisk.Errorf(whisk.Conflict, "another session registered node %s", n.id)
+		s.hangUp(n.session, replaced)
+		s.agentSilent(n, replaced)
 	}
 	s.alarms.stop(&n.grace)
 	n.abandoned = false
@@ -186,9 +187,10 @@ func (s *state) recover(c *container, h whisk.HostedContainer) {
 
 // agentSilent is for a node whose session ended. What it hosts is unknown, not
 // lost: warm containers serve on. Nothing is placed there, and whoever waits
-// for something from there is served elsewhere.
-func (s *state) agentSilent(n *node) {
-	s.departed("agent", string(n.id), n.containers.count)
+// for something from there is served elsewhere. The error is nil if the agent
+// closed the session.
+func (s *state) agentSilent(n *node, err error) {
+	s.departed("agent", string(n.id), n.containers.count, err)
 	delete(s.agents, n.session)
 	n.misses, n.ailment = 0, ""
 	s.alarms.stop(&n.checkup)
@@ -204,13 +206,14 @@ func (s *state) agentSilent(n *node) {
 	s.alarms.set(&n.grace, s.now.Add(s.cfg.AgentGrace))
 }
 
-// departed tells of a session's end: it worries nobody if it left nothing behind.
-func (s *state) departed(role, id string, containers int) {
-	if containers == 0 {
-		s.log.Info("session ended", "role", role, "id", id)
+// departed tells of a session's end: it worries nobody if the peer meant it, or
+// left nothing behind.
+func (s *state) departed(role, id string, containers int, err error) {
+	if err == nil || containers == 0 {
+		s.log.Info("session ended", "role", role, "id", id, "containers", containers)
 		return
 	}
-	s.log.Warn("session lost", "role", role, "id", id, "containers", containers)
+	s.log.Warn("session lost", "role", role, "id", id, "containers", containers, "err", err)
 }
 
 // believe takes over an agent's word on who holds a container.

@@ -40,7 +40,7 @@ func TestAnEarlierSessionHasNoSay(t *testing.T) {
 		}
 	}
 	check("while the later one lasts", 2)
-	s.handle(now, sessionEnded{2})
+	s.handle(now, sessionEnded{session: 2})
 	check("when the later one is over", 0)
 }
 
@@ -59,7 +59,7 @@ func TestAStrayGoesWhenItsAgentIsBack(t *testing.T) {
 	}}}}
 	s.handle(now, report)
 	now = now.Add(cfg.Settle - time.Millisecond)
-	s.handle(now, sessionEnded{1})
+	s.handle(now, sessionEnded{session: 1})
 	now = now.Add(time.Second)
 	s.handle(now, timePassed{}) // it settles
 	report.session = 2

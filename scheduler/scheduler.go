@@ -269,6 +269,6 @@ func (l *ownerLoop) carryOut(effects []effect) {
 		}
 	}
 	for _, id := range closed {
-		l.handle(sessionEnded{id})
+		l.handle(sessionEnded{session: id})
 	}
 }

@@ -85,10 +85,11 @@ func serve[Out, In any](ctx context.Context, s *Scheduler, stream whisk.Stream[O
 	stop(receiveLoop(ctx, s, me, stream, said))
 	<-sent
 	// The owner loop must learn of the end also if ctx is what ended it.
-	if err := s.post(context.WithoutCancel(ctx), letter{event: sessionEnded{me.id}, from: me.id}); err != nil {
+	end := over(context.Cause(ctx))
+	if err := s.post(context.WithoutCancel(ctx), letter{event: sessionEnded{me.id, end}, from: me.id}); err != nil {
 		return over(err)
 	}
-	return over(context.Cause(ctx))
+	return end
 }
 
 // enter counts a session in, unless Run has ended.

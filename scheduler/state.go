@@ -95,8 +95,11 @@ type (
 		session sessionID
 		wrong   *whisk.Error // nil if all is well
 	}
-	sessionEnded struct{ session sessionID }
-	timePassed   struct{}
+	sessionEnded struct {
+		session sessionID
+		err     error // nil if the peer closed it
+	}
+	timePassed struct{}
 )
 
 func newState(cfg Config, ids identities, log *slog.Logger, now time.Time) *state {
@@ -133,7 +136,7 @@ func (s *state) handle(now time.Time, e event) []effect {
 	case controllerSaid:
 		s.controllerSaid(e.session, e.request)
 	case sessionEnded:
-		s.sessionEnded(e.session)
+		s.sessionEnded(e)
 	case checkedUp:
 		s.checked(e)
 	case timePassed:
@@ -208,12 +211,12 @@ func (s *state) settle() {
 	s.rejectMisfits()
 }
 
-func (s *state) sessionEnded(id sessionID) {
-	if n := s.agents[id]; n != nil {
-		s.agentSilent(n)
+func (s *state) sessionEnded(e sessionEnded) {
+	if n := s.agents[e.session]; n != nil {
+		s.agentSilent(n, e.err)
 	}
-	if ctl := s.callers[id]; ctl != nil {
-		s.controllerSilent(ctl)
+	if ctl := s.callers[e.session]; ctl != nil {
+		s.controllerSilent(ctl, e.err)
 	}
 }
 

@@ -134,7 +134,7 @@ func TestAnAskedControllerGoesAway(t *testing.T) {
 	tb.gets(agentSaid{agentSession, report})
 	tb.gets(controllerSaid{oneSession, whisk.Register{Controller: "one"}})
 	tb.asks(oneSession, 1, 1, whisk.Reclaim{Container: "c1"})
-	tb.gets(sessionEnded{10}, whisk.Reclaim{Container: "c2"})
+	tb.gets(sessionEnded{session: 10}, whisk.Reclaim{Container: "c2"})
 	if c := tb.s.containers["c2"]; c.condition != recalled {
 		t.Errorf("it is %s, want it to move on as it is", c.condition)
 	}

@@ -198,7 +198,7 @@ func (w *world) dial(peer func(effect)) sessionID {
 
 func (w *world) hangUp(session sessionID) {
 	delete(w.peers, session)
-	w.after(50*time.Millisecond, func() { w.handle(sessionEnded{session}) })
+	w.after(50*time.Millisecond, func() { w.handle(sessionEnded{session: session}) })
 }
 
 // String is for the log: it must tell the answer, not where it lies in memory.
