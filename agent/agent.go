@@ -231,7 +231,7 @@ func (a *Agent) Report() whisk.NodeReport {
 // nodeReportLocked lists what exists or is being made.
 func (a *Agent) nodeReportLocked() whisk.NodeReport {
 	report := whisk.NodeReport{
-		Node: a.config.Node, Epoch: a.epoch, Address: a.config.Address,
+		Node: a.config.Node, Epoch: a.epoch, Address: a.config.Address, Probes: a.config.Probes,
 		Memory: a.config.Memory, Problem: a.health.problem(), Draining: a.draining,
 	}
 	for _, id := range slices.Sorted(maps.Keys(a.containers)) {

@@ -15,6 +15,7 @@ import (
 type Config struct {
 	Node    whisk.NodeID
 	Address string      // host:port where controllers reach the agent; "" if they know it otherwise
+	Probes  string      // host:port where it answers /readyz over HTTP; "" if the scheduler is not to ask
 	Memory  whisk.Bytes // for action containers
 
 	Creations  int // in flight at once; more wait for their turn

@@ -163,6 +163,7 @@ func (f *fields) outNodeReport(m whisk.NodeReport) *proto.NodeReport {
 		Problem:  legible(m.Problem),
 		Draining: m.Draining,
 		Address:  f.line("agent's address", m.Address, longestAddress),
+		Probes:   f.line("address of the agent's probes", m.Probes, longestAddress),
 	}
 	for _, hosted := range m.Containers {
 		out.Containers = append(out.Containers, &proto.HostedContainer{
@@ -183,6 +184,7 @@ func (f *fields) inNodeReport(m *proto.NodeReport) whisk.NodeReport {
 		Problem:  f.text("problem", m.Problem),
 		Draining: m.Draining,
 		Address:  f.line("agent's address", m.Address, longestAddress),
+		Probes:   f.line("address of the agent's probes", m.Probes, longestAddress),
 	}
 	for _, hosted := range m.Containers {
 		in.Containers = append(in.Containers, whisk.HostedContainer{

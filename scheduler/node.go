@@ -64,6 +64,7 @@ type node struct {
 	grace     alarm         // gives the silent node up, and later forgets it
 	trial     alarm         // tries the unhealthy node
 	checkup   alarm         // asks its health route
+	probes    string        // where its health route is; "" if it cannot be asked
 }
 
 // plan is a creation that waits on its node.

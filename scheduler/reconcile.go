@@ -32,7 +32,7 @@ func (s *state) nodeReport(id sessionID, m whisk.NodeReport) {
 	n.memory, n.problem = m.Memory, m.Problem
 	n.suspect = n.suspect || m.Problem != ""
 	s.reach(n, id)
-	n.address = m.Address
+	n.address, n.probes = m.Address, m.Probes
 	s.renumber()
 	s.reconcile(n, m.Containers, first)
 	if first {

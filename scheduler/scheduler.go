@@ -105,7 +105,9 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		log:      s.log,
 		state:    newState(s.cfg, s.ids, s.log, time.Now()),
 		sessions: make(map[sessionID]*session),
-		check:    func(from sessionID, node whisk.NodeID) { s.serving.Go(func() { s.ask(checks, from, node) }) },
+		check: func(from sessionID, node whisk.NodeID, at string) {
+			s.serving.Go(func() { s.ask(checks, from, node, at) })
+		},
 	}
 	loop.state.checks = s.check != nil
 	err := loop.run(ctx, s.inbox)
@@ -120,11 +122,11 @@ func (s *Scheduler) Run(ctx context.Context) error {
 
 // ask asks a health route and has the owner loop hear the answer. There is one
 // such question at a time for each agent's session.
-func (s *Scheduler) ask(ctx context.Context, from sessionID, node whisk.NodeID) {
+func (s *Scheduler) ask(ctx context.Context, from sessionID, node whisk.NodeID, at string) {
 	asking, cancel := context.WithTimeout(ctx, s.cfg.HealthTimeout)
 	defer cancel()
 	answer := checkedUp{session: from}
-	err := s.check(asking, node)
+	err := s.check(asking, node, at)
 	switch {
 	case err == nil:
 	case asking.Err() != nil:
@@ -199,7 +201,7 @@ type ownerLoop struct {
 	log      *slog.Logger
 	state    *state
 	sessions map[sessionID]*session
-	check    func(sessionID, whisk.NodeID) // begins to ask a health route
+	check    func(from sessionID, node whisk.NodeID, at string) // begins to ask a health route
 }
 
 // run handles one letter after the other, and alarms between them.
@@ -250,7 +252,7 @@ func (l *ownerLoop) carryOut(effects []effect) {
 	var closed []sessionID
 	for _, do := range effects {
 		if do.check != nil {
-			l.check(do.session, do.check.id)
+			l.check(do.session, do.check.id, do.check.probes)
 			continue
 		}
 		to := l.sessions[do.session]

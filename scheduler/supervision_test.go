@@ -195,7 +195,7 @@ func (s *script) set(answer error, hang bool) {
 	s.answer, s.hang = answer, hang
 }
 
-func (s *script) ask(ctx context.Context, _ whisk.NodeID) error {
+func (s *script) ask(ctx context.Context, _ whisk.NodeID, _ string) error {
 	s.mu.Lock()
 	answer, hang := s.answer, s.hang
 	s.mu.Unlock()
@@ -206,11 +206,13 @@ func (s *script) ask(ctx context.Context, _ whisk.NodeID) error {
 	return answer
 }
 
+func probed(r *whisk.NodeReport) { r.Probes = "node:3243" }
+
 func TestHealthRoute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		route := new(script)
 		st := newStageWith(t, scheduler.Deps{Health: route.ask}, nil)
-		agent := st.agent(report("node"))
+		agent := st.agent(report("node", probed))
 		st.wantStanding("node", "up")
 		route.set(whisk.Errorf(whisk.Internal, "dockerd does not answer"), false)
 		time.Sleep(11 * time.Second)
@@ -243,7 +245,7 @@ func TestHealthRouteOutlivesNothing(t *testing.T) {
 		route := new(script)
 		route.set(nil, true)
 		st := newStageWith(t, scheduler.Deps{Health: route.ask}, nil)
-		st.agent(report("node"))
+		st.agent(report("node", probed))
 		synctest.Wait()
 		st.end()
 		if err := <-st.ran; err != nil {

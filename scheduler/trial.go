@@ -91,16 +91,16 @@ func (c *container) tried() {
 	}
 }
 
-// Health asks the health route of a node's agent. It returns nil if all is
+// Health asks the health route of a node's agent, at a host:port. It returns nil if all is
 // well; an error of kind Timeout or Unavailable if the agent did not answer;
 // and any other error if it answered that its engine errs. It is called for
-// each connected node now and then, for several at once, and must return when
+// each connected node that has one now and then, for several at once, and must return when
 // ctx ends.
-type Health func(ctx context.Context, node whisk.NodeID) error
+type Health func(ctx context.Context, node whisk.NodeID, at string) error
 
 // checkUp orders that a node's health route be asked.
 func (s *state) checkUp(n *node) {
-	if s.checks && n.session != 0 {
+	if s.checks && n.session != 0 && n.probes != "" {
 		s.out = append(s.out, effect{session: n.session, check: n})
 	}
 }

@@ -26,6 +26,7 @@ type NodeReport struct {
 	Node       NodeID
 	Epoch      uint64 // the highest scheduler epoch that the agent has seen, 0 for none
 	Address    string // host:port where controllers reach the agent; "" if they know it otherwise
+	Probes     string // host:port where it answers /readyz over HTTP; "" if the scheduler cannot ask there
 	Memory     Bytes  // for action containers
 	Problem    string // why nothing should be placed here; "" if all is well
 	Draining   bool   // the last [DrainNode] that the agent heard said so

@@ -202,6 +202,7 @@ func (n *nodeProcess) assemble() error {
 	if config.Address == "" {
 		config.Address = n.sessions.Addr().String()
 	}
+	config.Probes = probesAt(n.settings.http.address, config.Address)
 	config.KeepOnStop = n.settings.keep
 	err = n.back.assemble(config, agent.Deps{
 		Logs:   n.logs,

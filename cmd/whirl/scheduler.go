@@ -110,7 +110,7 @@ func (p program) runScheduler(ctx context.Context, settings schedulerSettings) (
 	config.Epoch = epochOf(time.Now())
 	config.Place = settings.placement
 	config.Manifest = offer.manifest
-	s, err := scheduler.New(config, scheduler.Deps{Logger: logger})
+	s, err := scheduler.New(config, scheduler.Deps{Logger: logger, Health: peers.askReady})
 	if err != nil {
 		return err
 	}

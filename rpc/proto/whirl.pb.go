@@ -2465,6 +2465,7 @@ type NodeReport struct {
 	Draining      bool                   `protobuf:"varint,5,opt,name=draining,proto3" json:"draining,omitempty"`
 	Address       string                 `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"` // where controllers reach the agent; empty if they know
 	Epoch         uint64                 `protobuf:"varint,7,opt,name=epoch,proto3" json:"epoch,omitempty"`    // 0 for none seen
+	Probes        string                 `protobuf:"bytes,8,opt,name=probes,proto3" json:"probes,omitempty"`   // where it answers /readyz; empty if it cannot be asked
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2546,6 +2547,13 @@ func (x *NodeReport) GetEpoch() uint64 {
 		return x.Epoch
 	}
 	return 0
+}
+
+func (x *NodeReport) GetProbes() string {
+	if x != nil {
+		return x.Probes
+	}
+	return ""
 }
 
 type HostedContainer struct {
@@ -3608,7 +3616,7 @@ const file_whirl_proto_rawDesc = "" +
 	"\x06lessee\x18\x03 \x01(\tR\x06lessee\"7\n" +
 	"\tDrainNode\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x14\n" +
-	"\x05drain\x18\x02 \x01(\bR\x05drain\"\xd9\x01\n" +
+	"\x05drain\x18\x02 \x01(\bR\x05drain\"\xf1\x01\n" +
 	"\n" +
 	"NodeReport\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
@@ -3619,7 +3627,8 @@ const file_whirl_proto_rawDesc = "" +
 	"containers\x12\x1a\n" +
 	"\bdraining\x18\x05 \x01(\bR\bdraining\x12\x18\n" +
 	"\aaddress\x18\x06 \x01(\tR\aaddress\x12\x14\n" +
-	"\x05epoch\x18\a \x01(\x04R\x05epoch\"\x88\x01\n" +
+	"\x05epoch\x18\a \x01(\x04R\x05epoch\x12\x16\n" +
+	"\x06probes\x18\b \x01(\tR\x06probes\"\x88\x01\n" +
 	"\x0fHostedContainer\x121\n" +
 	"\tcontainer\x18\x01 \x01(\v2\x13.whirl.v1.ContainerR\tcontainer\x12\x16\n" +
 	"\x06lessee\x18\x02 \x01(\tR\x06lessee\x12\x12\n" +
