@@ -186,7 +186,7 @@ func (s *state) refused(c *container, m whisk.LeaseRefused) {
 	s.log.Warn("lease refused", "container", c.ID, "node", c.node.id, "lessee", m.Lessee, "reason", m.Reason)
 	switch c.condition {
 	case granting:
-		if m.Lessee == c.heir {
+		if m.Lessee == c.heir && c.heir != c.lessee {
 			s.granted(c)
 			return
 		}

@@ -142,6 +142,17 @@ func TestOrdersLostWithASession(t *testing.T) {
 			t.Errorf("it is %s by %s", c.condition, c.lessee)
 		}
 	})
+	t.Run("a grant to the one who held it", func(t *testing.T) {
+		tb := begin(t)
+		order := whisk.GrantLease{Epoch: 1, Container: "c", From: "one", To: "one"}
+		tb.gets(agentSaid{agentSession, whisk.NodeReport{Node: "n", Memory: parkSpec.Memory, Containers: hosting("one").Containers}})
+		tb.asks(oneSession, 1, 1)
+		tb.gets(controllerSaid{oneSession, whisk.Release{Container: "c", Reason: whisk.ReleaseReclaimed}}, order)
+		tb.gets(sessionEnded{session: agentSession})
+		again := hosting("one")
+		again.Memory = parkSpec.Memory
+		tb.gets(agentSaid{laterSession, again}, order)
+	})
 	t.Run("a removal", func(t *testing.T) {
 		tb := begin(t)
 		remove := whisk.RemoveContainer{Epoch: 1, Container: "c", Lessee: "one"}

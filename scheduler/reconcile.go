@@ -156,7 +156,7 @@ func (s *state) recover(c *container, h whisk.HostedContainer) {
 		c.lessee = h.Lessee
 		s.created(c, h.Container.Address)
 	case granting:
-		if h.Lessee == c.heir {
+		if h.Lessee == c.heir && c.heir != c.lessee {
 			s.granted(c)
 			return
 		}
@@ -165,7 +165,8 @@ func (s *state) recover(c *container, h whisk.HostedContainer) {
 			s.believe(c, h.Lessee, h.Used)
 			return
 		}
-		// The order was lost. Whoever it goes from has given it up.
+		// The order was lost, or it was to confirm the lessee, and nothing shows
+		// whether it was obeyed. Whoever it goes from has given it up.
 		c.lessee = h.Lessee
 		s.command(c.node, whisk.GrantLease{Epoch: s.cfg.Epoch, Container: c.ID, From: c.lessee, To: c.heir})
 	case removing:

@@ -27,10 +27,12 @@
 /* BUG_SETTLE   a new leader removes before all had time to report            */
 /* BUG_REFUSAL  a refusal names the last lessee of a container being removed  */
 /* BUG_RECLAIM  a reclaim washes a failed container clean                     */
+/* BUG_INHERIT  a leader hands out what its predecessor ordered, unconfirmed  */
+/* BUG_ASKED    a controller does not ask again in its next session           */
 
 /* ---- messages ---- */
 
-#define REGISTER 1	/* controller to leader; x: what it holds, a bit each */
+#define REGISTER 1	/* controller to leader; x: what it holds, a bit each; v: the epoch it has seen */
 #define REQUISITION 2
 #define WITHDRAW 3
 #define RELEASE 4	/* v: 1 if failed */
@@ -42,11 +44,12 @@
 #define CREATE 10	/* leader to agent; v: lessee */
 #define GRANT 11	/* v: from * 3 + to */
 #define REMOVE 12	/* v: lessee */
-#define NODE 13		/* agent to leader; v: what exists, a digit to the base 16 each */
+#define NODE 13		/* agent to leader; x: the epoch it has seen, v: what exists, a digit to the base 16 each */
 #define CREATED 14
 #define GRANTED 15	/* v: lessee */
 #define REFUSED 16	/* v: who does hold it */
 #define GONE 17
+#define ALIVE 18	/* KeepAlive of an agent that refuses an old leader's command */
 
 #define UP(l, c) up[((l) - 1) * 2 + (c) - 1]
 chan up[4] = [2] of { byte, byte, byte }
@@ -75,6 +78,7 @@ typedef Controller {
 	bit lease;
 	bit waiting;	/* an activation waits */
 	bit asked;	/* a requisition stands */
+	byte epoch;	/* the highest that it has seen */
 	byte hold[N]
 }
 Controller ctl[3];
@@ -93,6 +97,7 @@ typedef Book {
 	byte lessee;
 	byte heir;
 	byte purpose;	/* the controller whose requisition it is for */
+	bit inherited;	/* another leader ordered it, and no order of ours was confirmed */
 	byte claim	/* who said that it holds it, before the agent came */
 }
 typedef Leader {
@@ -198,11 +203,17 @@ inline deliver(l, x) {
 	tell(l, B.lessee, ALLOCATION, x)
 }
 
+#ifdef BUG_INHERIT
+#define own(l, x) true
+#else
+#define own(l, x) (!B.inherited)
+#endif
+
 /* rehome: it is leased to a controller that does not know of it. */
 inline rehome(l, x) {
 	wanting(l);
 	if
-	:: r && r == B.lessee -> deliver(l, x)
+	:: r && r == B.lessee && own(l, x) -> deliver(l, x)
 	:: else -> grant(l, x, r)
 	fi
 }
@@ -211,13 +222,13 @@ inline created(l, x) {
 	if
 	:: B.purpose == 0 && B.lessee == 0 -> B.condition = RESTING
 	:: B.purpose == 0 && B.lessee -> rehome(l, x)
-	:: B.purpose && B.purpose == B.lessee -> deliver(l, x)
+	:: B.purpose && B.purpose == B.lessee && own(l, x) -> deliver(l, x)
 	:: else -> grant(l, x, B.purpose)
 	fi
 }
 
 inline granted(l, x) {
-	B.lessee = B.heir; B.heir = 0;
+	B.lessee = B.heir; B.heir = 0; B.inherited = 0;
 	if
 	:: B.purpose && B.purpose == B.lessee -> deliver(l, x)
 	:: B.lessee == 0 -> B.condition = RESTING; B.purpose = 0
@@ -231,7 +242,7 @@ inline gone(l, x) {		/* lost */
 	:: B.condition == LEASED -> tell(l, B.lessee, LOST, x)
 	:: else
 	fi;
-	B.condition = UNKNOWN; B.lessee = 0; B.heir = 0; B.purpose = 0
+	B.condition = UNKNOWN; B.lessee = 0; B.heir = 0; B.purpose = 0; B.inherited = 0
 }
 
 /* believe takes over the agent's word; clean says that nobody's code is in it,
@@ -244,7 +255,7 @@ inline believe(l, x, who, clean) {
 		:: B.condition == LEASED -> tell(l, B.lessee, LOST, x)
 		:: else
 		fi;
-		B.purpose = 0; B.heir = 0; B.lessee = who;
+		B.purpose = 0; B.heir = 0; B.lessee = who; B.inherited = 0;
 		if
 		:: who ->
 			B.condition = LEASED;	/* lease */
@@ -343,13 +354,13 @@ inline nodeReport(l, digits) {
 		:: k == 0 && B.condition == CREATING -> remove(l, x)
 		:: k == 0 && B.condition != CREATING && B.condition != UNKNOWN -> gone(l, x)
 		:: k == 0 && B.condition == UNKNOWN
-		:: k && B.condition == UNKNOWN && (k & 4) -> B.condition = CREATING; B.lessee = z
+		:: k && B.condition == UNKNOWN && (k & 4) -> B.condition = CREATING; B.lessee = z; B.inherited = 1
 		:: k && B.condition == UNKNOWN && !(k & 4) -> believe(l, x, z, !(k & 8))
 		:: k && B.condition == CREATING && (k & 4)
 		:: k && B.condition == CREATING && !(k & 4) -> B.lessee = z; created(l, x)
-		:: k && B.condition == GRANTING && z == B.heir -> granted(l, x)
-		:: k && B.condition == GRANTING && z != B.heir ->
-			B.lessee = z;	/* the order was lost */
+		:: k && B.condition == GRANTING && z == B.heir && z != B.lessee -> granted(l, x)
+		:: k && B.condition == GRANTING && (z != B.heir || z == B.lessee) ->
+			B.lessee = z;	/* the order was lost, or nothing shows whether it was obeyed */
 			command(l, GRANT, x, z * 3 + B.heir)
 		:: k && B.condition == REMOVING -> B.lessee = z; command(l, REMOVE, x, z)
 		:: else ->
@@ -363,18 +374,27 @@ inline nodeReport(l, digits) {
 
 inline refused(l, x, who) {
 	if
-	:: B.condition == GRANTING && who == B.heir -> granted(l, x)
+	:: B.condition == GRANTING && who == B.heir && who != B.lessee -> granted(l, x)
 	:: B.condition == GRANTING && who != B.heir && who && who != B.lessee -> believe(l, x, who, 0)
-	:: B.condition == GRANTING && who != B.heir && (!who || who == B.lessee) -> B.lessee = who; remove(l, x)
+	:: B.condition == GRANTING && (!who || who == B.lessee) -> B.lessee = who; remove(l, x)
 	:: B.condition == REMOVING && who != B.lessee && !who -> B.lessee = 0; command(l, REMOVE, x, 0)
 	:: B.condition == REMOVING && who != B.lessee && who -> believe(l, x, who, 0)
 	:: else
 	fi
 }
 
+inline die(l) {
+	leader[l].alive = 0; leader[l].settled = 0; leader[l].node = 0;
+	for (x : 0 .. N - 1) {
+		B.condition = UNKNOWN; B.lessee = 0; B.heir = 0; B.purpose = 0; B.claim = 0; B.inherited = 0
+	}
+	for (y : 0 .. 2) { leader[l].heard[y] = 0; leader[l].ever[y] = 0; leader[l].wanted[y] = 0 }
+}
+
 inline controllerSaid(l, c, kind, v, w) {
 	if
-	:: kind == REGISTER -> register(l, c, v)
+	:: kind == REGISTER && w > l -> die(l)
+	:: kind == REGISTER && w <= l -> register(l, c, v)
 	:: kind == REQUISITION -> leader[l].wanted[c] = 1
 	:: kind == WITHDRAW ->
 		leader[l].wanted[c] = 0;
@@ -396,7 +416,9 @@ inline controllerSaid(l, c, kind, v, w) {
 inline agentSaid(l, kind, w, v) {
 	x = w;
 	if
-	:: kind == NODE -> nodeReport(l, v)
+	:: kind == NODE && w > l -> die(l)
+	:: kind == NODE && w <= l -> nodeReport(l, v)
+	:: kind == ALIVE -> die(l)
 	:: kind == CREATED ->
 		if
 		:: B.condition == UNKNOWN -> believe(l, x, 0, 0)
@@ -411,17 +433,18 @@ inline agentSaid(l, kind, w, v) {
 	fi
 }
 
-inline die(l) {
-	leader[l].alive = 0; leader[l].settled = 0; leader[l].node = 0;
-	for (x : 0 .. N - 1) {
-		B.condition = UNKNOWN; B.lessee = 0; B.heir = 0; B.purpose = 0; B.claim = 0
-	}
-	for (y : 0 .. 2) { leader[l].heard[y] = 0; leader[l].ever[y] = 0; leader[l].wanted[y] = 0 }
-}
-
 /* There is room for what an event may send. */
 #define room (len(commands) <= 1 && len(down[0]) <= 1 && len(down[1]) <= 1)
 #define empty_(x) (leader[l].book[x].condition == UNKNOWN)
+
+#define creatable (empty_(0) && empty_(N - 1) && next < N)
+#define recallable(l, x, c) (leader[l].book[x].condition == LEASED && leader[l].book[x].lessee != c && \
+	leader[l].heard[leader[l].book[x].lessee] && !leader[l].book[x].purpose && \
+	(!calm || ctl[leader[l].book[x].lessee].hold[x] != BUSY))
+#define helps(l, x, c) (leader[l].book[x].condition == RESTING || \
+	leader[l].book[x].condition == CREATING && !leader[l].book[x].purpose || recallable(l, x, c))
+/* There is something that the leader can do for c. */
+#define serves(l, c) (lacks(l, c) && (creatable || helps(l, 0, c) || helps(l, N - 1, c)))
 
 proctype Scheduler(byte l) {
 	byte me, w1, w2, w3;
@@ -441,10 +464,13 @@ proctype Scheduler(byte l) {
 	:: atomic { leader[l].alive && leader[l].node && session != l ->
 		agentSilent(l); do :: reports[l - 1]?_, _, _ :: empty(reports[l - 1]) -> break od }
 	/* serve */
-	:: atomic { leader[l].alive && room && leader[l].node && (lacks(l, 1) || lacks(l, 2)) ->
-		wanting(l); me = r;
+	:: atomic { leader[l].alive && room && leader[l].node && (serves(l, 1) || serves(l, 2)) ->
 		if
-		:: empty_(0) && empty_(N - 1) && next < N ->	/* create */
+		:: serves(l, 1) -> me = 1
+		:: serves(l, 2) -> me = 2
+		fi;
+		if
+		:: creatable ->
 			x = next; next++;
 			B.condition = CREATING; B.lessee = me; B.purpose = me;
 			command(l, CREATE, x, me)
@@ -454,8 +480,7 @@ proctype Scheduler(byte l) {
 				:: covered(l, me)
 				:: !covered(l, me) && B.condition == RESTING -> grant(l, x, me)
 				:: !covered(l, me) && B.condition == CREATING && !B.purpose -> B.purpose = me
-				:: !covered(l, me) && B.condition == LEASED && B.lessee != me && leader[l].heard[B.lessee] && !B.purpose &&
-				   (!calm || ctl[B.lessee].hold[x] != BUSY) ->	/* recall */
+				:: !covered(l, me) && recallable(l, x, me) ->	/* recall */
 					B.purpose = me;
 					tell(l, B.lessee, RECLAIM, x)
 				:: else
@@ -541,7 +566,7 @@ inline report(kind, x, v) {
 
 inline obey(l, kind, x, v) {
 	if
-	:: old(l) -> report(REFUSED, x, holder(x))
+	:: old(l) -> report(ALIVE, 0, 0)
 	:: else ->
 		if :: l > epoch -> epoch = l :: else fi;
 		if
@@ -596,6 +621,16 @@ inline listed() {
 	}
 }
 
+/* Nobody speaks of the container any more. */
+#define forgotten(c) (ctl[c].hold[0] == NONE && empty(down[c - 1]))
+#define ignorant(l) (!leader[l].alive || leader[l].book[0].condition == UNKNOWN && \
+	empty(reports[(l) - 1]) && empty(UP(l, 1)) && empty(UP(l, 2)))
+#define settledDown (ignorant(1) && ignorant(2) && forgotten(1) && forgotten(2) && empty(commands))
+
+/* The agent has something to do about it. */
+#define expires(x) (box[x].state == RUNNING && box[x].lessee && (ctl[box[x].lessee].dead || ctl[box[x].lessee].lease == ENDED))
+#define changes(x) (box[x].state == MAKING || box[x].state == DESTROYING || box[x].confirms || expires(x))
+
 #define frees (session == 0 || nfull(reports[session - 1]))
 
 proctype Agent() {
@@ -603,7 +638,7 @@ proctype Agent() {
 	do
 	:: atomic { session && nempty(commands) && frees ->
 		commands?w1, w2, w3; obey(session, w1, w2, w3); w1 = 0; w2 = 0; w3 = 0 }
-	:: atomic { frees ->
+	:: atomic { frees && (changes(0) || changes(N - 1)) ->
 		any(i);
 		if
 		:: box[i].state == MAKING -> box[i].state = RUNNING; report(CREATED, i, 0)
@@ -621,7 +656,7 @@ proctype Agent() {
 			:: else -> report(REFUSED, i, holder(i))
 			fi
 		/* expire: nobody renewed for a lease's time, and so its lessee's ended before */
-		:: box[i].state == RUNNING && box[i].lessee && (ctl[box[i].lessee].dead || ctl[box[i].lessee].lease == ENDED) ->
+		:: expires(i) ->
 			ranOut[i] = uses(box[i].lessee, i);
 #ifdef BUG_HANDON
 			box[i].lessee = 0; report(GRANTED, i, 0)
@@ -629,6 +664,10 @@ proctype Agent() {
 			box[i].state = DESTROYING
 #endif
 		fi; i = 0 }
+#ifdef LIVE
+	/* ids are not used again, but the model has only N of them */
+	:: atomic { calm && settledDown && next && (box[0].state == 0 || box[0].state == OVER) -> box[0].state = 0; next = 0 }
+#endif
 	/* the leader's keep-alive tells its epoch */
 	:: atomic { session && greeted && session > epoch -> epoch = session }
 	/* a session */
@@ -639,13 +678,19 @@ proctype Agent() {
 		fi;
 		session = w1; greeted = 0;
 		listed();
-		reports[session - 1]!NODE, 0, v; w1 = 0 }
+		reports[session - 1]!NODE, epoch, v; w1 = 0 }
 	:: atomic { session && !leader[session].alive ->
 		session = 0; greeted = 0; do :: commands?_, _, _ :: empty(commands) -> break od }
 	od
 }
 
 /* ---- the controller ---- */
+
+#ifdef BUG_FENCE
+#define mayDispatch(c) true
+#else
+#define mayDispatch(c) (ctl[c].lease == VALID)
+#endif
 
 inline start(c, x) {
 	ctl[c].waiting = 0;
@@ -661,11 +706,18 @@ inline start(c, x) {
 	fi
 }
 
+#define holdsNothing(c) (!uses(c, 0) && !uses(c, N - 1))
+
 inline receive(c, kind, x) {
 	if
 	:: kind == ALLOCATION ->
 		ctl[c].asked = 0;
-		if :: ctl[c].hold[x] == NONE -> ctl[c].hold[x] = IDLE :: else fi
+		if :: calm && holdsNothing(c) -> ctl[c].lease = VALID :: else fi;	/* it renews before it starts anything */
+		if
+		:: ctl[c].hold[x] == NONE && ctl[c].waiting && mayDispatch(c) -> start(c, x)
+		:: ctl[c].hold[x] == NONE && !(ctl[c].waiting && mayDispatch(c)) -> ctl[c].hold[x] = IDLE
+		:: else
+		fi
 	:: kind == RECLAIM ->
 		if
 		:: ctl[c].hold[x] == IDLE -> ctl[c].hold[x] = BACK
@@ -681,33 +733,36 @@ inline receive(c, kind, x) {
 }
 
 inline hangUp(c) {
-	ctl[c].session = 0; ctl[c].greeted = 0; ctl[c].asked = 0;
+	ctl[c].session = 0; ctl[c].greeted = 0;
+#ifndef BUG_ASKED
+	ctl[c].asked = 0;
+#endif
 	do :: down[c - 1]?_, _ :: empty(down[c - 1]) -> break od
 }
 
-#define mayDispatch(c) (ctl[c].lease == VALID)
 #define inSession(c) (ctl[c].session && empty(UP(ctl[c].session, c)))
-#define holdsNothing(c) (!uses(c, 0) && !uses(c, N - 1))
+
+/* Something happens to a container that it holds. */
+#define acts(c, x) (ctl[c].hold[x] == IDLE && (ctl[c].waiting && mayDispatch(c) || !ctl[c].waiting && !calm || ctl[c].lease == ENDED) || \
+	ctl[c].hold[x] == BUSY || (ctl[c].hold[x] == BACK || ctl[c].hold[x] == FAILED) && inSession(c))
 
 proctype Control(byte c) {
 	byte i, w1, w2;
 	do
 	:: atomic { !ctl[c].dead && !ctl[c].waiting && !calm && work -> work--; ctl[c].waiting = 1 }
 	:: atomic { !ctl[c].dead && ctl[c].session && nempty(down[c - 1]) && nfull(UP(ctl[c].session, c)) ->
-		down[c - 1]?w1, w2; receive(c, w1, w2); w1 = 0; w2 = 0 }
+		down[c - 1]?w1, w2; ctl[c].epoch = ctl[c].session; receive(c, w1, w2); w1 = 0; w2 = 0 }
+	/* the greeting, which comes before anything else */
+	:: atomic { !ctl[c].dead && ctl[c].session && ctl[c].greeted && ctl[c].epoch < ctl[c].session -> ctl[c].epoch = ctl[c].session }
 	:: atomic { inSession(c) && ctl[c].waiting && !ctl[c].asked ->
 		UP(ctl[c].session, c)!REQUISITION, 0, 0; ctl[c].asked = 1 }
 	:: atomic { inSession(c) && !ctl[c].waiting && ctl[c].asked ->
 		UP(ctl[c].session, c)!WITHDRAW, 0, 0; ctl[c].asked = 0 }
 	/* what happens to a container */
-	:: atomic { !ctl[c].dead ->
+	:: atomic { !ctl[c].dead && (acts(c, 0) || acts(c, N - 1)) ->
 		any(i);
 		if
-#ifdef BUG_FENCE
-		:: ctl[c].hold[i] == IDLE && ctl[c].waiting -> start(c, i)
-#else
 		:: ctl[c].hold[i] == IDLE && ctl[c].waiting && mayDispatch(c) -> start(c, i)
-#endif
 		:: ctl[c].hold[i] == BUSY -> ctl[c].hold[i] = IDLE; box[i].inside[c] = 0	/* emptied */
 		:: ctl[c].hold[i] == BUSY && !calm -> ctl[c].hold[i] = FAILED	/* and it may run on */
 		:: ctl[c].hold[i] == IDLE && !ctl[c].waiting && !calm -> ctl[c].hold[i] = BACK	/* unwanted */
@@ -729,7 +784,7 @@ proctype Control(byte c) {
 		ctl[c].session = w1; ctl[c].greeted = 0;
 		w2 = 0;
 		for (x : 0 .. N - 1) { if :: uses(c, x) -> w2 = w2 | (1 << x) :: else fi };
-		UP(w1, c)!REGISTER, w2, 0; w1 = 0; w2 = 0 }
+		UP(w1, c)!REGISTER, w2, ctl[c].epoch; w1 = 0; w2 = 0 }
 	:: atomic { ctl[c].session && !leader[ctl[c].session].alive -> hangUp(c) }
 	od
 }
@@ -763,12 +818,17 @@ proctype Faults() {
 	od
 }
 
+#ifdef LIVE
+/* Once faults have ceased, whoever waits for a container gets one. */
+ltl served { [] (calm -> <> (!ctl[1].waiting && !ctl[2].waiting)) }
+#endif
+
 init {
 	atomic {
 		leader[1].alive = 1; leader[1].settled = 1; leader[1].node = 1;
 		for (x : 0 .. 2) { leader[1].ever[x] = 1 };
 		session = 1; greeted = 1; epoch = 1;
-		for (x : 1 .. 2) { leader[1].heard[x] = 1; ctl[x].session = 1; ctl[x].greeted = 1 };
+		for (x : 1 .. 2) { leader[1].heard[x] = 1; ctl[x].session = 1; ctl[x].greeted = 1; ctl[x].epoch = 1 };
 		run Scheduler(1); run Scheduler(2); run Agent(); run Control(1); run Control(2); run Faults()
 	}
 }
