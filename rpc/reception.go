@@ -5,6 +5,8 @@ package rpc
 import (
 	"context"
 	"io"
+	"net"
+	"net/netip"
 	"time"
 
 	"google.golang.org/grpc"
@@ -49,7 +51,7 @@ func (r *reception[Request, Reply]) receive(ctx context.Context) error {
 	}
 	r.server.loops.Go(func() {
 		defer s.close()
-		if err := r.serve(ctx, serverEnd[Request, Reply]{s}); err != nil {
+		if err := r.serve(ctx, serverEnd[Request, Reply]{s, peerAddress(r.stream.Context())}); err != nil {
 			r.server.log.Info("session ended", "peer", r.id, "from", r.from, "err", err)
 		}
 	})
@@ -170,11 +172,28 @@ func (r *reception[Request, Reply]) admit(message Request) error {
 
 // serverEnd is the role's end of a session. Whoever serves it closes the stream
 // when it has ended.
-type serverEnd[Request, Reply any] struct{ *session[Reply, Request] }
+type serverEnd[Request, Reply any] struct {
+	*session[Reply, Request]
+	from netip.Addr
+}
+
+// PeerAddress implements [whisk.Remote].
+func (e serverEnd[Request, Reply]) PeerAddress() netip.Addr { return e.from }
 
 // Close implements [whisk.Stream]. What was sent is still delivered if the peer
 // takes it soon.
 func (e serverEnd[Request, Reply]) Close() error {
 	e.close()
 	return nil
+}
+
+// peerAddress returns the address of who opened a stream, not valid if the
+// transport beneath has none of that kind.
+func peerAddress(ctx context.Context) netip.Addr {
+	if p, ok := peer.FromContext(ctx); ok {
+		if at, ok := p.Addr.(*net.TCPAddr); ok {
+			return at.AddrPort().Addr().Unmap()
+		}
+	}
+	return netip.Addr{}
 }

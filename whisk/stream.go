@@ -2,7 +2,10 @@
 
 package whisk
 
-import "context"
+import (
+	"context"
+	"net/netip"
+)
 
 // Stream is one end of a session between two roles: an ordered, reliable pipe
 // of messages in both directions that is whole until it breaks. A broken one is
@@ -19,6 +22,14 @@ type Stream[Out, In any] interface {
 	// Close ends the session for both sides. It is idempotent. Messages that
 	// the peer has not received yet may be lost.
 	Close() error
+}
+
+// Remote is what a [Stream] is besides if its peer is on a network. A stream
+// within a process is none.
+type Remote interface {
+	// PeerAddress returns the address from which the peer has come, by the
+	// network's word and not by the peer's. It is not valid if there is none.
+	PeerAddress() netip.Addr
 }
 
 // The sessions between the roles, from each end. A controller dials the
