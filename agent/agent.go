@@ -19,6 +19,9 @@
 //     the scheduler begins with a full report; what an earlier one did not
 //     deliver is not repeated, the full report says it.
 //   - A container never waits for its output to be stored.
+//   - Where containers are published to other hosts, their lessee's address is let
+//     in to them before anybody is told of the lease, and kept out before the
+//     next lessee is let in.
 //
 // One mutex guards containers and leases and is never held while a driver, a
 // store or a peer is at work. All that an agent starts ends with Run.
@@ -32,6 +35,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -49,6 +53,7 @@ type Agent struct {
 	logger  *slog.Logger
 	shipper *output.Shipper
 	ledger  Ledger // nil if containers end with the process
+	gate    Gate   // nil if containers are not published
 
 	turns     chan struct{}   // a creation holds one
 	ops       context.Context // of the driver's calls; ends when a shutdown takes too long
@@ -67,8 +72,10 @@ type Agent struct {
 	memory     whisk.Bytes                      // of those not gone
 	existing   int                              // of those not gone
 	renewed    map[whisk.ControllerID]time.Time
-	epoch      uint64                     // the highest seen
-	reports    *outbox[whisk.AgentReport] // to the scheduler; nil without a session
+	sources    map[whisk.ControllerID][]netip.Addr // that each came from; of those in renewed
+	admissions admissions                          // that the gate has to make
+	epoch      uint64                              // the highest seen
+	reports    *outbox[whisk.AgentReport]          // to the scheduler; nil without a session
 	health     health
 	draining   bool // an operator has the node emptied, the scheduler says
 }
@@ -101,12 +108,14 @@ func New(config Config, deps Deps) (*Agent, error) {
 		logger:     logger,
 		shipper:    output.NewShipper(config.Logs, deps.Logs, logger),
 		ledger:     keeper,
+		gate:       deps.Gate,
 		turns:      make(chan struct{}, config.Creations),
 		recovered:  make(chan struct{}),
 		leaving:    make(chan struct{}),
 		ended:      make(chan struct{}),
 		containers: map[whisk.ContainerID]*container{},
 		renewed:    map[whisk.ControllerID]time.Time{},
+		sources:    map[whisk.ControllerID][]netip.Addr{},
 	}, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -29,7 +30,9 @@ type node struct {
 	config agent.Config
 	driver *fake.Driver
 	logs   *logStore
-	ledger *mortal // nil without one
+	ledger *mortal   // nil without one
+	gate   *fakeGate // nil without one
+	hand   *gateHand // of the agent, on the gate
 	agent  *agent.Agent
 	stop   func() // ends the agent and waits for it
 	runErr error
@@ -80,6 +83,7 @@ type setup struct {
 	logs   *logStore
 	left   []whisk.ContainerID // sandboxes of a former agent
 	ledger string              // its directory, "" for none
+	gate   *fakeGate
 }
 
 // inBubble runs a test in a bubble. Afterwards the agent is stopped and nothing
@@ -117,7 +121,7 @@ func start(t *testing.T, change func(*setup)) *node {
 	if s.left != nil {
 		driver = driver.Restart()
 	}
-	n := &node{t: t, config: s.agent, logs: s.logs, sessions: make(chan *scheduler, 16)}
+	n := &node{t: t, config: s.agent, logs: s.logs, gate: s.gate, sessions: make(chan *scheduler, 16)}
 	if s.ledger != "" {
 		n.ledger = &mortal{path: s.ledger}
 	}
@@ -134,6 +138,10 @@ func (n *node) launch(driver *fake.Driver) {
 	if n.ledger != nil {
 		n.ledger = n.ledger.open(n.t)
 		deps.Ledger = n.ledger
+	}
+	if n.gate != nil {
+		n.hand = &gateHand{fakeGate: n.gate}
+		deps.Gate = n.hand
 	}
 	ctx, cancel := context.WithCancel(n.t.Context())
 	var running sync.WaitGroup
@@ -223,19 +231,38 @@ type controller struct {
 
 func (n *node) controller(id whisk.ControllerID) *controller {
 	n.t.Helper()
-	here, there := inmem.Pipe[whisk.SandboxRequest, whisk.SandboxReply]()
-	c := &controller{n: n, id: id, stream: here, early: map[uint64]whisk.SandboxReply{}}
-	c.served.Go(func() {
-		if err := n.agent.ServeController(n.t.Context(), there); err != nil {
-			n.t.Errorf("session of %s: %v", id, err)
-		}
-	})
-	n.t.Cleanup(c.leave)
+	c := n.join(id, "")
 	if err := c.call(whisk.SandboxRequest{Op: whisk.Renew, Controller: id}).Error(); err != nil {
 		n.t.Fatal(err)
 	}
 	return c
 }
+
+// join opens a controller's session, from an address of the network if that is not "".
+// Nothing is said in it yet.
+func (n *node) join(id whisk.ControllerID, from string) *controller {
+	n.t.Helper()
+	here, there := inmem.Pipe[whisk.SandboxRequest, whisk.SandboxReply]()
+	c := &controller{n: n, id: id, stream: here, early: map[uint64]whisk.SandboxReply{}}
+	c.served.Go(func() {
+		if from != "" {
+			there = distant{there, netip.MustParseAddr(from)}
+		}
+		if err := n.agent.ServeController(n.t.Context(), there); err != nil {
+			n.t.Errorf("session of %s: %v", id, err)
+		}
+	})
+	n.t.Cleanup(c.leave)
+	return c
+}
+
+// distant is a session with a peer elsewhere.
+type distant struct {
+	whisk.AgentToController
+	from netip.Addr
+}
+
+func (d distant) PeerAddress() netip.Addr { return d.from }
 
 func (c *controller) leave() {
 	_ = c.stream.Close()

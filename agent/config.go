@@ -114,6 +114,7 @@ type Deps struct {
 	Driver        whisk.Driver
 	Logs          whisk.LogStore
 	Ledger        Ledger // what the next agent is to know; nil if containers may end with this one
+	Gate          Gate   // before containers that other hosts reach; nil if they are not published
 	DialScheduler func(context.Context) (whisk.AgentToScheduler, error)
 	Logger        *slog.Logger
 }

@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/whirl-faas/whirl/agent/output"
@@ -23,8 +24,12 @@ type container struct {
 	tenures []tenure           // the lessees it had, oldest first
 	serial  uint64             // counts the changes of lessee
 
-	writing  bool                 // its record; commands wait
+	writing  bool                 // its record, or the gate's list of visitors; commands wait
 	commands []whisk.AgentCommand // that wait for it
+
+	door     whisk.Address // its address as the gate knows it; zero until created
+	visitors []netip.Addr  // who may come in there; replaced, never changed
+	moving   bool          // to its next lessee: the former one is let in no more
 
 	sandbox  whisk.Sandbox    // nil until created
 	recorder *output.Recorder // likewise

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/netip"
 	"sync"
 
 	"github.com/whirl-faas/whirl/whisk"
@@ -15,6 +16,8 @@ import (
 type controllerSession struct {
 	agent      *Agent
 	controller whisk.ControllerID // set by the first request
+	sources    []netip.Addr       // by which it comes to published containers
+	stray      error              // why it cannot come there at all
 	replies    *outbox[whisk.SandboxReply]
 	places     chan struct{} // a request that waits holds one
 	waiting    sync.WaitGroup
@@ -46,6 +49,7 @@ func (a *Agent) ServeController(ctx context.Context, stream whisk.AgentToControl
 		case <-requests.Done():
 		}
 	})
+	s.sources, s.stray = a.sourcesOf(stream)
 	err := s.receiveLoop(requests, stream)
 	stop(nil) // it ends what waits, and both loops
 	s.waiting.Wait()
@@ -89,7 +93,12 @@ func (s *controllerSession) handle(ctx context.Context, request whisk.SandboxReq
 	reply := whisk.SandboxReply{Seq: request.Seq}
 	switch request.Op {
 	case whisk.Renew:
-		s.answer(reply, s.agent.renew(s.controller))
+		admitted, err := s.renew()
+		if err != nil || admitted == nil {
+			s.answer(reply, err)
+			return
+		}
+		s.operate(ctx, reply, admitted)
 	case whisk.Suspend, whisk.Resume:
 		on := suspend
 		if request.Op == whisk.Resume {
@@ -112,6 +121,15 @@ func (s *controllerSession) handle(ctx context.Context, request whisk.SandboxReq
 	default:
 		s.answer(reply, whisk.Errorf(whisk.Invalid, "unknown operation %d", request.Op))
 	}
+}
+
+// renew renews the controller's leases. The answer, which confirms them, has to wait
+// until admitted says that the containers can be reached; nil is for no wait.
+func (s *controllerSession) renew() (admitted <-chan error, err error) {
+	if s.stray != nil {
+		return nil, s.stray
+	}
+	return s.agent.renew(s.controller, s.sources)
 }
 
 // operate answers when an operation has ended. If the session ends first there is

@@ -75,7 +75,9 @@ func (a *Agent) createLocked(c *container) {
 		c.cancel(nil)
 		c.cancel = nil
 		if err == nil {
-			a.createdLocked(c, sandbox)
+			// Its lessee may have been confirmed before, and comes as soon as it hears of it.
+			c.door, c.visitors = sandbox.Address(), a.sources[c.lessee]
+			a.guardLocked(c, func(err error) { a.createdLocked(c, sandbox, err) })
 		} else {
 			a.notCreatedLocked(c, err)
 		}
@@ -107,14 +109,24 @@ func (a *Agent) create(ctx context.Context, c *container) (whisk.Sandbox, error)
 	return a.driver.Create(ctx, whisk.CreateSandbox{ID: c.ID, Spec: c.Spec, Label: c.label})
 }
 
-func (a *Agent) createdLocked(c *container, sandbox whisk.Sandbox) {
+// createdLocked takes a new sandbox into the books. With err nobody could reach it, and
+// it goes again.
+func (a *Agent) createdLocked(c *container, sandbox whisk.Sandbox, err error) {
 	now := time.Now()
 	c.sandbox, c.Address, c.granted = sandbox, sandbox.Address(), now
 	c.recorder = a.recorderOf(c)
 	a.recorders.Go(c.recorder.Run)
 	a.watchers.Go(func() { a.watch(c) })
+	if err != nil && c.state == creating {
+		c.failure = &whisk.CreationFailed{Container: c.ID, Fault: whisk.NodeFault, Message: err.Error()}
+	}
 	a.applyLocked(c, created)
-	if c.state == running {
+	switch {
+	case err != nil:
+		a.applyLocked(c, remove)
+		a.blameLocked(c, err)
+		return
+	case c.state == running:
 		a.reportLocked(whisk.ContainerCreated{Container: c.Container, Took: now.Sub(c.began)})
 	}
 	a.changeHealthLocked(a.health.creationWorked)
@@ -132,7 +144,12 @@ func (a *Agent) notCreatedLocked(c *container, err error) {
 		c.failure = &failure
 	}
 	a.applyLocked(c, failed)
-	if c.failure != nil && failure.Fault == whisk.NodeFault {
+	a.blameLocked(c, err)
+}
+
+// blameLocked counts a container that could not be made against the node, if that is to blame.
+func (a *Agent) blameLocked(c *container, err error) {
+	if c.failure != nil && c.failure.Fault == whisk.NodeFault {
 		a.logger.Warn("container not created", "container", string(c.ID), "err", err)
 		a.changeHealthLocked(func() {
 			a.health.creationFailed(time.Now(), err, a.config.Faults, a.config.FaultRest)
@@ -220,6 +237,7 @@ func (a *Agent) nextLocked(c *container) {
 // destroy tries until it worked. Meanwhile the container's memory stays taken,
 // which the node's health tells.
 func (a *Agent) destroy(ctx context.Context, c *container) {
+	a.shut(c)
 	stuck := false
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
 		err := a.destroyOnce(ctx, c)

@@ -54,7 +54,13 @@ func (a *Agent) clockOnce() time.Time {
 			a.expireLocked(c)
 		}
 	}
-	maps.DeleteFunc(a.renewed, func(_ whisk.ControllerID, at time.Time) bool { return now.Sub(at) >= whisk.LeaseTTL })
+	maps.DeleteFunc(a.renewed, func(controller whisk.ControllerID, at time.Time) bool {
+		over := now.Sub(at) >= whisk.LeaseTTL
+		if over {
+			delete(a.sources, controller)
+		}
+		return over
+	})
 	a.changeHealthLocked(func() { a.health.rested(now) })
 	if a.health.fault != "" {
 		next = earlier(next, a.health.until)

@@ -40,7 +40,7 @@ func (c *container) record() ledger.Record {
 // the container wait meanwhile.
 func (a *Agent) recordLocked(c *container, record ledger.Record, next func(error)) {
 	if a.ledger == nil {
-		next(nil)
+		a.writtenLocked(c, nil, next)
 		return
 	}
 	c.writing = true

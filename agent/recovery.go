@@ -107,6 +107,7 @@ func (a *Agent) takeOver(ctx context.Context, sandbox whisk.Sandbox, record ledg
 	a.existing++
 	a.recorders.Go(c.recorder.Run)
 	a.watchers.Go(func() { a.watch(c) })
+	a.guardLocked(c, func(error) {}) // an error was told, and the next change repeats it
 	return true
 }
 
@@ -122,6 +123,7 @@ func (a *Agent) reborn(sandbox whisk.Sandbox, record ledger.Record) *container {
 		granted:   now,
 		serial:    record.Serial,
 		sandbox:   sandbox,
+		door:      sandbox.Address(),
 		began:     now,
 	}
 	c.recorder = a.recorderOf(c)
@@ -129,6 +131,11 @@ func (a *Agent) reborn(sandbox whisk.Sandbox, record ledger.Record) *container {
 		c.recorder.Continue(record.Left)
 	} else {
 		c.recorder.ContinueAfter(record.Marks.Ended)
+	}
+	if a.gate != nil && c.lessee != "" {
+		// Nothing else is known of the lessee before it renews, and its connections
+		// must not break meanwhile.
+		c.visitors = a.gate.Admitted(c.door)
 	}
 	for _, t := range record.Tenures {
 		c.tenures = append(c.tenures, tenure{lessee: t.Lessee, base: t.Base, runs: t.Runs})

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/whirl-faas/whirl/agent/output"
@@ -66,14 +67,19 @@ func (a *Agent) findLocked(id whisk.ContainerID) (*container, error) {
 	return c, nil
 }
 
-func (a *Agent) renew(controller whisk.ControllerID) error {
+// renew renews a controller's leases, and lets it in to its containers from where it
+// came. The leases are confirmed when admitted says so, at once if that is nil.
+func (a *Agent) renew(controller whisk.ControllerID, sources []netip.Addr) (admitted <-chan error, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.phase >= stopping {
-		return errStopping
+		return nil, errStopping
 	}
 	a.renewLocked(controller)
-	return nil
+	if len(sources) == 0 {
+		return nil, nil
+	}
+	return a.welcomeLocked(controller, sources), nil
 }
 
 // collection is a request for output, and where that is.

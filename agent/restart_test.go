@@ -115,6 +115,9 @@ func recoverable(t *testing.T, more ...func(*setup)) func(*setup) {
 func (n *node) crash(meanwhile ...func()) whisk.NodeReport {
 	n.t.Helper()
 	n.ledger.kill()
+	if n.hand != nil {
+		n.hand.dead.Store(true)
+	}
 	driver := n.driver.Restart()
 	n.ledger.goOn() // what hangs ends with the rest
 	n.stop()        // whatever it still does, it does to nothing

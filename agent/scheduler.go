@@ -236,14 +236,22 @@ func (a *Agent) obeyGrantLocked(m whisk.GrantLease) {
 		a.refuseLocked(m.Container, fmt.Sprintf("%q does not hold it", m.From))
 		return
 	}
-	// The record first. Were we killed after the next lessee began and before
-	// this is written, our successor would take the container for another's.
-	a.recordLocked(c, c.recordIf(m.To), func(err error) {
+	goOn := func(err error, failure string) {
 		if err != nil {
-			c.reason = "its lease could not be written down"
+			c.reason = failure
 			a.applyLocked(c, remove)
 		}
 		a.moveLocked(c, m.To)
+	}
+	// The door is shut first: our successor takes whoever is let in for the lessee
+	// whom the record names. The record is next. Were we killed after the next
+	// lessee began and before it is written, our successor would take the container for another's.
+	a.shutLocked(c, func(err error) {
+		if err != nil {
+			a.writtenLocked(c, err, func(err error) { goOn(err, "its former lessee could not be kept out") })
+			return
+		}
+		a.recordLocked(c, c.recordIf(m.To), func(err error) { goOn(err, "its lease could not be written down") })
 	})
 }
 
@@ -257,6 +265,7 @@ func (c *container) recordIf(to whisk.ControllerID) ledger.Record {
 
 // moveLocked gives the container to its next lessee, and begins the handover.
 func (a *Agent) moveLocked(c *container, to whisk.ControllerID) {
+	c.moving = false
 	if c.state == removing || c.state == gone { // meanwhile
 		a.reportLocked(whisk.LeaseRefused{Container: c.ID, Reason: "the container is being removed"})
 		return
@@ -265,25 +274,48 @@ func (a *Agent) moveLocked(c *container, to whisk.ControllerID) {
 	inUse := len(c.tenures) > 0 && (c.lessee != "" || now.Sub(c.granted) < a.config.Handover)
 	c.lease(to, now)
 	asleep := c.state != creating && c.state != running || len(c.queue) > 0
-	if to == "" || !inUse && !asleep {
+	if to == "" {
 		a.reportLocked(whisk.LeaseGranted{Container: c.ID, Lessee: to})
 		return
 	}
+	c.visitors = a.sources[to]
+	if !inUse && !asleep {
+		a.guardLocked(c, func(err error) { a.admittedLocked(c, to, err) })
+		return
+	}
+	admitted := make(chan error, 1)
+	a.guardLocked(c, func(err error) { admitted <- err })
 	thaw := &operation{on: resume, done: make(chan error, 1)}
 	c.queue = append(c.queue, thaw)
 	a.nextLocked(c)
 	a.tasks.Go(func() {
 		sleep(a.ops, a.config.Handover)
-		a.confirm(c, to, <-thaw.done)
+		thawed := <-thaw.done
+		a.confirm(c, to, thawed, <-admitted)
 	})
+}
+
+// admittedLocked ends a handover of a container that nobody used before.
+func (a *Agent) admittedLocked(c *container, to whisk.ControllerID, err error) {
+	if err != nil {
+		a.unreachableLocked(c, err)
+	}
+	if c.state == removing || c.state == gone {
+		a.reportLocked(whisk.LeaseRefused{Container: c.ID, Reason: "the container is being removed"})
+		return
+	}
+	a.reportLocked(whisk.LeaseGranted{Container: c.ID, Lessee: to})
 }
 
 // confirm ends a handover. The next lessee does not know that the former one
 // left the container frozen, so it was thawed; and the former one's last output
 // was given time to arrive, or it would be taken for the next one's.
-func (a *Agent) confirm(c *container, to whisk.ControllerID, err error) {
+func (a *Agent) confirm(c *container, to whisk.ControllerID, err, notAdmitted error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if notAdmitted != nil {
+		a.unreachableLocked(c, notAdmitted)
+	}
 	switch {
 	case c.lessee != to:
 		// Another command moved it on meanwhile, and has an answer of its own.
