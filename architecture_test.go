@@ -33,6 +33,7 @@ var rooms = map[string][]string{
 	"scheduler/policy":       {"whisk"},
 	"scheduler/httpapi":      {"whisk", "scheduler", "surface"},
 	"agent":                  {"whisk"},
+	"agent/gate":             {"whisk"},
 	"agent/httpapi":          {"whisk", "agent", "surface"},
 	"surface":                {"whisk"},
 	"driver/process":         {"whisk", "driver/internal/cgroup"},
