@@ -37,6 +37,9 @@ func (d *Driver) describe(weak []string) whisk.Capabilities {
 	case Host:
 		weak = append(weak, "sandboxes share the host's network and reach its local services, abstract Unix sockets included: choose the network outbound or none")
 	}
+	if d.config.Ports != nil {
+		isolation = append(isolation, "a published port for each sandbox, which the controller that holds it reaches and nobody else, and by which nothing leaves")
+	}
 	limits, missing := d.describeLimits()
 	return whisk.Capabilities{
 		Name:      "process",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -45,10 +46,26 @@ type Config struct {
 	// agent gives out; 0 stands for a range that depends on the instance, far
 	// above those of people and services.
 	FirstUID int
+	// Ports, if not nil, publish sandboxes to other hosts: they serve on ports that
+	// it gives out, and not on Unix sockets. Only a root agent can do that.
+	Ports Ports
 	// StartTimeout bounds the making of one sandbox, until its runtime starts.
 	StartTimeout time.Duration
 	// Logger takes what an operator should know. nil discards it.
 	Logger *slog.Logger
+}
+
+// Ports are what sandboxes may be reached by from other hosts, and the guard before
+// them. Calls may overlap.
+type Ports interface {
+	// Take returns a socket that is bound and does not listen yet, and keeps
+	// everybody from it who was not admitted. The owner is the sandbox's user, who
+	// may do nothing in the host's network but answer there; 0 is for one who may.
+	Take(owner int) (socket *os.File, at netip.AddrPort, err error)
+	// GiveBack says that nobody listens there any more. It is idempotent.
+	GiveBack(at netip.AddrPort) error
+	// Keep says which ports of a former process are in use still, before any Take.
+	Keep(used []netip.AddrPort) error
 }
 
 // Runtime is the recipe of one kind.

@@ -17,7 +17,8 @@
 // descriptor 3, also named by WHIRL_LISTEN_FD, on which it serves /init and
 // /run. The driver makes the socket and keeps its path to itself, so a sandbox
 // takes connections before its runtime is up, and cannot put another socket in
-// its place. The program itself is at /whirl-self, the recipe's files at /whirl.
+// its place. Where [Config.Ports] publishes sandboxes to other hosts, it is a TCP
+// socket instead. The program itself is at /whirl-self, the recipe's files at /whirl.
 //
 // # Promises
 //

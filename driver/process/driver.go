@@ -68,6 +68,9 @@ func Open(config Config) (*Driver, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
+	if config.Ports != nil && os.Geteuid() != 0 {
+		return nil, whisk.Errorf(whisk.Denied, "open process driver: sandboxes can be published to other hosts by root alone")
+	}
 	d := &Driver{
 		config:    config,
 		rootless:  os.Geteuid() != 0,
@@ -293,10 +296,14 @@ func (d *Driver) running() []*sandbox {
 // none to take over; it clears what dead agents of this and of neighbouring
 // instances left.
 func (d *Driver) Recover(ctx context.Context) ([]whisk.Sandbox, error) {
-	if d.neighbours == "" {
-		return nil, nil // Open has cleared the own instance
+	var err error
+	if d.config.Ports != nil {
+		err = d.config.Ports.Keep(nil)
 	}
-	err := deadNeighbours(d.neighbours, d.state.path, func(name string) error {
+	if d.neighbours == "" {
+		return nil, err // Open has cleared the own instance
+	}
+	dead := deadNeighbours(d.neighbours, d.state.path, func(name string) error {
 		tree, err := cgroup.Open(name)
 		if err != nil {
 			return err
@@ -304,7 +311,7 @@ func (d *Driver) Recover(ctx context.Context) ([]whisk.Sandbox, error) {
 		d.log.Info("clearing a dead instance", "tree", name)
 		return errors.Join(tree.Sweep(ctx), tree.Close())
 	})
-	return nil, err
+	return nil, errors.Join(err, dead)
 }
 
 func (d *Driver) sweep(ctx context.Context) error {

@@ -97,6 +97,9 @@ func (l *launch) pipe() (*os.File, error) {
 // listen makes the socket on which the runtime will accept. Connections wait in
 // its queue until the runtime is up.
 func (l *launch) listen() error {
+	if l.driver.config.Ports != nil && !l.probe {
+		return l.listenPublished()
+	}
 	path := l.driver.state.socketPath(l.id)
 	if len(path) > maxSocketPath {
 		return whisk.Errorf(whisk.Invalid, "socket path %s has %d bytes, %d are possible: choose a shorter state directory", path, len(path), maxSocketPath)
@@ -111,6 +114,32 @@ func (l *launch) listen() error {
 	}
 	l.socket = path
 	return unix.Listen(socket, backlog)
+}
+
+// listenPublished makes a socket that other hosts reach. It is of the host's network, also
+// in the sandbox: who owns it must be able to answer there and nothing else.
+func (l *launch) listenPublished() error {
+	owner := l.uid
+	if l.network == Host {
+		owner = 0 // its user is at home there
+	}
+	const tries = 3
+	for try := 1; ; try++ {
+		socket, at, err := l.driver.config.Ports.Take(owner)
+		if err != nil {
+			return err
+		}
+		err = unix.Listen(int(socket.Fd()), backlog)
+		if err == nil {
+			l.published = at
+			l.children = append(l.children, socket)
+			return nil
+		}
+		err = errors.Join(fmt.Errorf("listen on %s: %w", at, err), socket.Close(), l.driver.config.Ports.GiveBack(at))
+		if try == tries || !errors.Is(err, unix.EADDRINUSE) { // somebody was faster
+			return err
+		}
+	}
 }
 
 // backlog is how many connections may wait for the runtime to accept them. The

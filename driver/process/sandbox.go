@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -29,7 +30,8 @@ type sandbox struct {
 	uid    int  // its user on the host
 	built  bool // guarded by driver.mu
 
-	socket         string // path of the socket file, "" before there is one
+	socket         string         // path of the socket file, "" before there is one
+	published      netip.AddrPort // where it listens instead, if it is published
 	stdout, stderr *os.File
 	group          *cgroup.Group // nil where the machine has no cgroups for us
 	memoryEvent    *os.File      // see cgroup.WatchMemory; nil where that is
@@ -69,6 +71,9 @@ func (s *sandbox) Done() <-chan struct{}     { return s.done }
 func (s *sandbox) Exit() whisk.Exit          { return s.exit }
 
 func (s *sandbox) Address() whisk.Address {
+	if s.published.IsValid() {
+		return whisk.Address{Network: "tcp", Address: s.published.String()}
+	}
 	return whisk.Address{Network: "unix", Address: s.socket}
 }
 
@@ -208,6 +213,9 @@ func (s *sandbox) remove(ctx context.Context) error {
 		if err := os.Remove(s.socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
+	}
+	if s.published.IsValid() {
+		return s.driver.config.Ports.GiveBack(s.published)
 	}
 	return nil
 }

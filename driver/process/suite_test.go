@@ -3,14 +3,81 @@
 package process_test
 
 import (
+	"errors"
+	"net/netip"
+	"os"
+	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/whirl-faas/whirl/driver/drivertest"
 	"github.com/whirl-faas/whirl/driver/process"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-func TestConformance(t *testing.T) {
+func TestConformance(t *testing.T) { conform(t, testConfig) }
+
+// TestPublishedConformance has sandboxes listen on ports of the host.
+func TestPublishedConformance(t *testing.T) {
+	conform(t, func(t testing.TB) process.Config {
+		config := testConfig(t)
+		ports := &openPorts{t: t, taken: map[netip.AddrPort]int{}}
+		config.Ports = ports
+		t.Cleanup(func() {
+			if len(ports.taken) > 0 {
+				t.Errorf("not given back: %v", ports.taken)
+			}
+		})
+		return config
+	})
+}
+
+// openPorts are ports that nobody guards.
+type openPorts struct {
+	t     testing.TB
+	mu    sync.Mutex
+	taken map[netip.AddrPort]int // by whom
+}
+
+func (p *openPorts) Take(owner int) (*os.File, netip.AddrPort, error) {
+	if owner < 1000 {
+		p.t.Errorf("the owner of a port is user %d", owner)
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, netip.AddrPort{}, err
+	}
+	socket := os.NewFile(uintptr(fd), "port")
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return nil, netip.AddrPort{}, errors.Join(err, socket.Close())
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		return nil, netip.AddrPort{}, errors.Join(err, socket.Close())
+	}
+	at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(name.(*unix.SockaddrInet4).Port))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.taken[at] = owner
+	return socket, at, nil
+}
+
+func (p *openPorts) GiveBack(at netip.AddrPort) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.taken, at)
+	return nil
+}
+
+func (p *openPorts) Keep(used []netip.AddrPort) error {
+	if used != nil {
+		p.t.Errorf("Keep(%v), but no sandbox outlives its agent", used)
+	}
+	return nil
+}
+
+func conform(t *testing.T, testConfig func(testing.TB) process.Config) {
 	needRoot(t)
 	drivertest.Run(t, func(t *testing.T) drivertest.Harness {
 		return drivertest.Harness{
