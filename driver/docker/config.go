@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -40,6 +41,9 @@ type Config struct {
 	// Denied are networks outside that sandboxes may not reach. Link-local
 	// addresses, such as that of a cloud's metadata service, never are.
 	Denied []netip.Prefix
+	// Ports, if not nil, publish containers to other hosts. It needs the outbound
+	// network, and an engine on this machine.
+	Ports Ports
 	// API is the URL of the platform as the host sees it. Sandboxes find it by
 	// __OW_API_HOST. "" gives them none.
 	API string
@@ -70,6 +74,20 @@ type Config struct {
 	Grace time.Duration
 	// Logger takes what an operator should know. nil discards it.
 	Logger *slog.Logger
+}
+
+// Ports are what containers may be reached by from other hosts, and the guard before
+// them. Calls may overlap.
+type Ports interface {
+	// Take returns a socket that holds a port for the engine, and keeps everybody
+	// from it who was not admitted. The owner is 0: a container has a network of its own.
+	Take(owner int) (socket *os.File, at netip.AddrPort, err error)
+	// GiveBack says that nobody listens there any more.
+	GiveBack(at netip.AddrPort) error
+	// Guards reports whether a port of a former process can be guarded.
+	Guards(at netip.AddrPort) bool
+	// Keep says which ports of a former process are in use still, before any Take.
+	Keep(used []netip.AddrPort) error
 }
 
 // Pull says when images are pulled.
@@ -142,6 +160,8 @@ func (c Config) Validate() error {
 		return whisk.Errorf(whisk.Invalid, "%d processes per sandbox are too few, at least 1", c.PIDs)
 	case c.OpenFiles < 64:
 		return whisk.Errorf(whisk.Invalid, "%d open files per process are too few, at least 64", c.OpenFiles)
+	case c.Ports != nil && c.Network != Outbound:
+		return whisk.Errorf(whisk.Invalid, "the engine publishes no containers of the network %q: want outbound", string(c.Network))
 	case c.CPUs < 0:
 		return whisk.Errorf(whisk.Invalid, "%g CPUs per sandbox must not be negative", c.CPUs)
 	case c.ListenTimeout <= 0 || c.PullTimeout <= 0 || c.Grace <= 0:

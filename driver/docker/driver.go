@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -99,7 +100,11 @@ func (d *Driver) open() error {
 	if err := d.openNetwork(ctx); err != nil {
 		return err
 	}
-	weak := append(d.openFirewall(), describeEngine(info.Info)...)
+	weak := d.openFirewall()
+	if d.config.Ports != nil && !d.walled {
+		return whisk.Errorf(whisk.Unavailable, "containers without a firewall are not published: %s", strings.Join(weak, "; "))
+	}
+	weak = append(weak, describeEngine(info.Info)...)
 	if d.frost, err = cgroup.KeepFrozen("docker-" + d.config.Instance); err != nil {
 		d.log.Debug("no cgroup is kept frozen", "err", err)
 		d.frost = &cgroup.Frost{}

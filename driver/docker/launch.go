@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -42,7 +43,8 @@ type launch struct {
 	req     whisk.CreateSandbox
 	name    string
 	picture picture
-	unsure  bool // the engine may make the container yet, without our knowing
+	holder  *os.File // of the published port, until the engine takes it; nil without one
+	unsure  bool     // the engine may make the container yet, without our knowing
 }
 
 // run makes and starts the container. The steps that change something go on a
@@ -56,7 +58,7 @@ func (l *launch) run(ctx context.Context) (err error) {
 	for _, step := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{"create", l.create}, {"attach", l.attach}, {"start", l.start}, {"find", l.find}} {
+	}{{"take a port", l.takePort}, {"create", l.create}, {"attach", l.attach}, {"start", l.start}, {"find", l.find}} {
 		began := time.Now()
 		if err := step.do(graced); err != nil {
 			return err
@@ -84,11 +86,31 @@ func (d *Driver) grace(ctx context.Context) (context.Context, context.CancelFunc
 	return graced, func() { stop(); cancel(nil) }
 }
 
+// takePort finds the port by which other hosts reach the container, if they are to.
+func (l *launch) takePort(context.Context) (err error) {
+	if l.driver.config.Ports == nil {
+		return nil
+	}
+	l.holder, l.published, err = l.driver.config.Ports.Take(0)
+	l.port = l.published
+	return err
+}
+
+// letGo leaves the published port to the engine. Others may be faster, but not by plan: whoever
+// takes ports of that range holds them.
+func (l *launch) letGo() {
+	if l.holder != nil {
+		l.holder.Close()
+		l.holder = nil
+	}
+}
+
 func (l *launch) create(ctx context.Context) error {
 	host, err := l.driver.hostConfig(l.spec, l.picture)
 	if err != nil {
 		return err
 	}
+	exposed := l.publishIn(host)
 	created, err := l.driver.engine.ContainerCreate(ctx, client.ContainerCreateOptions{
 		Name:       l.name,
 		HostConfig: host,
@@ -96,6 +118,8 @@ func (l *launch) create(ctx context.Context) error {
 			Image:  l.picture.name,
 			Env:    l.driver.environment(l.req),
 			Labels: labelsOf(l.driver.config.Instance, l.req),
+
+			ExposedPorts: exposed,
 			// A check would run beside the action, and not at all while it is frozen.
 			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 		},
@@ -109,6 +133,23 @@ func (l *launch) create(ctx context.Context) error {
 	}
 	l.driver.identify(l.sandbox, created.ID)
 	return nil
+}
+
+// publishIn has the engine publish the container's port, if there is one to take.
+func (l *launch) publishIn(host *container.HostConfig) (exposed network.PortSet) {
+	if !l.published.IsValid() {
+		return nil
+	}
+	inside := publishedPort()
+	host.PortBindings = network.PortMap{inside: {{
+		HostIP: l.published.Addr(), HostPort: strconv.Itoa(int(l.published.Port())),
+	}}}
+	return network.PortSet{inside: {}}
+}
+
+func publishedPort() network.Port {
+	port, _ := network.PortFrom(actionPort, network.TCP) // it is a port
+	return port
 }
 
 // hostConfig is the cage of a container.
@@ -184,6 +225,7 @@ func (l *launch) attach(ctx context.Context) error {
 }
 
 func (l *launch) start(ctx context.Context) error {
+	l.letGo()
 	_, err := l.driver.engine.ContainerStart(ctx, l.engineID, client.ContainerStartOptions{})
 	if err != nil {
 		return createFault(l.picture.name, err)
@@ -208,7 +250,7 @@ func (s *sandbox) place(c container.InspectResponse) {
 			s.ip = endpoint.IPAddress
 		}
 	}
-	s.address = whisk.Address{Network: "tcp", Address: netip.AddrPortFrom(s.ip, actionPort).String()}
+	s.private = whisk.Address{Network: "tcp", Address: netip.AddrPortFrom(s.ip, actionPort).String()}
 	if c.State == nil || c.State.Pid == 0 {
 		return // it has ended, which its events tell
 	}
@@ -227,7 +269,7 @@ func (l *launch) awaitListener(ctx context.Context) error {
 	deadline := time.Now().Add(l.driver.config.ListenTimeout)
 	dialer := net.Dialer{Timeout: time.Second}
 	for pause := time.Millisecond; time.Now().Before(deadline); pause = min(2*pause, slowest) {
-		conn, err := dialer.DialContext(ctx, l.address.Network, l.address.Address)
+		conn, err := dialer.DialContext(ctx, l.private.Network, l.private.Address)
 		if err == nil {
 			return conn.Close()
 		}
@@ -292,9 +334,10 @@ func createFault(image string, err error) error {
 func (l *launch) undo(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.driver.config.Grace)
 	defer cancel()
+	l.letGo()
 	if l.engineID == "" {
 		// The engine may know it all the same, if its answer got lost.
-		err := l.driver.removeByName(ctx, l.name)
+		err := errors.Join(l.driver.removeByName(ctx, l.name), l.giveBack())
 		if err == nil && !l.unsure {
 			l.driver.forget(l.sandbox)
 		}

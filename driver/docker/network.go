@@ -113,6 +113,8 @@ func (d *Driver) openFirewall() (weak []string) {
 		Table:   tableOf(d.config.Instance),
 		Bridges: []string{bridgeOf(d.config.Instance, Outbound), bridgeOf(d.config.Instance, None)},
 		Denied:  append([]netip.Prefix{linkLocal}, d.config.Denied...),
+
+		Published: d.config.Ports != nil,
 	}
 	allowed, text := d.openAPI()
 	if allowed.IsValid() {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 
 	"github.com/containerd/errdefs"
@@ -27,12 +28,16 @@ func (d *Driver) Recover(ctx context.Context) ([]whisk.Sandbox, error) {
 		return nil, fmt.Errorf("list leftover containers: %w", err)
 	}
 	var sandboxes []whisk.Sandbox
+	var ports []netip.AddrPort
 	var errs []error
 	found := map[whisk.ContainerID]bool{}
 	for _, one := range left.Items {
 		s, err := d.adopt(ctx, one)
 		if err == nil && s != nil {
 			sandboxes = append(sandboxes, s)
+			if s.published.IsValid() {
+				ports = append(ports, s.published)
+			}
 			found[s.id] = true
 			continue
 		}
@@ -40,6 +45,9 @@ func (d *Driver) Recover(ctx context.Context) ([]whisk.Sandbox, error) {
 			d.log.Warn("leftover container not taken over", "name", one.Names, "err", err)
 		}
 		errs = append(errs, d.removeContainer(ctx, one.ID))
+	}
+	if d.config.Ports != nil {
+		errs = append(errs, d.config.Ports.Keep(ports))
 	}
 	d.state.retainPositions(found)
 	return sandboxes, errors.Join(errs...)
@@ -68,6 +76,9 @@ func (d *Driver) adopt(ctx context.Context, left container.Summary) (*sandbox, e
 	if !s.ip.IsValid() {
 		return nil, whisk.Errorf(whisk.Unavailable, "it has no address on the network %s", d.network)
 	}
+	if err := s.placePublished(inspected.Container.HostConfig); err != nil {
+		return nil, err
+	}
 	if s.tap, err = d.newTap(s, true); err != nil {
 		return nil, err
 	}
@@ -79,6 +90,22 @@ func (d *Driver) adopt(ctx context.Context, left container.Summary) (*sandbox, e
 	}
 	d.loops.Go(func() { s.tap.runLoop(nil) })
 	return s, nil
+}
+
+// placePublished notes by which port other hosts reach a container that a former process made. It is
+// an error if nobody would guard that.
+func (s *sandbox) placePublished(host *container.HostConfig) error {
+	if host == nil || len(host.PortBindings[publishedPort()]) == 0 {
+		return nil
+	}
+	binding := host.PortBindings[publishedPort()][0]
+	number, err := strconv.ParseUint(binding.HostPort, 10, 16)
+	at := netip.AddrPortFrom(binding.HostIP, uint16(number))
+	if err != nil || s.driver.config.Ports == nil || !s.driver.config.Ports.Guards(at) {
+		return whisk.Errorf(whisk.Conflict, "it is published on %s:%s, which this agent does not guard", binding.HostIP, binding.HostPort)
+	}
+	s.published, s.port = at, at
+	return nil
 }
 
 // requestOf reads what a container was made from.

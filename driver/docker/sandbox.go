@@ -32,10 +32,12 @@ type sandbox struct {
 	spec     whisk.ContainerSpec
 	engineID string // set under driver.mu, once; "" before the engine knows it
 
-	ip      netip.Addr
-	address whisk.Address
-	group   *cgroup.Group // nil if its cgroup is out of our reach
-	tap     *tap          // nil before it is attached to
+	ip        netip.Addr
+	private   whisk.Address  // on the bridge
+	published netip.AddrPort // for other hosts; not valid if it is not published
+	port      netip.AddrPort // the same, until it was given back
+	group     *cgroup.Group  // nil if its cgroup is out of our reach
+	tap       *tap           // nil before it is attached to
 
 	life   context.Context // ends with the sandbox, or when Destroy begins
 	end    context.CancelCauseFunc
@@ -60,9 +62,27 @@ func newSandbox(driver *Driver, req whisk.CreateSandbox) *sandbox {
 
 func (s *sandbox) ID() whisk.ContainerID     { return s.id }
 func (s *sandbox) Spec() whisk.ContainerSpec { return s.spec }
-func (s *sandbox) Address() whisk.Address    { return s.address }
 func (s *sandbox) Done() <-chan struct{}     { return s.done }
 func (s *sandbox) Exit() whisk.Exit          { return s.exit }
+
+func (s *sandbox) Address() whisk.Address {
+	if s.published.IsValid() {
+		return whisk.Address{Network: "tcp", Address: s.published.String()}
+	}
+	return s.private
+}
+
+// giveBack frees the published port, if there is one, once.
+func (s *sandbox) giveBack() error {
+	if !s.port.IsValid() {
+		return nil
+	}
+	err := s.driver.config.Ports.GiveBack(s.port)
+	if err == nil {
+		s.port = netip.AddrPort{}
+	}
+	return err
+}
 
 func (s *sandbox) Output() (stdout, stderr io.ReadCloser) { return s.tap.readers[0], s.tap.readers[1] }
 
@@ -168,7 +188,7 @@ func (s *sandbox) remove(ctx context.Context) error {
 	if s.tap != nil {
 		s.tap.discard()
 	}
-	return nil
+	return s.giveBack()
 }
 
 // finish is the end of the container, however it is learned of.

@@ -30,6 +30,8 @@ type Rules struct {
 	Bridges []string         // network devices of the containers; they need not exist yet
 	Denied  []netip.Prefix   // what they may not reach outside
 	Allowed []netip.AddrPort // what they may reach on this machine, by TCP
+
+	Published bool // the engine publishes ports of theirs, before which another table stands
 }
 
 // Apply puts the rules in force, in place of earlier ones of the table, at once.
@@ -112,8 +114,12 @@ func (r Rules) chains(table *nftables.Table) []chain {
 		}
 		forward.rules = append(forward.rules, all(from(bridge), ofFamily(unix.NFPROTO_IPV6), drop()))
 
-		// From outside: answers to what they asked.
-		forward.rules = append(forward.rules, all(to(bridge), established(), accept()), all(to(bridge), drop()))
+		// From outside: answers to what they asked, and what comes by a published port.
+		forward.rules = append(forward.rules, all(to(bridge), established(), accept()))
+		if r.Published {
+			forward.rules = append(forward.rules, all(to(bridge), translated(), accept()))
+		}
+		forward.rules = append(forward.rules, all(to(bridge), drop()))
 	}
 	return []chain{input, forward}
 }
@@ -155,6 +161,16 @@ func established() []expr.Any {
 	return []expr.Any{
 		&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: mask, Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)},
+	}
+}
+
+// translated matches packets whose destination is another than they were sent to.
+func translated() []expr.Any {
+	const destinationChanged = 1 << 5 // of the kernel's enum ip_conntrack_status
+	return []expr.Any{
+		&expr.Ct{Key: expr.CtKeySTATUS, Register: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(destinationChanged), Xor: make([]byte, 4)},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)},
 	}
 }

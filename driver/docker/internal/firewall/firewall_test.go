@@ -36,6 +36,8 @@ func TestRulesAreReplacedAndRemoved(t *testing.T) {
 		Bridges: []string{"whirl0", "whirl1"},
 		Denied:  []netip.Prefix{netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("10.1.2.3/32")},
 		Allowed: []netip.AddrPort{netip.MustParseAddrPort("172.20.0.1:3233")},
+
+		Published: true,
 	}
 	for range 2 { // the second time replaces
 		if err := firewall.Apply(rules); err != nil {
@@ -53,6 +55,7 @@ func TestRulesAreReplacedAndRemoved(t *testing.T) {
 			`iifname "whirl0" ip daddr 169.254.0.0/16 counter packets 0 bytes 0 drop`,
 			`iifname "whirl1" ip daddr 10.1.2.3 counter packets 0 bytes 0 drop`,
 			`iifname "whirl0" oifname "whirl1" counter packets 0 bytes 0 drop`,
+			`oifname "whirl1" ct status dnat accept`,
 			"\t" + `oifname "whirl1" counter packets 0 bytes 0 drop`,
 		} {
 			if strings.Count(string(text), want) != 1 {
