@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/whirl-faas/whirl/agent"
+	"github.com/whirl-faas/whirl/agent/gate"
 	"github.com/whirl-faas/whirl/agent/httpapi"
 	"github.com/whirl-faas/whirl/agent/ledger"
 	"github.com/whirl-faas/whirl/rpc"
@@ -84,6 +85,7 @@ the driver can take containers over, as docker's can, none is lost by an upgrade
 	flags.String("api", "http://127.0.0.1:3233", "`URL` by which actions reach the API")
 	flags.Bool("keep-on-stop", false, "leave the containers to the next agent instead of removing them")
 	addBackFlags(flags)
+	addPublishFlags(flags)
 	addPeerFlags(flags)
 	addLogFlag(flags)
 	return cmd
@@ -120,7 +122,10 @@ func readAgentSettings(cmd *cobra.Command) (s agentSettings, err error) {
 	if err := s.http.read(flags, s.peers.plain); err != nil {
 		return s, err
 	}
-	return s, s.back.read(flags)
+	if err := s.back.read(flags); err != nil {
+		return s, err
+	}
+	return s, s.back.readPublish(text)
 }
 
 // runAgent runs the role until ctx ends.
@@ -169,7 +174,7 @@ type nodeProcess struct {
 // open takes all that the agent needs. What it took before it failed, close
 // gives back.
 func (n *nodeProcess) open(ctx context.Context) (err error) {
-	state := filepath.Join(n.settings.data, "agent-"+n.settings.node)
+	state := n.state()
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
@@ -182,14 +187,20 @@ func (n *nodeProcess) open(ctx context.Context) (err error) {
 	if n.sessions, err = listenFor("listen", n.settings.listen); err != nil {
 		return err
 	}
-	if n.back, err = openBack(ctx, n.settings.back, instanceOf("agent", state), n.settings.api, n.logger); err != nil {
+	if n.back, err = openBack(ctx, n.settings.back, n.instance(), n.settings.api, n.logger); err != nil {
 		return err
 	}
 	if err := n.assemble(); err != nil {
-		return errors.Join(err, n.back.driver.Close())
+		return errors.Join(err, n.back.close())
 	}
 	return nil
 }
+
+// state is the directory of what the node's next agent has to know.
+func (n *nodeProcess) state() string { return filepath.Join(n.settings.data, "agent-"+n.settings.node) }
+
+// instance is the name under which sandboxes and published ports belong to the node.
+func (n *nodeProcess) instance() string { return instanceOf("agent", n.state()) }
 
 func (n *nodeProcess) assemble() error {
 	dialer, err := rpc.NewDialer(n.peers.security, nil)
@@ -297,5 +308,9 @@ func (n *nodeProcess) announce(out io.Writer) {
 	}
 	line(out, "data", n.settings.data)
 	line(out, "logs", n.settings.logs)
+	if published := n.settings.back.publish; published.Address.IsValid() {
+		line(out, "published", fmt.Sprintf("%s, ports %s, to the controllers that hold containers; nftables table inet %s",
+			published.Address, publishedPorts(published), gate.TableOf(n.instance())))
+	}
 	n.back.announce(out)
 }

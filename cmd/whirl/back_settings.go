@@ -4,11 +4,16 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/netip"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/pflag"
 
+	"github.com/whirl-faas/whirl/agent/gate"
 	"github.com/whirl-faas/whirl/driver/docker"
 	"github.com/whirl-faas/whirl/runtimes"
 	"github.com/whirl-faas/whirl/whisk"
@@ -28,6 +33,7 @@ type backSettings struct {
 	memory  whisk.Bytes // for actions
 	driver  string
 	network string
+	publish gate.Config // its Address is not valid if containers are not published
 	docker  dockerSettings
 }
 
@@ -36,6 +42,46 @@ func addBackFlags(flags *pflag.FlagSet) {
 	flags.String("driver", processDriver, "what makes sandboxes: process or docker")
 	flags.String("sandbox-network", "outbound", "what actions reach: outbound (the network, but not this machine), none, or, with the process driver, host (this machine's own network, unprotected)")
 	addDockerFlags(flags)
+}
+
+// addPublishFlags adds those that matter where controllers are on other hosts.
+func addPublishFlags(flags *pflag.FlagSet) {
+	flags.String("publish", "", "`ADDRESS` of this machine by which controllers on other hosts reach containers (default: none, all controllers are on this machine)")
+	flags.String("publish-ports", publishedPorts(gate.Default()), "with --publish: the ports `FIRST-LAST` that containers get there")
+}
+
+func publishedPorts(config gate.Config) string {
+	return fmt.Sprintf("%d-%d", config.First, config.Last)
+}
+
+func (s *backSettings) readPublish(text func(string) string) (err error) {
+	s.publish = gate.Default()
+	first, last, _ := strings.Cut(text("publish-ports"), "-")
+	for _, bound := range []struct {
+		text string
+		port *uint16
+	}{{first, &s.publish.First}, {last, &s.publish.Last}} {
+		number, err := strconv.ParseUint(bound.text, 10, 16)
+		if err != nil {
+			return usageErrorf("--publish-ports %q: want a range such as %s", text("publish-ports"), publishedPorts(gate.Default()))
+		}
+		*bound.port = uint16(number)
+	}
+	if text("publish") == "" {
+		return nil
+	}
+	if s.publish.Address, err = netip.ParseAddr(text("publish")); err != nil {
+		return usageErrorf("--publish %q: want an IP address of this machine, such as 10.0.0.2", text("publish"))
+	}
+	config := s.publish
+	config.Instance = "any"
+	if err := config.Validate(); err != nil {
+		return usageErrorf("--publish %s, --publish-ports %s: %w", text("publish"), text("publish-ports"), err)
+	}
+	if s.driver == dockerDriver && s.network != string(docker.Outbound) {
+		return usageErrorf("--publish with --driver docker needs --sandbox-network outbound, not %s: the engine publishes nothing else", s.network)
+	}
+	return nil
 }
 
 // dockerSettings are the flags that matter to the docker driver alone.

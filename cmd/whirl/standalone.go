@@ -37,7 +37,7 @@ func (p program) runStandalone(ctx context.Context, settings standaloneSettings)
 	front.offer, front.peers = back.offer, plainPeers(logger)
 	s := &standalone{front: front, back: back, exchange: inmem.NewExchange()}
 	if err := s.assemble(); err != nil {
-		return errors.Join(err, back.driver.Close())
+		return errors.Join(err, back.close())
 	}
 	parts := newLifecycle(logger)
 	defer func() { err = errors.Join(err, parts.stop()) }()
