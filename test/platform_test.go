@@ -60,8 +60,13 @@ func startOn(t *testing.T, data string, flags ...string) *platform {
 // leave nothing behind, also no mount below data.
 func launch(t *testing.T, data string, args ...string) *platform {
 	t.Helper()
-	p := &platform{data: data, output: &output{}, ended: make(chan struct{})}
-	p.cmd = exec.Command(whirlBinary, args...)
+	return launchBy(t, data, exec.Command(whirlBinary, args...))
+}
+
+// launchBy is launch by another command, which becomes whirl.
+func launchBy(t *testing.T, data string, command *exec.Cmd) *platform {
+	t.Helper()
+	p := &platform{data: data, cmd: command, output: &output{}, ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package test
+
+import (
+	"bufio"
+	"encoding/binary"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/nftables"
+
+	"github.com/whirl-faas/whirl/client"
+)
+
+// spread is a cluster on several hosts: the scheduler and an agent on the first, and on each a
+// controller with entities of its own, as if they had one database.
+type spread struct {
+	*cluster
+	hosts       []host
+	driver      []string // flags of the agent
+	agent       *platform
+	controllers []*platform
+}
+
+const silence = 500 * time.Millisecond // nothing must come for so long
+
+// startSpread starts a cluster on hosts, with the driver's flags for its agent.
+func startSpread(t *testing.T, hosts []host, driver []string, runtimes string) *spread {
+	t.Helper()
+	s := &spread{cluster: &cluster{t: t, certs: t.TempDir(), data: t.TempDir()}, hosts: hosts, driver: driver}
+	s.scheduler, s.office = hosts[0].address+":3240", hosts[0].address+":3241"
+	s.run("certs", "ca", "--dir", s.certs)
+	s.issue("agent", "node")
+	for _, role := range []string{"scheduler", "operator"} {
+		s.run("certs", "issue", "--dir", s.certs, "--role", role, "--name", map[string]string{"scheduler": "s", "operator": "op"}[role], "--host", hosts[0].address)
+	}
+	leader := s.launchOn(0, "scheduler", "s", "scheduler", "--listen", s.scheduler, "--http", s.office, "--runtimes", runtimes)
+	s.awaitWord(leader, "is ready on")
+	s.startAgent()
+	for i, host := range hosts {
+		name := "ctl" + string(rune('0'+i))
+		s.issue("controller", name)
+		p := s.launchOn(i, "controller", name, "controller", "--data", t.TempDir(), "--scheduler", s.scheduler, "--runtimes", runtimes)
+		p.connect(t, host.forward(t, "127.0.0.1:3233"))
+		s.controllers = append(s.controllers, p)
+	}
+	return s
+}
+
+func (s *spread) launchOn(i int, role, name string, args ...string) *platform {
+	s.t.Helper()
+	pair := filepath.Join(s.certs, role+"-"+name)
+	args = append(args, "--ca", filepath.Join(s.certs, "ca.crt"), "--cert", pair+".crt", "--key", pair+".key")
+	return launchBy(s.t, s.data, s.hosts[i].command(append([]string{whirlBinary}, args...)...))
+}
+
+func (s *spread) startAgent() {
+	s.t.Helper()
+	here := s.hosts[0].address
+	s.agent = s.launchOn(0, "agent", "node", append([]string{"agent", "--scheduler", s.scheduler, "--listen", here + ":3242", "--http", "",
+		"--data", s.data, "--memory", "256m", "--publish", here}, s.driver...)...)
+	s.awaitWord(s.agent, "is ready on")
+}
+
+// published returns the firewall's tables of published containers on the first host, and a connection
+// to read them by, which works there alone.
+func (s *spread) published() (conn *nftables.Conn, tables []*nftables.Table, err error) {
+	if conn, err = nftables.New(); err != nil {
+		return nil, nil, err
+	}
+	all, err := conn.ListTables()
+	for _, table := range all {
+		if strings.HasPrefix(table.Name, "whirl_") && strings.HasSuffix(table.Name, "_published") {
+			tables = append(tables, table)
+		}
+	}
+	return conn, tables, err
+}
+
+// permitted returns what the firewall of the first host lets in: of each source, the port.
+func (s *spread) permitted() map[string]uint16 {
+	s.t.Helper()
+	found := map[string]uint16{}
+	err := s.hosts[0].do(func() error {
+		conn, tables, err := s.published()
+		for _, table := range tables {
+			pairs, err := conn.GetSetElements(&nftables.Set{Table: table, Name: "permitted"})
+			if err != nil {
+				return err
+			}
+			for _, pair := range pairs {
+				source, _ := netip.AddrFromSlice(pair.Key[:4])
+				found[source.String()] = binary.BigEndian.Uint16(pair.Key[4:])
+			}
+		}
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return found
+}
+
+// noTables holds that nothing of ours is left in the firewall.
+func (s *spread) noTables() {
+	s.t.Helper()
+	err := s.hosts[0].do(func() error {
+		_, tables, err := s.published()
+		for _, table := range tables {
+			s.t.Errorf("after an orderly stop the table %s is left", table.Name)
+		}
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// visit connects from a host to a published port.
+func (s *spread) visit(from int, port uint16) (net.Conn, error) {
+	s.t.Helper()
+	at := netip.AddrPortFrom(netip.MustParseAddr(s.hosts[0].address), port)
+	conn, err := s.hosts[from].dial(net.Dialer{Timeout: silence}, at.String())
+	if err == nil {
+		s.t.Cleanup(func() { conn.Close() })
+	}
+	return conn, err
+}
+
+// ask sends a request that every runtime answers, and returns an error if it does not.
+func ask(conn net.Conn) error {
+	if _, err := conn.Write([]byte("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+		return err
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err == nil {
+		res.Body.Close()
+	}
+	return err
+}
+
+// TestContainersOnAnotherHost has controllers on three hosts use the one container that a
+// node has room for, in turns. Only who holds it may reach it.
+func TestContainersOnAnotherHost(t *testing.T) {
+	s := startSpread(t, startHosts(t, false, "10.77.0.1", "10.77.0.11", "10.77.0.12"), nil, "local")
+	// use has a controller use the container, and returns its port.
+	use := func(i int) (port uint16) {
+		t.Helper()
+		if _, err := s.controllers[i].Invoke(t.Context(), "there", nil, time.Minute); err != nil {
+			t.Fatalf("a call on host %d: %v", i, err)
+		}
+		inside := s.permitted()
+		port = inside[s.hosts[i].address]
+		if port == 0 || len(inside) != 1 {
+			t.Fatalf("the firewall lets in %v, want %s alone", inside, s.hosts[i].address)
+		}
+		return port
+	}
+	for _, p := range s.controllers {
+		native().deploy(t, p, "there", "echo", client.LimitsSpec{Memory: 256})
+	}
+	port := use(1)
+	held, err := s.visit(1, port)
+	if err != nil || ask(held) != nil {
+		t.Fatalf("the lessee's host cannot reach the container: %v", err)
+	}
+	for _, other := range []int{0, 2} {
+		if _, err := s.visit(other, port); err == nil {
+			t.Errorf("host %d reaches the container, of which it holds none", other)
+		}
+	}
+	for _, next := range []int{2, 0, 1} {
+		port := use(next)
+		if err := ask(held); err == nil {
+			t.Error("the former lessee's connection goes on")
+		}
+		for i := range s.hosts {
+			conn, err := s.visit(i, port)
+			if err == nil && i == next {
+				err, held = ask(conn), conn
+			}
+			if (err == nil) != (i == next) {
+				t.Errorf("host %d holds the container, host %d gets %v", next, i, err)
+			}
+		}
+	}
+
+	left := s.agent.kill(t)
+	if len(s.permitted()) != 1 {
+		t.Error("the firewall's table went with the killed agent")
+	}
+	s.startAgent()
+	left.checkGone(t, 10*time.Second)
+	if inside := s.permitted(); len(inside) != 0 {
+		t.Errorf("the next agent lets in %v, to containers that ended with the former one", inside)
+	}
+	eventually(t, startTime, "calls are answered under the next agent", func() bool {
+		return s.controllers[1].send(t, "POST", "/namespaces/_/actions/there?blocking=true&result=true", `{}`).status == http.StatusOK
+	})
+	s.agent.stop(t)
+	s.noTables()
+}
