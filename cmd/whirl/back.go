@@ -76,6 +76,7 @@ func (b *back) openProcess(ctx context.Context, instance, api string) error {
 	config.Instance = instance
 	config.Runtimes = recipes(b.offer.locals)
 	config.Network = process.Network(b.settings.network)
+	config.Denied = b.settings.denied
 	config.API = api
 	config.Logger = b.logger
 	if b.gate != nil {
@@ -98,6 +99,7 @@ func (b *back) openDocker(_ context.Context, instance, api string) error {
 	config.Credentials = b.settings.docker.credentials
 	config.Options = b.settings.docker.options
 	config.Network = docker.Network(b.settings.network)
+	config.Denied = b.settings.denied
 	config.API = api
 	config.Logger = b.logger
 	if b.gate != nil {

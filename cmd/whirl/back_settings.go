@@ -15,6 +15,7 @@ import (
 
 	"github.com/whirl-faas/whirl/agent/gate"
 	"github.com/whirl-faas/whirl/driver/docker"
+	"github.com/whirl-faas/whirl/driver/process"
 	"github.com/whirl-faas/whirl/runtimes"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -33,6 +34,7 @@ type backSettings struct {
 	memory  whisk.Bytes // for actions
 	driver  string
 	network string
+	denied  []netip.Prefix // networks that actions may not reach
 	publish gate.Config // its Address is not valid if containers are not published
 	docker  dockerSettings
 }
@@ -41,6 +43,7 @@ func addBackFlags(flags *pflag.FlagSet) {
 	flags.String("memory", "", "memory for actions, a `SIZE` such as 2g (default: three quarters of the machine's)")
 	flags.String("driver", processDriver, "what makes sandboxes: process or docker")
 	flags.String("sandbox-network", "outbound", "what actions reach: outbound (the network, but not this machine), none, or, with the process driver, host (this machine's own network, unprotected)")
+	flags.String("sandbox-denied", "", "`NETWORKS` that actions may not reach, such as that of the cluster's hosts: 10.0.0.0/24,192.0.2.7/32; this machine and link-local addresses never are reached")
 	addDockerFlags(flags)
 }
 
@@ -104,7 +107,27 @@ func (s *backSettings) read(flags *pflag.FlagSet) error {
 	if err := s.readMemory(text("memory")); err != nil {
 		return err
 	}
-	return s.readDriver(text)
+	if err := s.readDriver(text); err != nil {
+		return err
+	}
+	return s.readDenied(text("sandbox-denied"))
+}
+
+func (s *backSettings) readDenied(text string) error {
+	for one := range strings.SplitSeq(text, ",") {
+		if one == "" {
+			continue
+		}
+		network, err := netip.ParsePrefix(strings.TrimSpace(one))
+		if err != nil {
+			return usageErrorf("--sandbox-denied %q: want networks such as 10.0.0.0/24,192.0.2.7/32", text)
+		}
+		s.denied = append(s.denied, network.Masked())
+	}
+	if len(s.denied) > 0 && s.network == string(process.Host) {
+		return usageErrorf("--sandbox-denied: actions of this machine's own network cannot be kept from any, want --sandbox-network outbound")
+	}
+	return nil
 }
 
 func (s *backSettings) readMemory(text string) (err error) {

@@ -59,6 +59,8 @@ func TestWrongUseIsRefused(t *testing.T) {
 		{"memory too small", nil, "standalone --memory 1m", []string{"1 MB", "at least 256 MB"}},
 		{"driver", nil, "standalone --driver podman", []string{`"podman"`, "process or docker"}},
 		{"docker's network", nil, "standalone --driver docker --sandbox-network host", []string{"--sandbox-network host", "outbound or none"}},
+		{"denied networks", nil, "standalone --sandbox-denied 10.0.0.0/24,home", []string{"--sandbox-denied", "home", "10.0.0.0/24"}},
+		{"denied networks of the host's own", nil, "standalone --sandbox-network host --sandbox-denied 10.0.0.0/24", []string{"--sandbox-denied", "outbound"}},
 		{"published by name", nil, "agent --plain-loopback --publish node1", []string{"--publish", `"node1"`, "IP address"}},
 		{"published everywhere", nil, "agent --plain-loopback --publish 0.0.0.0", []string{"--publish 0.0.0.0", "one address of this machine"}},
 		{"published elsewhere", nil, "agent --plain-loopback --http= --listen 127.0.0.1:0 --publish 192.0.2.1 --data " + t.TempDir(), []string{"--publish 192.0.2.1", "no address 192.0.2.1"}},

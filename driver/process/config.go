@@ -30,6 +30,10 @@ type Config struct {
 	StateDir string
 	// Network is what sandboxes can reach.
 	Network Network
+	// Denied are networks outside that sandboxes with an outbound network may not
+	// reach, such as that of the cluster's hosts. This machine, link-local addresses
+	// and multicast never are reached.
+	Denied []netip.Prefix
 	// API is the URL of the platform as the host sees it. Sandboxes find it by
 	// __OW_API_HOST. "" gives them none.
 	API string
@@ -106,6 +110,8 @@ func (c Config) Validate() error {
 		return whisk.Errorf(whisk.Invalid, "instance %q must be 1 to 64 letters, digits, _, . or -", c.Instance)
 	case c.Network != Outbound && c.Network != None && c.Network != Host:
 		return whisk.Errorf(whisk.Invalid, "network %q must be outbound, none or host", string(c.Network))
+	case c.Network == Host && len(c.Denied) > 0:
+		return whisk.Errorf(whisk.Invalid, "sandboxes of the host's network cannot be denied %v: want the network outbound", c.Denied)
 	case c.StateDir != "" && !filepath.IsAbs(c.StateDir):
 		return whisk.Errorf(whisk.Invalid, "state directory %q must be an absolute path", c.StateDir)
 	case c.PIDs < 16:

@@ -143,7 +143,7 @@ func (d *Driver) unpackRuntimes() error {
 // setUplink says how sandboxes reach the outside, and finds the name that they
 // know the API by: the gateway's, unless they share the host's network.
 func (d *Driver) setUplink() error {
-	d.uplink = &usernet.Uplink{Flows: d.config.Flows}
+	d.uplink = &usernet.Uplink{Flows: d.config.Flows, Denied: d.config.Denied}
 	if servers := d.config.Resolvers; servers != nil {
 		d.uplink.Resolvers = func() []string { return servers }
 	}

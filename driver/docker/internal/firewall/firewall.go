@@ -29,7 +29,7 @@ type Rules struct {
 	Table   string           // the name of our table
 	Bridges []string         // network devices of the containers; they need not exist yet
 	Denied  []netip.Prefix   // what they may not reach outside
-	Allowed []netip.AddrPort // what they may reach on this machine, by TCP
+	Allowed []netip.AddrPort // what they may reach all the same, and on this machine, by TCP
 
 	Published bool // the engine publishes ports of theirs, before which another table stands
 }
@@ -106,6 +106,9 @@ func (r Rules) chains(table *nftables.Table) []chain {
 		// these rules do not describe.
 		for _, other := range r.Bridges {
 			forward.rules = append(forward.rules, all(from(bridge), to(other), drop()))
+		}
+		for _, service := range r.Allowed {
+			forward.rules = append(forward.rules, all(from(bridge), toService(service), accept()))
 		}
 		for _, prefix := range r.Denied {
 			if prefix.Addr().Is4() {

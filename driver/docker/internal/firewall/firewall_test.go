@@ -49,9 +49,12 @@ func TestRulesAreReplacedAndRemoved(t *testing.T) {
 		if err != nil {
 			t.Fatalf("nft: %v: %s", err, text)
 		}
+		// Once before this machine, once before what is denied elsewhere.
+		if want := `iifname "whirl0" ip daddr 172.20.0.1 tcp dport 3233 accept`; strings.Count(string(text), want) != 2 {
+			t.Errorf("the rules have not twice %q:\n%s", want, text)
+		}
 		for _, want := range []string{
 			`iifname "whirl0" ct state established,related accept`,
-			`iifname "whirl0" ip daddr 172.20.0.1 tcp dport 3233 accept`,
 			`iifname "whirl0" ip daddr 169.254.0.0/16 counter packets 0 bytes 0 drop`,
 			`iifname "whirl1" ip daddr 10.1.2.3 counter packets 0 bytes 0 drop`,
 			`iifname "whirl0" oifname "whirl1" counter packets 0 bytes 0 drop`,

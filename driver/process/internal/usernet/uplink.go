@@ -31,9 +31,10 @@ func Guest() (address, mask [4]byte) {
 // functions may be nil and then stand for the host's own; they may be called by
 // many goroutines.
 type Uplink struct {
-	API     string // host:port of the platform's API on the host, "" for none
-	APIPort uint16 // on which the gateway offers it
-	Flows   int    // connections of one sandbox at a time, at least 1
+	API     string         // host:port of the platform's API on the host, "" for none
+	APIPort uint16         // on which the gateway offers it
+	Flows   int            // connections of one sandbox at a time, at least 1
+	Denied  []netip.Prefix // what sandboxes may not reach besides
 
 	Dial      func(ctx context.Context, network, address string) (net.Conn, error)
 	Addresses func() ([]net.Addr, error) // of the host, which sandboxes may not reach
@@ -70,6 +71,9 @@ func (u *Uplink) forbidden(address netip.Addr) bool {
 	first := address.As4()[0]
 	if address.IsLoopback() || address.IsLinkLocalUnicast() || address.IsMulticast() || hostService(address) ||
 		first == 0 || first >= 240 || netip.PrefixFrom(gatewayAddress(), 24).Contains(address) {
+		return true
+	}
+	if slices.ContainsFunc(u.Denied, func(denied netip.Prefix) bool { return denied.Contains(address) }) {
 		return true
 	}
 	own, err := u.addresses()

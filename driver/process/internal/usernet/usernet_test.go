@@ -23,6 +23,7 @@ import (
 func TestTargets(t *testing.T) {
 	uplink := &Uplink{
 		API: "localhost:3233", APIPort: 3233,
+		Denied: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/28"), netip.MustParsePrefix("198.51.100.77/32")},
 		Addresses: func() ([]net.Addr, error) {
 			return []net.Addr{
 				&net.IPNet{IP: net.IPv4(203, 0, 113, 9), Mask: net.CIDRMask(24, 32)},
@@ -36,6 +37,9 @@ func TestTargets(t *testing.T) {
 	}{
 		{"tcp", "198.51.100.1:443", "198.51.100.1:443"},
 		{"udp", "198.51.100.1:443", "198.51.100.1:443"},
+		{"tcp", "198.51.100.77:443", ""}, // denied
+		{"udp", "192.0.2.15:53", ""},
+		{"tcp", "192.0.2.16:80", "192.0.2.16:80"},
 		{"tcp", "203.0.113.8:80", "203.0.113.8:80"}, // a neighbour of the host
 		{"tcp", "203.0.113.9:80", ""},               // the host
 		{"udp", "203.0.113.255:9", ""},              // a broadcast, which the host hears too
