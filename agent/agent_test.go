@@ -256,14 +256,6 @@ func (n *node) join(id whisk.ControllerID, from string) *controller {
 	return c
 }
 
-// distant is a session with a peer elsewhere.
-type distant struct {
-	whisk.AgentToController
-	from netip.Addr
-}
-
-func (d distant) PeerAddress() netip.Addr { return d.from }
-
 func (c *controller) leave() {
 	_ = c.stream.Close()
 	c.served.Wait()

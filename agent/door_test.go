@@ -96,6 +96,14 @@ func (g *fakeGate) lets(t *testing.T, when string, c whisk.Container, want ...st
 	}
 }
 
+// distant is a session with a peer elsewhere.
+type distant struct {
+	whisk.AgentToController
+	from netip.Addr
+}
+
+func (d distant) PeerAddress() netip.Addr { return d.from }
+
 // published gives the node a gate that takes its time.
 func published(more ...func(*setup)) func(*setup) {
 	return func(s *setup) {

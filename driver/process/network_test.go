@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"os"
 	"os/exec"
@@ -260,6 +261,19 @@ func TestOutboundNetwork(t *testing.T) {
 			if err := b.try("dial", values{"network": "tcp", "address": address, "line": "x"}, nil); err == nil {
 				t.Errorf("it reaches %s (%s)", what, address)
 			}
+		}
+	})
+	t.Run("Denied", func(t *testing.T) {
+		denying := testConfig(t)
+		denying.Network, denying.API = process.Outbound, api.URL
+		denying.Denied = []netip.Prefix{netip.MustParsePrefix(thereAddress + "/32"), netip.MustParsePrefix("127.0.0.0/8")}
+		b := newBox(t, openDriver(t, denying), testSpec)
+		if err := b.try("dial", values{"network": "tcp", "address": thereAddress + ":7", "line": "x"}, nil); err == nil {
+			t.Error("it reaches what is denied")
+		}
+		var page struct{ Start string }
+		if err := b.try("get", values{"url": "http://10.0.2.2:" + apiURL.Port()}, &page); err != nil || page.Start != "the API" {
+			t.Errorf("the API, in a denied network, answers %q, %v", page.Start, err)
 		}
 	})
 	t.Run("FloodIsHeld", func(t *testing.T) { testFlood(t, newBox(t, driver, testSpec)) })

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gate_test
+
+import (
+	"fmt"
+	"net"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/whirl-faas/whirl/agent/gate"
+)
+
+// TestASocketIsNoWayOut plays hostile code that has a published socket: neither the listening
+// one nor one that it accepted may be turned round and connected to something else.
+func TestASocketIsNoWayOut(t *testing.T) {
+	const user = 1_900_000_123
+	h := newHost(t, "10.9.0.1", "10.9.0.2", "10.9.0.3")
+	g := h.open()
+	secret, err := net.Listen("tcp", "10.9.0.2:80") // a service of the lessee's host, which may answer
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer secret.Close()
+	service := &unix.SockaddrInet4{Port: 80, Addr: h.a.As4()}
+
+	_, accepted := h.acceptOne(g, 0)
+	if err := turnRound(accepted, service); err != nil {
+		t.Errorf("a socket that nobody watches cannot be turned round, so this test shows nothing: %v", err)
+	}
+	listening, accepted := h.acceptOne(g, user)
+	for name, fd := range map[string]int{"the accepted": accepted, "the listening": listening} {
+		if err := turnRound(fd, service); err != nil {
+			t.Logf("%s socket: %v", name, err)
+		} else {
+			t.Errorf("%s socket was connected to something else", name)
+		}
+	}
+}
+
+// acceptOne listens on a port for an owner and accepts a connection, which works.
+func (h *host) acceptOne(g *gate.Gate, owner int) (listening, accepted int) {
+	h.t.Helper()
+	socket, at, err := g.Take(owner)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { socket.Close() })
+	listening = int(socket.Fd())
+	if err := unix.Listen(listening, 16); err != nil {
+		h.t.Fatal(err)
+	}
+	h.admit(g, at, h.a)
+	client := h.connect(h.a, at)
+	become(h.t, max(owner, 1000))
+	accepted, _, err = unix.Accept4(listening, unix.SOCK_CLOEXEC)
+	become(h.t, 0)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { unix.Close(accepted) })
+	if _, err := unix.Write(accepted, []byte("x")); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := answer(client, 10*time.Second); err != nil {
+		h.t.Fatalf("the port's owner cannot answer: %v", err)
+	}
+	return listening, accepted
+}
+
+// become gives this thread's next files another owner, as those of a sandbox have.
+func become(t *testing.T, user int) {
+	t.Helper()
+	if err := unix.Setfsuid(user); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// turnRound disconnects a socket and connects it to something else, and returns
+// nil if that worked.
+func turnRound(fd int, to unix.Sockaddr) error {
+	_ = unix.Shutdown(fd, unix.SHUT_RDWR) // ends listening
+	// A connect to no family disconnects.
+	var none [16]byte
+	if _, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&none)), 16); errno != 0 {
+		return fmt.Errorf("disconnect: %w", errno)
+	}
+	timeout := unix.NsecToTimeval(silence.Nanoseconds())
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout); err != nil {
+		return err
+	}
+	return unix.Connect(fd, to)
+}
