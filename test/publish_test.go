@@ -7,6 +7,7 @@ package test
 import (
 	"bufio"
 	"encoding/binary"
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/netip"
@@ -208,4 +209,86 @@ func TestContainersOnAnotherHost(t *testing.T) {
 	})
 	s.agent.stop(t)
 	s.noTables()
+}
+
+// turnRound is an action that has found out what its runtime's sockets are, disconnects the one
+// that listens and the one to a peer, and connects each to something else.
+const turnRound = `
+import ctypes, os, socket, stat
+
+def main(args):
+    libc = ctypes.CDLL(None)
+    result = {}
+    for fd in range(3, 64):
+        try:
+            if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+                continue
+        except OSError:
+            continue
+        with socket.socket(fileno=os.dup(fd)) as s:
+            name = "listening" if args["peer"] and s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) else None
+            try:
+                if not name and s.getpeername()[1] == args["peer"]:
+                    name = "accepted"
+            except (OSError, IndexError):
+                pass
+            if not name:
+                continue
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            libc.connect(s.fileno(), ctypes.create_string_buffer(16), 16)  # to no family: disconnects
+            s.settimeout(1)
+            try:
+                s.connect((args["host"], args["port"]))
+                result[name] = "connected"
+            except OSError as e:
+                result[name] = "not connected: " + str(e)
+    return result
+`
+
+// TestAPublishedSocketIsNoWayOut has an action use the sockets of the host's network that its
+// sandbox has: they must lead nowhere, also not to its lessee's host, whose answers are let in.
+func TestAPublishedSocketIsNoWayOut(t *testing.T) {
+	need(t, "python3")
+	s := startSpread(t, startHosts(t, false, "10.77.0.1", "10.77.0.11"), nil, "local")
+	p := s.controllers[1]
+	spec := client.ActionSpec{Exec: &client.Exec{Kind: "python:default", Code: turnRound}, Limits: &client.LimitsSpec{Memory: 256}}
+	if _, err := p.CreateAction(t.Context(), "turn", spec); err != nil {
+		t.Fatal(err)
+	}
+	var service net.Listener
+	err := s.hosts[1].do(func() (err error) {
+		service, err = net.Listen("tcp", s.hosts[1].address+":0")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer service.Close()
+	// The first call has the container made, and finds nothing to turn round.
+	target := map[string]any{"host": s.hosts[1].address, "port": service.Addr().(*net.TCPAddr).Port, "peer": 0}
+	if got, err := p.Result(t.Context(), "turn", target, time.Minute); err != nil || string(got) != "{}" {
+		t.Fatalf("the first call: %s, %v", got, err)
+	}
+	idle, err := s.visit(1, s.permitted()[s.hosts[1].address])
+	if err != nil || ask(idle) != nil {
+		t.Fatalf("the lessee's host cannot reach the container: %v", err)
+	}
+	target["peer"] = idle.LocalAddr().(*net.TCPAddr).Port
+	got, err := p.Result(t.Context(), "turn", target, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var outcome struct{ Listening, Accepted string }
+	if err := json.Unmarshal(got, &outcome); err != nil {
+		t.Fatal(err)
+	}
+	for name, how := range map[string]string{"listening": outcome.Listening, "accepted": outcome.Accepted} {
+		if !strings.HasPrefix(how, "not connected") {
+			t.Errorf("the %s socket: %q", name, how)
+		}
+	}
+	t.Logf("%s", got)
 }
