@@ -27,17 +27,25 @@ func TestASocketIsNoWayOut(t *testing.T) {
 	defer secret.Close()
 	service := &unix.SockaddrInet4{Port: 80, Addr: h.a.As4()}
 
-	_, accepted := h.acceptOne(g, 0)
-	if err := turnRound(accepted, service); err != nil {
-		t.Errorf("a socket that nobody watches cannot be turned round, so this test shows nothing: %v", err)
-	}
-	listening, accepted := h.acceptOne(g, user)
-	for name, fd := range map[string]int{"the accepted": accepted, "the listening": listening} {
-		if err := turnRound(fd, service); err != nil {
-			t.Logf("%s socket: %v", name, err)
-		} else {
-			t.Errorf("%s socket was connected to something else", name)
+	// Another address, with a port number that is published and so looks good.
+	disguise := &unix.SockaddrInet4{Port: int(h.config.First), Addr: h.b.As4()}
+	for name, bound := range map[string]unix.Sockaddr{"as it is": nil, "bound anew": disguise} {
+		_, accepted := h.acceptOne(g, 0)
+		if err := turnRound(accepted, bound, service); err != nil {
+			t.Errorf("%s: a socket that nobody watches cannot be turned round, so this test shows nothing: %v", name, err)
 		}
+		unix.Close(accepted)
+		_, accepted = h.acceptOne(g, user)
+		if err := turnRound(accepted, bound, service); err == nil {
+			t.Errorf("%s: the accepted socket was connected to something else", name)
+		}
+	}
+	listening, _ := h.acceptOne(g, user)
+	if err := turnRound(listening, nil, service); err == nil {
+		t.Error("the listening socket was connected to something else")
+	}
+	if err := turnRound(listening, disguise, service); err == nil {
+		t.Error("the listening socket was bound anew and connected to something else")
 	}
 }
 
@@ -79,14 +87,19 @@ func become(t *testing.T, user int) {
 	}
 }
 
-// turnRound disconnects a socket and connects it to something else, and returns
-// nil if that worked.
-func turnRound(fd int, to unix.Sockaddr) error {
+// turnRound disconnects a socket, binds it if that is wanted, and connects it to something
+// else. It returns nil if that worked.
+func turnRound(fd int, bound, to unix.Sockaddr) error {
 	_ = unix.Shutdown(fd, unix.SHUT_RDWR) // ends listening
 	// A connect to no family disconnects.
 	var none [16]byte
 	if _, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&none)), 16); errno != 0 {
 		return fmt.Errorf("disconnect: %w", errno)
+	}
+	if bound != nil {
+		if err := unix.Bind(fd, bound); err != nil {
+			return fmt.Errorf("bind: %w", err)
+		}
 	}
 	timeout := unix.NsecToTimeval(silence.Nanoseconds())
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout); err != nil {

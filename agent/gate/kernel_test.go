@@ -213,7 +213,8 @@ func (h *host) text(four bool, g *gate.Gate, at netip.AddrPort) {
 		"ip saddr . tcp dport != @permitted counter",
 		"tcp flags syn / fin,syn,rst,ack ip saddr != @renewed counter",
 		"ip saddr 10.9.0.1 tcp sport @ports tcp flags syn / syn,ack counter",
-		"meta skuid @users tcp sport != @ports counter",
+		"meta skuid @users jump owners",
+		"ip saddr 10.9.0.1 tcp sport @ports return",
 	} {
 		if !strings.Contains(string(text), want) {
 			h.t.Errorf("the rules have not %q:\n%s", want, text)

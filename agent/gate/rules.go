@@ -21,16 +21,22 @@ import (
 //		type filter hook output priority -310
 //		ip daddr ADDRESS tcp dport @ports jump visitors
 //		ip saddr ADDRESS tcp sport @ports tcp flags & (syn|ack) == syn drop
-//		meta skuid @users tcp sport != @ports drop
+//		meta skuid @users jump owners
 //	}
 //	chain visitors {
 //		ip saddr . tcp dport != @permitted drop
 //		tcp flags & (fin|syn|rst|ack) == syn ip saddr != @renewed drop
 //	}
+//	chain owners {
+//		ip saddr ADDRESS tcp sport @ports return
+//		drop
+//	}
 //
 // The last two rules of leaving are about sockets that were handed into a sandbox, which
 // are of the host's network whatever the sandbox's is: code there could disconnect one and
-// connect it to something else, by another port if it was accepted, or listen on it.
+// connect it to something else. The listening one keeps its address and port whatever is done
+// to it; one that was accepted can be bound anew, also to a port number that is published,
+// but its packets show whose it is.
 
 const early = -310 // before raw, conntrack and the translation of addresses
 
@@ -51,15 +57,20 @@ func (t *kernelTable) chains(table *nftables.Table, lists sets) []chain {
 		all(t.ofFamily(), tcp(), t.put(source), port(destinationPort, secondRegister(t.address)), notIn(lists.permitted), drop()),
 		all(t.ofFamily(), tcp(), flags(syn|ack|fin|rst, syn), t.put(source), notIn(lists.renewed), drop()),
 	}
+	owners := chain{Chain: &nftables.Chain{Name: "owners", Table: table}}
+	owners.rules = [][]expr.Any{
+		all(t.with(source), tcp(), port(sourcePort, 1), in(lists.ports), goBack()),
+		drop(),
+	}
 	visit := all(t.with(destination), tcp(), port(destinationPort, 1), in(lists.ports), jump(visitors))
 	arriving, leaving := base("arriving", nftables.ChainHookPrerouting), base("leaving", nftables.ChainHookOutput)
 	arriving.rules = [][]expr.Any{visit}
 	leaving.rules = [][]expr.Any{
 		visit,
 		all(t.with(source), tcp(), port(sourcePort, 1), in(lists.ports), flags(syn|ack, syn), drop()),
-		all(tcp(), socketUser(), in(lists.users), port(sourcePort, 1), notIn(lists.ports), drop()),
+		all(socketUser(), in(lists.users), jump(owners)),
 	}
-	return []chain{visitors, arriving, leaving}
+	return []chain{visitors, owners, arriving, leaving}
 }
 
 func all(parts ...[]expr.Any) []expr.Any {
@@ -152,6 +163,8 @@ func notIn(set *nftables.Set) []expr.Any {
 func jump(to chain) []expr.Any {
 	return []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: to.Name}}
 }
+
+func goBack() []expr.Any { return []expr.Any{&expr.Verdict{Kind: expr.VerdictReturn}} }
 
 func drop() []expr.Any {
 	return []expr.Any{&expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop}}
