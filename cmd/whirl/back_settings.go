@@ -35,7 +35,7 @@ type backSettings struct {
 	driver  string
 	network string
 	denied  []netip.Prefix // networks that actions may not reach
-	publish gate.Config // its Address is not valid if containers are not published
+	publish gate.Config    // its Address is not valid if containers are not published
 	docker  dockerSettings
 }
 
