@@ -120,6 +120,7 @@ func open(config Config, table table) (*Gate, error) {
 	}
 	left, foreign, err := table.load()
 	if err != nil {
+		table.close()
 		return nil, fmt.Errorf("publish containers: %w", err)
 	}
 	g.foreign = foreign
@@ -361,6 +362,7 @@ func (g *Gate) content() content {
 func (g *Gate) Close() error {
 	<-g.turn
 	defer func() { g.turn <- struct{}{} }()
+	defer g.table.close()
 	if len(g.doors) > 0 {
 		return nil
 	}

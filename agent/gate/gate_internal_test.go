@@ -67,6 +67,8 @@ func (m *memory) remove() error {
 	return nil
 }
 
+func (m *memory) close() {}
+
 func (m *memory) check(t *testing.T, when string, ports []uint16, users []uint32, permitted []pair) {
 	t.Helper()
 	slices.Sort(m.ports)

@@ -29,6 +29,8 @@ type table interface {
 	apply(change) error
 	// remove removes the table; it is no error if there is none.
 	remove() error
+	// close ends the connection, and leaves the table as it is.
+	close()
 }
 
 // content is what a table says.
@@ -76,6 +78,29 @@ func (c *change) empty() bool {
 type kernelTable struct {
 	name    string
 	address netip.Addr // whose ports it guards
+
+	// conn stays open while all is well: when a connection ends, the kernel waits until
+	// nothing can use any more what was deleted by then, which takes it 10 ms and more.
+	conn *nftables.Conn
+}
+
+func (t *kernelTable) open() (*nftables.Conn, error) {
+	if t.conn == nil {
+		conn, err := nftables.New(nftables.AsLasting())
+		if err != nil {
+			return nil, explain(err)
+		}
+		t.conn = conn
+	}
+	return t.conn, nil
+}
+
+// close implements [table].
+func (t *kernelTable) close() {
+	if t.conn != nil {
+		_ = t.conn.CloseLasting() // nothing waits in it
+		t.conn = nil
+	}
 }
 
 // sets are the variable part of the table.
@@ -128,12 +153,13 @@ func elements[V any](values []V, element func(V) nftables.SetElement) []nftables
 
 // load implements [table].
 func (t *kernelTable) load() (left content, foreign map[uint16]bool, err error) {
-	conn, err := nftables.New()
+	conn, err := t.open()
 	if err != nil {
-		return left, nil, explain(err)
+		return left, nil, err
 	}
 	conn.AddTable(t.table()) // also to find out whether that can be done
 	if err := conn.Flush(); err != nil {
+		t.close()
 		return left, nil, explain(err)
 	}
 	tables, err := conn.ListTablesOfFamily(nftables.TableFamilyINet)
@@ -201,9 +227,9 @@ func (c *content) add(set string, one nftables.SetElement) {
 
 // replace implements [table].
 func (t *kernelTable) replace(with content) error {
-	conn, err := nftables.New()
+	conn, err := t.open()
 	if err != nil {
-		return explain(err)
+		return err
 	}
 	table := t.table()
 	// Deleting fails if there is none, so one is made before.
@@ -215,7 +241,7 @@ func (t *kernelTable) replace(with content) error {
 	for source, rest := range with.renewed {
 		renewed = append(renewed, renewedElement(source, rest))
 	}
-	batch := batch{conn: conn}
+	batch := batch{table: t, conn: conn}
 	for _, list := range []struct {
 		set  *nftables.Set
 		with []nftables.SetElement
@@ -234,17 +260,17 @@ func (t *kernelTable) replace(with content) error {
 			conn.AddRule(&nftables.Rule{Table: table, Chain: chain.Chain, Exprs: rule})
 		}
 	}
-	return batch.flush(t.name)
+	return batch.flush()
 }
 
 // apply implements [table].
 func (t *kernelTable) apply(todo change) error {
-	conn, err := nftables.New()
+	conn, err := t.open()
 	if err != nil {
-		return explain(err)
+		return err
 	}
 	lists := t.sets(t.table())
-	batch := batch{conn: conn}
+	batch := batch{table: t, conn: conn}
 	batch.add(lists.ports, elements(todo.addPorts, portElement))
 	batch.add(lists.users, elements(todo.addUsers, userElement))
 	batch.del(lists.permitted, elements(todo.expel, pairElement))
@@ -257,17 +283,19 @@ func (t *kernelTable) apply(todo change) error {
 	batch.add(lists.renewed, renewed)
 	batch.del(lists.renewed, renewed)
 	batch.add(lists.renewed, renewed)
-	return batch.flush(t.name)
+	return batch.flush()
 }
 
 // remove implements [table].
 func (t *kernelTable) remove() error {
-	conn, err := nftables.New()
+	conn, err := t.open()
 	if err != nil {
-		return explain(err)
+		return err
 	}
 	conn.DelTable(t.table())
-	if err := conn.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
+	err = conn.Flush()
+	t.close() // it is the last that is done, or there is something wrong
+	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("remove the firewall table %s: %w", t.name, err)
 	}
 	return nil
@@ -275,8 +303,9 @@ func (t *kernelTable) remove() error {
 
 // batch is a transaction in the making.
 type batch struct {
-	conn *nftables.Conn
-	err  error // the first
+	table *kernelTable
+	conn  *nftables.Conn
+	err   error // the first
 }
 
 func (b *batch) try(err error) {
@@ -300,12 +329,13 @@ func (b *batch) del(set *nftables.Set, all []nftables.SetElement) {
 	}
 }
 
-func (b *batch) flush(table string) error {
+func (b *batch) flush() error {
 	if b.err == nil {
 		b.err = b.conn.Flush()
 	}
 	if b.err != nil {
-		return fmt.Errorf("set the firewall table %s: %w", table, b.err)
+		b.table.close() // answers may be left in it
+		return fmt.Errorf("set the firewall table %s: %w", b.table.name, b.err)
 	}
 	return nil
 }
