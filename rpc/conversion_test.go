@@ -3,6 +3,7 @@
 package rpc
 
 import (
+	"encoding/json"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -23,6 +24,7 @@ var kinds = map[string][]any{
 	"agentCommand":   {whisk.CreateContainer{}, whisk.GrantLease{}, whisk.RemoveContainer{}, whisk.DrainNode{}, whisk.KeepAlive{}},
 	"agentReport": {whisk.NodeReport{}, whisk.ContainerCreated{}, whisk.CreationFailed{}, whisk.LeaseGranted{}, whisk.LeaseRefused{},
 		whisk.ContainerGone{}, whisk.KeepAlive{}},
+	"forwardReply": {whisk.ForwardTaken{}, whisk.ForwardRefused{}, whisk.ForwardEnded{}, whisk.ForwardLogged{}},
 }
 
 // TestNoKindIsForgotten compares kinds with the methods in the source of whisk.
@@ -49,7 +51,7 @@ func TestNoKindIsForgotten(t *testing.T) {
 			}
 		}
 	}
-	if want := 6 + 7 + 5 + 7; found < want {
+	if want := 6 + 7 + 5 + 7 + 4; found < want {
 		t.Errorf("found %d kinds of messages in whisk, there were %d", found, want)
 	}
 }
@@ -75,6 +77,8 @@ func TestEveryMessageSurvives(t *testing.T) {
 		survive(t, seed, agentService().replies, messages[whisk.AgentCommand](random, "agentCommand"))
 		survive(t, seed, sandboxService().requests, sandboxRequests(random))
 		survive(t, seed, sandboxService().replies, sandboxReplies(random))
+		survive(t, seed, peerService().requests, forwards(random))
+		survive(t, seed, peerService().replies, messages[whisk.ForwardReply](random, "forwardReply"))
 	}
 }
 
@@ -145,6 +149,12 @@ func sandboxReplies(random *rand.Rand) []whisk.SandboxReply {
 	return []whisk.SandboxReply{bad, good, {}}
 }
 
+func forwards(random *rand.Rand) []whisk.Forward {
+	var full whisk.Forward
+	fill(random, reflect.ValueOf(&full).Elem())
+	return []whisk.Forward{full}
+}
+
 // values has how many values the enumerations have.
 var values = map[string]int{
 	"UseState": 2, "ReleaseReason": 6, "Origin": 3, "RejectReason": 5, "Fault": 2, "Kind": 9, "SandboxOp": 5, "NodeState": 6,
@@ -168,6 +178,17 @@ func fill(random *rand.Rand, value reflect.Value) {
 		return
 	case *whisk.ContainerID:
 		*into = whisk.ContainerID(word(random, "abcXYZ019_-", 1+random.IntN(longestContainer)))
+		return
+	case *whisk.Status:
+		*into = whisk.Status(random.IntN(4))
+		return
+	case *json.RawMessage:
+		if random.IntN(4) > 0 {
+			*into = json.RawMessage(`{"text":"` + word(random, "aZ09.-/ üß世", random.IntN(30)) + `"}`)
+		}
+		return
+	case *[]byte:
+		*into = []byte(word(random, "aZ09.-/ üß世", 1+random.IntN(30)))
 		return
 	case *whisk.ActivationID:
 		*into = whisk.ActivationID(word(random, "0123456789abcdef", 32))
@@ -265,5 +286,11 @@ func FuzzAgentCommand(f *testing.F) {
 }
 
 func FuzzSandboxRequest(f *testing.F) { fuzz(f, sandboxService().requests, sandboxRequests) }
+
+func FuzzForward(f *testing.F) { fuzz(f, peerService().requests, forwards) }
+
+func FuzzForwardReply(f *testing.F) {
+	fuzz(f, peerService().replies, func(r *rand.Rand) []whisk.ForwardReply { return messages[whisk.ForwardReply](r, "forwardReply") })
+}
 
 func FuzzSandboxReply(f *testing.F) { fuzz(f, sandboxService().replies, sandboxReplies) }

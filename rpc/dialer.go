@@ -65,13 +65,19 @@ func (d *Dialer) ControllerToAgent(ctx context.Context, node whisk.NodeID, addre
 	return open(ctx, d, sandboxService(), address, string(node))
 }
 
+// ControllerToPeer opens a controller's session with another one, at address.
+// That has to be one whose certificate covers id.
+func (d *Dialer) ControllerToPeer(ctx context.Context, id whisk.ControllerID, address string) (whisk.ControllerToPeer, error) {
+	return open(ctx, d, peerService(), address, string(id))
+}
+
 // open opens a session with whoever plays the kind's server; name, unless it is
 // "", says which of them it has to be.
 func open[Request, Reply any](ctx context.Context, d *Dialer, kind service[Request, Reply], address, name string) (whisk.Stream[Request, Reply], error) {
 	handshake := &clientHandshake{
 		handshakes: handshakes{d.security},
 		accept: func(peer certs.Identity) error {
-			if peer.Role != kind.server || name != "" && peer.Name != name {
+			if peer.Role != kind.server || name != "" && !peer.Covers(name) {
 				wanted := certs.Identity{Role: kind.server, Name: name}
 				return whisk.Errorf(whisk.Denied, "the peer is %s, wanted is %s", peer, wanted)
 			}

@@ -75,6 +75,7 @@ func outFactoryEvent(f *fields, message whisk.FactoryEvent) frame {
 		out.Kind = &proto.FactoryEvent_Redirect{Redirect: &proto.Redirect{
 			Requisition: uint64(m.Requisition),
 			Controller:  f.name("controller", string(m.Controller)),
+			Peers:       f.line("peers' address", m.Peers, longestAddress),
 		}}
 	case whisk.Rejection:
 		out.Kind = &proto.FactoryEvent_Rejection{Rejection: &proto.Rejection{
@@ -116,6 +117,7 @@ func inFactoryEvent(f *fields, wire *proto.FactoryEvent) whisk.FactoryEvent {
 		return whisk.Redirect{
 			Requisition: whisk.RequisitionID(m.Redirect.Requisition),
 			Controller:  whisk.ControllerID(f.name("controller", m.Redirect.Controller)),
+			Peers:       f.line("peers' address", m.Redirect.Peers, longestAddress),
 		}
 	case *proto.FactoryEvent_Rejection:
 		return whisk.Rejection{
@@ -147,6 +149,7 @@ func (f *fields) outRegister(m whisk.Register) *proto.Register {
 	out := &proto.Register{
 		Controller: f.name("controller", string(m.Controller)),
 		Epoch:      m.Epoch,
+		Peers:      f.line("peers' address", m.Peers, longestAddress),
 	}
 	for _, held := range m.Held {
 		out.Held = append(out.Held, &proto.HeldContainer{
@@ -164,6 +167,7 @@ func (f *fields) inRegister(m *proto.Register) whisk.Register {
 	in := whisk.Register{
 		Controller: whisk.ControllerID(f.name("controller", m.Controller)),
 		Epoch:      m.Epoch,
+		Peers:      f.line("peers' address", m.Peers, longestAddress),
 	}
 	for _, held := range m.Held {
 		in.Held = append(in.Held, whisk.HeldContainer{
@@ -189,6 +193,7 @@ func (f *fields) outRequisition(m whisk.Requisition) *proto.Requisition {
 		Count:       f.outCount("count", m.Count, 1),
 		DeadlineIn:  f.outTime("deadline", m.Deadline),
 		Label:       f.optional("label", m.Label),
+		Own:         m.Own,
 	}
 }
 
@@ -201,6 +206,7 @@ func (f *fields) inRequisition(m *proto.Requisition) whisk.Requisition {
 		Count:       f.inCount("count", uint64(m.Count), 1),
 		Deadline:    f.inTime("deadline", m.DeadlineIn),
 		Label:       f.optional("label", m.Label),
+		Own:         m.Own,
 	}
 }
 

@@ -167,7 +167,7 @@ func TestConformanceTLS(t *testing.T) {
 	})
 }
 
-// start runs a scheduler's and an agent's server.
+// start runs a scheduler's, an agent's and a controller's server.
 func start(t *testing.T, roles rpctest.Roles, security map[certs.Role]rpc.Security) rpctest.Ends {
 	t.Helper()
 	scheduler := serve(t, rpc.ServerConfig{
@@ -177,6 +177,10 @@ func start(t *testing.T, roles rpctest.Roles, security map[certs.Role]rpc.Securi
 	agent := serve(t, rpc.ServerConfig{
 		Security: security[certs.Agent],
 		Handlers: rpc.Handlers{Sandbox: roles.Sandbox},
+	})
+	peer := serve(t, rpc.ServerConfig{
+		Security: security[certs.Controller],
+		Handlers: rpc.Handlers{Peer: roles.Peer},
 	})
 	return rpctest.Ends{
 		ControllerToScheduler: func(ctx context.Context) (whisk.ControllerToScheduler, error) {
@@ -188,13 +192,18 @@ func start(t *testing.T, roles rpctest.Roles, security map[certs.Role]rpc.Securi
 		ControllerToAgent: func(ctx context.Context) (whisk.ControllerToAgent, error) {
 			return dialer(t, security[certs.Controller], agent.network).ControllerToAgent(ctx, rpctest.Agent, "agent")
 		},
+		ControllerToPeer: func(ctx context.Context) (whisk.ControllerToPeer, error) {
+			return dialer(t, security[certs.Controller], peer.network).ControllerToPeer(ctx, rpctest.Controller, "peer")
+		},
 		Stop: func() {
 			scheduler.stop()
 			agent.stop()
+			peer.stop()
 		},
 		Cut: func() {
 			scheduler.cut()
 			agent.cut()
+			peer.cut()
 		},
 	}
 }

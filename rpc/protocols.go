@@ -65,6 +65,17 @@ func agentService() service[whisk.AgentReport, whisk.AgentCommand] {
 	}
 }
 
+func peerService() service[whisk.Forward, whisk.ForwardReply] {
+	return service[whisk.Forward, whisk.ForwardReply]{
+		name:     "whirl.v1.Controllers",
+		client:   certs.Controller,
+		server:   certs.Controller,
+		requests: protocol[whisk.Forward]{outForward, wired(inForward)},
+		replies:  protocol[whisk.ForwardReply]{outForwardReply, wired(inForwardReply)},
+		names:    func(m whisk.Forward) []string { return []string{string(m.Controller)} },
+	}
+}
+
 func sandboxService() service[whisk.SandboxRequest, whisk.SandboxReply] {
 	return service[whisk.SandboxRequest, whisk.SandboxReply]{
 		name:     "whirl.v1.Sandboxes",

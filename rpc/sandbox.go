@@ -75,21 +75,7 @@ func (f *fields) activation(s string) string {
 }
 
 func outSandboxReply(f *fields, m whisk.SandboxReply) frame {
-	out := &proto.SandboxReply{Seq: m.Seq}
-	if m.Err != "" {
-		out.Error = &proto.Error{
-			Kind: outEnum[proto.ErrorKind](f, "error kind", m.Kind, whisk.Unavailable),
-			Text: legible(m.Err),
-		}
-	}
-	if m.Logs != (whisk.LogSummary{}) {
-		out.Logs = &proto.LogSummary{
-			Lines:     uint64(f.outCount("lines", m.Logs.Lines, 0)),
-			Bytes:     f.outBytes("bytes", m.Logs.Bytes),
-			Truncated: m.Logs.Truncated,
-			Missing:   m.Logs.Missing,
-		}
-	}
+	out := &proto.SandboxReply{Seq: m.Seq, Error: f.outError(m.Kind, m.Err), Logs: f.outSummary(m.Logs)}
 	if m.Exit != nil {
 		out.Exit = &proto.Exit{Code: f.outCode(m.Exit.Code), OutOfMemory: m.Exit.OutOfMemory}
 	}
@@ -97,25 +83,55 @@ func outSandboxReply(f *fields, m whisk.SandboxReply) frame {
 }
 
 func inSandboxReply(f *fields, wire *proto.SandboxReply) whisk.SandboxReply {
-	in := whisk.SandboxReply{Seq: wire.Seq}
-	if wire.Error != nil {
-		in.Kind = inEnum(f, "error kind", wire.Error.Kind, whisk.Unavailable)
-		if in.Err = f.text("error text", wire.Error.Text); in.Err == "" {
-			f.refuse("error text", "is missing")
-		}
-	}
-	if wire.Logs != nil {
-		in.Logs = whisk.LogSummary{
-			Lines:     f.inCount("lines", wire.Logs.Lines, 0),
-			Bytes:     f.inBytes("bytes", wire.Logs.Bytes),
-			Truncated: wire.Logs.Truncated,
-			Missing:   wire.Logs.Missing,
-		}
-	}
+	in := whisk.SandboxReply{Seq: wire.Seq, Logs: f.inSummary(wire.Logs)}
+	in.Kind, in.Err = f.inError(wire.Error)
 	if wire.Exit != nil {
 		in.Exit = &whisk.Exit{Code: int(wire.Exit.Code), OutOfMemory: wire.Exit.OutOfMemory}
 	}
 	return in
+}
+
+// outError converts an error that is there if it has a text.
+func (f *fields) outError(kind whisk.Kind, text string) *proto.Error {
+	if text == "" {
+		return nil
+	}
+	return &proto.Error{Kind: outEnum[proto.ErrorKind](f, "error kind", kind, whisk.Unavailable), Text: legible(text)}
+}
+
+func (f *fields) inError(m *proto.Error) (kind whisk.Kind, text string) {
+	if m == nil {
+		return 0, ""
+	}
+	kind = inEnum(f, "error kind", m.Kind, whisk.Unavailable)
+	if text = f.text("error text", m.Text); text == "" {
+		f.refuse("error text", "is missing")
+	}
+	return kind, text
+}
+
+func (f *fields) outSummary(s whisk.LogSummary) *proto.LogSummary {
+	if s == (whisk.LogSummary{}) {
+		return nil
+	}
+	return &proto.LogSummary{
+		Lines:     uint64(f.outCount("lines", s.Lines, 0)),
+		Bytes:     f.outBytes("bytes", s.Bytes),
+		Truncated: s.Truncated,
+		Missing:   s.Missing,
+	}
+}
+
+func (f *fields) inSummary(m *proto.LogSummary) whisk.LogSummary {
+	if m == nil {
+		return whisk.LogSummary{}
+	}
+	return whisk.LogSummary{
+		Lines:     f.inCount("lines", m.Lines, 0),
+		Bytes:     f.inBytes("bytes", m.Bytes),
+		Truncated: m.Truncated,
+		Missing:   m.Missing,
+	}
 }
 
 func (f *fields) outCode(code int) int32 {

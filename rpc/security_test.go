@@ -22,10 +22,12 @@ import (
 type cluster struct {
 	authority
 	scheduler, agent *running
+	peer             *running // a controller's server for others
 	journal          journal
 	controllers      chan whisk.SchedulerToController // served
 	agents           chan whisk.SchedulerToAgent
 	sandboxes        chan whisk.AgentToController
+	peers            chan whisk.PeerToController
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -35,6 +37,7 @@ func newCluster(t *testing.T) *cluster {
 		controllers: make(chan whisk.SchedulerToController, 8),
 		agents:      make(chan whisk.SchedulerToAgent, 8),
 		sandboxes:   make(chan whisk.AgentToController, 8),
+		peers:       make(chan whisk.PeerToController, 8),
 	}
 	c.scheduler = serve(t, rpc.ServerConfig{
 		Security: c.security(t, certs.Scheduler, "sched1"),
@@ -46,16 +49,24 @@ func newCluster(t *testing.T) *cluster {
 		Handlers: rpc.Handlers{Sandbox: hold(c.sandboxes)},
 		Logger:   c.journal.logger(),
 	})
+	c.peer = serve(t, rpc.ServerConfig{
+		Security: c.security(t, certs.Controller, "ctl9"),
+		Handlers: rpc.Handlers{Peer: hold(c.peers)},
+		Logger:   c.journal.logger(),
+	})
 	return c
 }
 
 func (c *cluster) stop() {
 	c.scheduler.stop()
 	c.agent.stop()
+	c.peer.stop()
 }
 
 // served says how many sessions got in.
-func (c *cluster) served() int { return len(c.controllers) + len(c.agents) + len(c.sandboxes) }
+func (c *cluster) served() int {
+	return len(c.controllers) + len(c.agents) + len(c.sandboxes) + len(c.peers)
+}
 
 // hold hands a session over and keeps it until the server stops.
 func hold[Out, In any](served chan<- whisk.Stream[Out, In]) func(context.Context, whisk.Stream[Out, In]) error {
@@ -103,6 +114,12 @@ func TestWhoMayOpenWhichSession(t *testing.T) {
 			return opened[whisk.SandboxRequest, whisk.SandboxReply](t, request)(d.ControllerToAgent(t.Context(), node, "agent"))
 		}
 	}
+	forward := func(role certs.Role, name string, id whisk.ControllerID) func(*testing.T, *cluster, *rpc.Dialer) error {
+		return func(t *testing.T, c *cluster, _ *rpc.Dialer) error {
+			d := dialer(t, c.security(t, role, name), c.peer.network)
+			return opened[whisk.Forward, whisk.ForwardReply](t, forwardOf(id))(d.ControllerToPeer(t.Context(), "ctl9/0198", "peer"))
+		}
+	}
 	foreign := whisk.HostedContainer{Container: whisk.Container{ID: "c", Node: "node2"}}
 	for _, row := range []struct {
 		name string
@@ -126,6 +143,11 @@ func TestWhoMayOpenWhichSession(t *testing.T) {
 		{"a controller as an agent", certs.Controller, "node1", report(whisk.NodeReport{Node: "node1"}), "certificate of controller node1 does not open"},
 		{"a controller renews", certs.Controller, "ctl1", request("node1", whisk.SandboxRequest{Op: whisk.Renew, Controller: "ctl1/7"}), ""},
 		{"another controller's leases", certs.Controller, "ctl1", request("node1", whisk.SandboxRequest{Op: whisk.Renew, Controller: "ctl2"}), `does not allow to act as "ctl2"`},
+		{"a controller forwards", certs.Controller, "ctl1", forward(certs.Controller, "ctl1", "ctl1/7"), ""},
+		{"another controller's activation", certs.Controller, "ctl1", forward(certs.Controller, "ctl1", "ctl2/7"), `does not allow to act as "ctl2/7"`},
+		{"an agent forwards", certs.Agent, "ctl1", forward(certs.Agent, "ctl1", "ctl1"), "certificate of agent ctl1 does not open this session, which is the controller's"},
+		{"a scheduler forwards", certs.Scheduler, "ctl1", forward(certs.Scheduler, "ctl1", "ctl1"), "certificate of scheduler ctl1 does not open"},
+		{"an operator forwards", certs.Operator, "ctl1", forward(certs.Operator, "ctl1", "ctl1"), "certificate of operator ctl1 does not open"},
 		{"nobody's request", certs.Controller, "ctl1", request("node1", whisk.SandboxRequest{Op: whisk.Suspend, Container: "c"}), "must say who sends it"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -151,6 +173,13 @@ func TestWhoMayOpenWhichSession(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func forwardOf(id whisk.ControllerID) whisk.Forward {
+	return whisk.Forward{
+		Controller: id, Activation: "0123456789abcdef0123456789abcdef", Run: []byte("{}"),
+		Key: whisk.ActionKey{Namespace: "guest", Action: whisk.FullName{Namespace: "guest", Name: "hello"}},
 	}
 }
 
@@ -207,6 +236,10 @@ func TestADialerRefusesTheWrongServer(t *testing.T) {
 		refused("an agent as the scheduler", err, "the peer is agent node1, wanted is scheduler")
 		_, err = dialer(t, security, c.agent.network).ControllerToAgent(t.Context(), "node2", "agent")
 		refused("another agent", err, "the peer is agent node1, wanted is agent node2")
+		_, err = dialer(t, security, c.peer.network).ControllerToPeer(t.Context(), "ctl2/0198", "peer")
+		refused("another controller", err, "the peer is controller ctl9, wanted is controller ctl2/0198")
+		_, err = dialer(t, security, c.agent.network).ControllerToPeer(t.Context(), "node1", "agent")
+		refused("an agent as a controller", err, "the peer is agent node1, wanted is controller node1")
 		_, err = dialer(t, other.security(t, certs.Controller, "ctl1"), c.scheduler.network).ControllerToScheduler(t.Context(), "scheduler")
 		refused("another cluster's scheduler", err, "unknown authority")
 

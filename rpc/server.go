@@ -25,6 +25,7 @@ type Handlers struct {
 	Controller func(context.Context, whisk.SchedulerToController) error // at the scheduler
 	Agent      func(context.Context, whisk.SchedulerToAgent) error      // at the scheduler
 	Sandbox    func(context.Context, whisk.AgentToController) error     // at an agent
+	Peer       func(context.Context, whisk.PeerToController) error      // at a controller
 }
 
 // Limits bound what peers may make a server do.
@@ -164,6 +165,9 @@ func (s *Server) register(ctx context.Context, server *grpc.Server) {
 	}
 	if serve := s.config.Handlers.Sandbox; serve != nil {
 		register(ctx, s, server, sandboxService(), serve)
+	}
+	if serve := s.config.Handlers.Peer; serve != nil {
+		register(ctx, s, server, peerService(), serve)
 	}
 }
 

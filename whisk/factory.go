@@ -24,6 +24,7 @@ type FactoryEvent interface{ factoryEvent() }
 type Register struct {
 	Controller ControllerID
 	Epoch      uint64 // the highest scheduler epoch that the controller has seen, 0 for none
+	Peers      string // where other controllers reach it, see [Forward]; "" if it takes no part in forwarding
 	Held       []HeldContainer
 }
 
@@ -62,6 +63,7 @@ type Requisition struct {
 	Count       int       // at least 1
 	Deadline    time.Time // when the work gives up; the scheduler rejects what is left by then
 	Label       string    // see [Invocation]
+	Own         bool      // not to be answered with Redirect: another controller had no room a moment ago
 }
 
 // Withdraw takes back Count slots of a requisition, or what is left of it.
@@ -130,11 +132,13 @@ const (
 func (o Origin) String() string { return [...]string{"created", "prewarmed", "transferred"}[o] }
 
 // Redirect says that another controller holds a container of the action with
-// spare concurrency: forward one activation there. It uses up one slot of the
-// requisition.
+// spare concurrency: forward one activation there, see [Forward]. It uses up one
+// slot of the requisition. Only those who take part in forwarding get it, and
+// only to others of them.
 type Redirect struct {
 	Requisition RequisitionID
 	Controller  ControllerID
+	Peers       string // where that controller is reached, as its [Register] says
 }
 
 // Rejection ends what is left of a requisition.

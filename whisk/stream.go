@@ -14,7 +14,8 @@ import (
 // Send may be called by several goroutines at once, Recv by one at a time.
 type Stream[Out, In any] interface {
 	// Send hands a message to the transport. It blocks while the transport's
-	// bounded buffer is full, and fails if ctx ends or the session does.
+	// bounded buffer is full, and fails if ctx ends or the session does. If it
+	// fails the peer never gets the message; if it does not, the peer may.
 	Send(ctx context.Context, message Out) error
 	// Recv returns the next message. It fails with io.EOF after the peer closed
 	// the session, and with the cause if the session broke or ctx ended.
@@ -33,7 +34,7 @@ type Remote interface {
 }
 
 // The sessions between the roles, from each end. A controller dials the
-// scheduler and the agents; an agent dials the scheduler.
+// scheduler, the agents and other controllers; an agent dials the scheduler.
 type (
 	ControllerToScheduler = Stream[FactoryRequest, FactoryEvent]
 	SchedulerToController = Stream[FactoryEvent, FactoryRequest]
@@ -41,4 +42,6 @@ type (
 	SchedulerToAgent      = Stream[AgentCommand, AgentReport]
 	ControllerToAgent     = Stream[SandboxRequest, SandboxReply]
 	AgentToController     = Stream[SandboxReply, SandboxRequest]
+	ControllerToPeer      = Stream[Forward, ForwardReply]
+	PeerToController      = Stream[ForwardReply, Forward]
 )

@@ -27,6 +27,9 @@ func TestConformance(t *testing.T) {
 			ControllerToAgent: func(context.Context) (whisk.ControllerToAgent, error) {
 				return inmem.Dial(exchange, roles.Sandbox)
 			},
+			ControllerToPeer: func(context.Context) (whisk.ControllerToPeer, error) {
+				return inmem.Dial(exchange, roles.Peer)
+			},
 			Stop: func() {
 				stop()
 				if err := <-ended; err != nil {

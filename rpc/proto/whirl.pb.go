@@ -432,6 +432,61 @@ func (ErrorKind) EnumDescriptor() ([]byte, []int) {
 	return file_whirl_proto_rawDescGZIP(), []int{6}
 }
 
+type ActivationStatus int32
+
+const (
+	ActivationStatus_ACTIVATION_STATUS_UNSPECIFIED       ActivationStatus = 0
+	ActivationStatus_ACTIVATION_STATUS_SUCCESS           ActivationStatus = 1
+	ActivationStatus_ACTIVATION_STATUS_APPLICATION_ERROR ActivationStatus = 2
+	ActivationStatus_ACTIVATION_STATUS_DEVELOPER_ERROR   ActivationStatus = 3
+	ActivationStatus_ACTIVATION_STATUS_WHISK_ERROR       ActivationStatus = 4
+)
+
+// Enum value maps for ActivationStatus.
+var (
+	ActivationStatus_name = map[int32]string{
+		0: "ACTIVATION_STATUS_UNSPECIFIED",
+		1: "ACTIVATION_STATUS_SUCCESS",
+		2: "ACTIVATION_STATUS_APPLICATION_ERROR",
+		3: "ACTIVATION_STATUS_DEVELOPER_ERROR",
+		4: "ACTIVATION_STATUS_WHISK_ERROR",
+	}
+	ActivationStatus_value = map[string]int32{
+		"ACTIVATION_STATUS_UNSPECIFIED":       0,
+		"ACTIVATION_STATUS_SUCCESS":           1,
+		"ACTIVATION_STATUS_APPLICATION_ERROR": 2,
+		"ACTIVATION_STATUS_DEVELOPER_ERROR":   3,
+		"ACTIVATION_STATUS_WHISK_ERROR":       4,
+	}
+)
+
+func (x ActivationStatus) Enum() *ActivationStatus {
+	p := new(ActivationStatus)
+	*p = x
+	return p
+}
+
+func (x ActivationStatus) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ActivationStatus) Descriptor() protoreflect.EnumDescriptor {
+	return file_whirl_proto_enumTypes[7].Descriptor()
+}
+
+func (ActivationStatus) Type() protoreflect.EnumType {
+	return &file_whirl_proto_enumTypes[7]
+}
+
+func (x ActivationStatus) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ActivationStatus.Descriptor instead.
+func (ActivationStatus) EnumDescriptor() ([]byte, []int) {
+	return file_whirl_proto_rawDescGZIP(), []int{7}
+}
+
 type KeepAlive struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
@@ -1089,6 +1144,7 @@ type Register struct {
 	Controller    string                 `protobuf:"bytes,1,opt,name=controller,proto3" json:"controller,omitempty"`
 	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"` // 0 for none seen
 	Held          []*HeldContainer       `protobuf:"bytes,3,rep,name=held,proto3" json:"held,omitempty"`
+	Peers         string                 `protobuf:"bytes,4,opt,name=peers,proto3" json:"peers,omitempty"` // where other controllers reach it; empty if it forwards nothing and takes nothing
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1142,6 +1198,13 @@ func (x *Register) GetHeld() []*HeldContainer {
 		return x.Held
 	}
 	return nil
+}
+
+func (x *Register) GetPeers() string {
+	if x != nil {
+		return x.Peers
+	}
+	return ""
 }
 
 type HeldContainer struct {
@@ -1229,6 +1292,7 @@ type Requisition struct {
 	Count         uint32                 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`             // at least 1
 	DeadlineIn    *int64                 `protobuf:"zigzag64,6,opt,name=deadline_in,json=deadlineIn,proto3,oneof" json:"deadline_in,omitempty"`
 	Label         string                 `protobuf:"bytes,7,opt,name=label,proto3" json:"label,omitempty"`
+	Own           bool                   `protobuf:"varint,8,opt,name=own,proto3" json:"own,omitempty"` // no Redirect
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1310,6 +1374,13 @@ func (x *Requisition) GetLabel() string {
 		return x.Label
 	}
 	return ""
+}
+
+func (x *Requisition) GetOwn() bool {
+	if x != nil {
+		return x.Own
+	}
+	return false
 }
 
 type Withdraw struct {
@@ -1592,6 +1663,7 @@ type Redirect struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Requisition   uint64                 `protobuf:"varint,1,opt,name=requisition,proto3" json:"requisition,omitempty"`
 	Controller    string                 `protobuf:"bytes,2,opt,name=controller,proto3" json:"controller,omitempty"`
+	Peers         string                 `protobuf:"bytes,3,opt,name=peers,proto3" json:"peers,omitempty"` // where it is reached
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1636,6 +1708,13 @@ func (x *Redirect) GetRequisition() uint64 {
 func (x *Redirect) GetController() string {
 	if x != nil {
 		return x.Controller
+	}
+	return ""
+}
+
+func (x *Redirect) GetPeers() string {
+	if x != nil {
+		return x.Peers
 	}
 	return ""
 }
@@ -3466,6 +3545,566 @@ func (x *Exit) GetOutOfMemory() bool {
 	return false
 }
 
+type PeerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*PeerRequest_Forward
+	Kind          isPeerRequest_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerRequest) Reset() {
+	*x = PeerRequest{}
+	mi := &file_whirl_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerRequest) ProtoMessage() {}
+
+func (x *PeerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_whirl_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerRequest.ProtoReflect.Descriptor instead.
+func (*PeerRequest) Descriptor() ([]byte, []int) {
+	return file_whirl_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *PeerRequest) GetKind() isPeerRequest_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *PeerRequest) GetForward() *Forward {
+	if x != nil {
+		if x, ok := x.Kind.(*PeerRequest_Forward); ok {
+			return x.Forward
+		}
+	}
+	return nil
+}
+
+type isPeerRequest_Kind interface {
+	isPeerRequest_Kind()
+}
+
+type PeerRequest_Forward struct {
+	Forward *Forward `protobuf:"bytes,1,opt,name=forward,proto3,oneof"`
+}
+
+func (*PeerRequest_Forward) isPeerRequest_Kind() {}
+
+type Forward struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Controller    string                 `protobuf:"bytes,2,opt,name=controller,proto3" json:"controller,omitempty"` // that sends it
+	Activation    string                 `protobuf:"bytes,3,opt,name=activation,proto3" json:"activation,omitempty"`
+	Key           *ActionKey             `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
+	StartByIn     *int64                 `protobuf:"zigzag64,5,opt,name=start_by_in,json=startByIn,proto3,oneof" json:"start_by_in,omitempty"`
+	Timeout       uint64                 `protobuf:"varint,6,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Logs          uint64                 `protobuf:"varint,7,opt,name=logs,proto3" json:"logs,omitempty"` // 0 discards the output
+	ResultLimit   uint64                 `protobuf:"varint,8,opt,name=result_limit,json=resultLimit,proto3" json:"result_limit,omitempty"`
+	Sentinels     bool                   `protobuf:"varint,9,opt,name=sentinels,proto3" json:"sentinels,omitempty"`
+	Run           []byte                 `protobuf:"bytes,10,opt,name=run,proto3" json:"run,omitempty"` // the body of /run
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Forward) Reset() {
+	*x = Forward{}
+	mi := &file_whirl_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Forward) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Forward) ProtoMessage() {}
+
+func (x *Forward) ProtoReflect() protoreflect.Message {
+	mi := &file_whirl_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Forward.ProtoReflect.Descriptor instead.
+func (*Forward) Descriptor() ([]byte, []int) {
+	return file_whirl_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *Forward) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Forward) GetController() string {
+	if x != nil {
+		return x.Controller
+	}
+	return ""
+}
+
+func (x *Forward) GetActivation() string {
+	if x != nil {
+		return x.Activation
+	}
+	return ""
+}
+
+func (x *Forward) GetKey() *ActionKey {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Forward) GetStartByIn() int64 {
+	if x != nil && x.StartByIn != nil {
+		return *x.StartByIn
+	}
+	return 0
+}
+
+func (x *Forward) GetTimeout() uint64 {
+	if x != nil {
+		return x.Timeout
+	}
+	return 0
+}
+
+func (x *Forward) GetLogs() uint64 {
+	if x != nil {
+		return x.Logs
+	}
+	return 0
+}
+
+func (x *Forward) GetResultLimit() uint64 {
+	if x != nil {
+		return x.ResultLimit
+	}
+	return 0
+}
+
+func (x *Forward) GetSentinels() bool {
+	if x != nil {
+		return x.Sentinels
+	}
+	return false
+}
+
+func (x *Forward) GetRun() []byte {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
+type PeerReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*PeerReply_Taken
+	//	*PeerReply_Refused
+	//	*PeerReply_Ended
+	//	*PeerReply_Logged
+	Kind          isPeerReply_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerReply) Reset() {
+	*x = PeerReply{}
+	mi := &file_whirl_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerReply) ProtoMessage() {}
+
+func (x *PeerReply) ProtoReflect() protoreflect.Message {
+	mi := &file_whirl_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerReply.ProtoReflect.Descriptor instead.
+func (*PeerReply) Descriptor() ([]byte, []int) {
+	return file_whirl_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *PeerReply) GetKind() isPeerReply_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *PeerReply) GetTaken() *ForwardTaken {
+	if x != nil {
+		if x, ok := x.Kind.(*PeerReply_Taken); ok {
+			return x.Taken
+		}
+	}
+	return nil
+}
+
+func (x *PeerReply) GetRefused() *ForwardRefused {
+	if x != nil {
+		if x, ok := x.Kind.(*PeerReply_Refused); ok {
+			return x.Refused
+		}
+	}
+	return nil
+}
+
+func (x *PeerReply) GetEnded() *ForwardEnded {
+	if x != nil {
+		if x, ok := x.Kind.(*PeerReply_Ended); ok {
+			return x.Ended
+		}
+	}
+	return nil
+}
+
+func (x *PeerReply) GetLogged() *ForwardLogged {
+	if x != nil {
+		if x, ok := x.Kind.(*PeerReply_Logged); ok {
+			return x.Logged
+		}
+	}
+	return nil
+}
+
+type isPeerReply_Kind interface {
+	isPeerReply_Kind()
+}
+
+type PeerReply_Taken struct {
+	Taken *ForwardTaken `protobuf:"bytes,1,opt,name=taken,proto3,oneof"`
+}
+
+type PeerReply_Refused struct {
+	Refused *ForwardRefused `protobuf:"bytes,2,opt,name=refused,proto3,oneof"`
+}
+
+type PeerReply_Ended struct {
+	Ended *ForwardEnded `protobuf:"bytes,3,opt,name=ended,proto3,oneof"`
+}
+
+type PeerReply_Logged struct {
+	Logged *ForwardLogged `protobuf:"bytes,4,opt,name=logged,proto3,oneof"`
+}
+
+func (*PeerReply_Taken) isPeerReply_Kind() {}
+
+func (*PeerReply_Refused) isPeerReply_Kind() {}
+
+func (*PeerReply_Ended) isPeerReply_Kind() {}
+
+func (*PeerReply_Logged) isPeerReply_Kind() {}
+
+type ForwardTaken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Container     string                 `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForwardTaken) Reset() {
+	*x = ForwardTaken{}
+	mi := &file_whirl_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwardTaken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwardTaken) ProtoMessage() {}
+
+func (x *ForwardTaken) ProtoReflect() protoreflect.Message {
+	mi := &file_whirl_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwardTaken.ProtoReflect.Descriptor instead.
+func (*ForwardTaken) Descriptor() ([]byte, []int) {
+	return file_whirl_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *ForwardTaken) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *ForwardTaken) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+type ForwardRefused struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForwardRefused) Reset() {
+	*x = ForwardRefused{}
+	mi := &file_whirl_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwardRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwardRefused) ProtoMessage() {}
+
+func (x *ForwardRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_whirl_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwardRefused.ProtoReflect.Descriptor instead.
+func (*ForwardRefused) Descriptor() ([]byte, []int) {
+	return file_whirl_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *ForwardRefused) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *ForwardRefused) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type ForwardEnded struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Status        ActivationStatus       `protobuf:"varint,2,opt,name=status,proto3,enum=whirl.v1.ActivationStatus" json:"status,omitempty"`
+	Result        []byte                 `protobuf:"bytes,3,opt,name=result,proto3" json:"result,omitempty"`                           // a JSON object or array; empty for none
+	Size          uint64                 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`                              // of the result's text
+	StartIn       *int64                 `protobuf:"zigzag64,5,opt,name=start_in,json=startIn,proto3,oneof" json:"start_in,omitempty"` // negative for the past
+	RunTime       uint64                 `protobuf:"varint,6,opt,name=run_time,json=runTime,proto3" json:"run_time,omitempty"`
+	TimedOut      bool                   `protobuf:"varint,7,opt,name=timed_out,json=timedOut,proto3" json:"timed_out,omitempty"`
+	Logs          bool                   `protobuf:"varint,8,opt,name=logs,proto3" json:"logs,omitempty"` // ForwardLogged follows
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForwardEnded) Reset() {
+	*x = ForwardEnded{}
+	mi := &file_whirl_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwardEnded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwardEnded) ProtoMessage() {}
+
+func (x *ForwardEnded) ProtoReflect() protoreflect.Message {
+	mi := &file_whirl_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwardEnded.ProtoReflect.Descriptor instead.
+func (*ForwardEnded) Descriptor() ([]byte, []int) {
+	return file_whirl_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *ForwardEnded) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *ForwardEnded) GetStatus() ActivationStatus {
+	if x != nil {
+		return x.Status
+	}
+	return ActivationStatus_ACTIVATION_STATUS_UNSPECIFIED
+}
+
+func (x *ForwardEnded) GetResult() []byte {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *ForwardEnded) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *ForwardEnded) GetStartIn() int64 {
+	if x != nil && x.StartIn != nil {
+		return *x.StartIn
+	}
+	return 0
+}
+
+func (x *ForwardEnded) GetRunTime() uint64 {
+	if x != nil {
+		return x.RunTime
+	}
+	return 0
+}
+
+func (x *ForwardEnded) GetTimedOut() bool {
+	if x != nil {
+		return x.TimedOut
+	}
+	return false
+}
+
+func (x *ForwardEnded) GetLogs() bool {
+	if x != nil {
+		return x.Logs
+	}
+	return false
+}
+
+type ForwardLogged struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Error         *Error                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"` // absent if all is well
+	Logs          *LogSummary            `protobuf:"bytes,3,opt,name=logs,proto3" json:"logs,omitempty"`   // absent is the same as empty
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForwardLogged) Reset() {
+	*x = ForwardLogged{}
+	mi := &file_whirl_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwardLogged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwardLogged) ProtoMessage() {}
+
+func (x *ForwardLogged) ProtoReflect() protoreflect.Message {
+	mi := &file_whirl_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwardLogged.ProtoReflect.Descriptor instead.
+func (*ForwardLogged) Descriptor() ([]byte, []int) {
+	return file_whirl_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *ForwardLogged) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *ForwardLogged) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *ForwardLogged) GetLogs() *LogSummary {
+	if x != nil {
+		return x.Logs
+	}
+	return nil
+}
+
 var File_whirl_proto protoreflect.FileDescriptor
 
 const file_whirl_proto_rawDesc = "" +
@@ -3513,19 +4152,20 @@ const file_whirl_proto_rawDesc = "" +
 	"\n" +
 	"keep_alive\x18\x06 \x01(\v2\x13.whirl.v1.KeepAliveH\x00R\tkeepAlive\x12*\n" +
 	"\x06roster\x18\a \x01(\v2\x10.whirl.v1.RosterH\x00R\x06rosterB\x06\n" +
-	"\x04kind\"m\n" +
+	"\x04kind\"\x83\x01\n" +
 	"\bRegister\x12\x1e\n" +
 	"\n" +
 	"controller\x18\x01 \x01(\tR\n" +
 	"controller\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12+\n" +
-	"\x04held\x18\x03 \x03(\v2\x17.whirl.v1.HeldContainerR\x04held\"\xb4\x01\n" +
+	"\x04held\x18\x03 \x03(\v2\x17.whirl.v1.HeldContainerR\x04held\x12\x14\n" +
+	"\x05peers\x18\x04 \x01(\tR\x05peers\"\xb4\x01\n" +
 	"\rHeldContainer\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12%\n" +
 	"\x03key\x18\x03 \x01(\v2\x13.whirl.v1.ActionKeyR\x03key\x12 \n" +
 	"\vconcurrency\x18\x04 \x01(\rR\vconcurrency\x12(\n" +
-	"\x05state\x18\x05 \x01(\x0e2\x12.whirl.v1.UseStateR\x05state\"\xf5\x01\n" +
+	"\x05state\x18\x05 \x01(\x0e2\x12.whirl.v1.UseStateR\x05state\"\x87\x02\n" +
 	"\vRequisition\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12%\n" +
 	"\x03key\x18\x02 \x01(\v2\x13.whirl.v1.ActionKeyR\x03key\x12+\n" +
@@ -3534,7 +4174,8 @@ const file_whirl_proto_rawDesc = "" +
 	"\x05count\x18\x05 \x01(\rR\x05count\x12$\n" +
 	"\vdeadline_in\x18\x06 \x01(\x12H\x00R\n" +
 	"deadlineIn\x88\x01\x01\x12\x14\n" +
-	"\x05label\x18\a \x01(\tR\x05labelB\x0e\n" +
+	"\x05label\x18\a \x01(\tR\x05label\x12\x10\n" +
+	"\x03own\x18\b \x01(\bR\x03ownB\x0e\n" +
 	"\f_deadline_in\"0\n" +
 	"\bWithdraw\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
@@ -3554,12 +4195,13 @@ const file_whirl_proto_rawDesc = "" +
 	"\vrequisition\x18\x01 \x01(\x04R\vrequisition\x121\n" +
 	"\tcontainer\x18\x02 \x01(\v2\x13.whirl.v1.ContainerR\tcontainer\x12(\n" +
 	"\x06origin\x18\x03 \x01(\x0e2\x10.whirl.v1.OriginR\x06origin\x12\x14\n" +
-	"\x05agent\x18\x04 \x01(\tR\x05agent\"L\n" +
+	"\x05agent\x18\x04 \x01(\tR\x05agent\"b\n" +
 	"\bRedirect\x12 \n" +
 	"\vrequisition\x18\x01 \x01(\x04R\vrequisition\x12\x1e\n" +
 	"\n" +
 	"controller\x18\x02 \x01(\tR\n" +
-	"controller\"\x98\x01\n" +
+	"controller\x12\x14\n" +
+	"\x05peers\x18\x03 \x01(\tR\x05peers\"\x98\x01\n" +
 	"\tRejection\x12 \n" +
 	"\vrequisition\x18\x01 \x01(\x04R\vrequisition\x12.\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x16.whirl.v1.RejectReasonR\x06reason\x12\x18\n" +
@@ -3692,7 +4334,53 @@ const file_whirl_proto_rawDesc = "" +
 	"\amissing\x18\x04 \x01(\bR\amissing\">\n" +
 	"\x04Exit\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x11R\x04code\x12\"\n" +
-	"\rout_of_memory\x18\x02 \x01(\bR\voutOfMemory*M\n" +
+	"\rout_of_memory\x18\x02 \x01(\bR\voutOfMemory\"D\n" +
+	"\vPeerRequest\x12-\n" +
+	"\aforward\x18\x01 \x01(\v2\x11.whirl.v1.ForwardH\x00R\aforwardB\x06\n" +
+	"\x04kind\"\xb8\x02\n" +
+	"\aForward\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1e\n" +
+	"\n" +
+	"controller\x18\x02 \x01(\tR\n" +
+	"controller\x12\x1e\n" +
+	"\n" +
+	"activation\x18\x03 \x01(\tR\n" +
+	"activation\x12%\n" +
+	"\x03key\x18\x04 \x01(\v2\x13.whirl.v1.ActionKeyR\x03key\x12#\n" +
+	"\vstart_by_in\x18\x05 \x01(\x12H\x00R\tstartByIn\x88\x01\x01\x12\x18\n" +
+	"\atimeout\x18\x06 \x01(\x04R\atimeout\x12\x12\n" +
+	"\x04logs\x18\a \x01(\x04R\x04logs\x12!\n" +
+	"\fresult_limit\x18\b \x01(\x04R\vresultLimit\x12\x1c\n" +
+	"\tsentinels\x18\t \x01(\bR\tsentinels\x12\x10\n" +
+	"\x03run\x18\n" +
+	" \x01(\fR\x03runB\x0e\n" +
+	"\f_start_by_in\"\xdc\x01\n" +
+	"\tPeerReply\x12.\n" +
+	"\x05taken\x18\x01 \x01(\v2\x16.whirl.v1.ForwardTakenH\x00R\x05taken\x124\n" +
+	"\arefused\x18\x02 \x01(\v2\x18.whirl.v1.ForwardRefusedH\x00R\arefused\x12.\n" +
+	"\x05ended\x18\x03 \x01(\v2\x16.whirl.v1.ForwardEndedH\x00R\x05ended\x121\n" +
+	"\x06logged\x18\x04 \x01(\v2\x17.whirl.v1.ForwardLoggedH\x00R\x06loggedB\x06\n" +
+	"\x04kind\">\n" +
+	"\fForwardTaken\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1c\n" +
+	"\tcontainer\x18\x02 \x01(\tR\tcontainer\":\n" +
+	"\x0eForwardRefused\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xf9\x01\n" +
+	"\fForwardEnded\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x122\n" +
+	"\x06status\x18\x02 \x01(\x0e2\x1a.whirl.v1.ActivationStatusR\x06status\x12\x16\n" +
+	"\x06result\x18\x03 \x01(\fR\x06result\x12\x12\n" +
+	"\x04size\x18\x04 \x01(\x04R\x04size\x12\x1e\n" +
+	"\bstart_in\x18\x05 \x01(\x12H\x00R\astartIn\x88\x01\x01\x12\x19\n" +
+	"\brun_time\x18\x06 \x01(\x04R\arunTime\x12\x1b\n" +
+	"\ttimed_out\x18\a \x01(\bR\btimedOut\x12\x12\n" +
+	"\x04logs\x18\b \x01(\bR\x04logsB\v\n" +
+	"\t_start_in\"r\n" +
+	"\rForwardLogged\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12%\n" +
+	"\x05error\x18\x02 \x01(\v2\x0f.whirl.v1.ErrorR\x05error\x12(\n" +
+	"\x04logs\x18\x03 \x01(\v2\x14.whirl.v1.LogSummaryR\x04logs*M\n" +
 	"\bUseState\x12\x19\n" +
 	"\x15USE_STATE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eUSE_STATE_BUSY\x10\x01\x12\x12\n" +
@@ -3741,13 +4429,21 @@ const file_whirl_proto_rawDesc = "" +
 	"\x11ERROR_KIND_DENIED\x10\x06\x12\x18\n" +
 	"\x14ERROR_KIND_THROTTLED\x10\a\x12\x16\n" +
 	"\x12ERROR_KIND_TIMEOUT\x10\b\x12\x1a\n" +
-	"\x16ERROR_KIND_UNAVAILABLE\x10\t2S\n" +
+	"\x16ERROR_KIND_UNAVAILABLE\x10\t*\xc7\x01\n" +
+	"\x10ActivationStatus\x12!\n" +
+	"\x1dACTIVATION_STATUS_UNSPECIFIED\x10\x00\x12\x1d\n" +
+	"\x19ACTIVATION_STATUS_SUCCESS\x10\x01\x12'\n" +
+	"#ACTIVATION_STATUS_APPLICATION_ERROR\x10\x02\x12%\n" +
+	"!ACTIVATION_STATUS_DEVELOPER_ERROR\x10\x03\x12!\n" +
+	"\x1dACTIVATION_STATUS_WHISK_ERROR\x10\x042S\n" +
 	"\x10ContainerFactory\x12?\n" +
 	"\aSession\x12\x18.whirl.v1.FactoryRequest\x1a\x16.whirl.v1.FactoryEvent(\x010\x012F\n" +
 	"\x06Agents\x12<\n" +
 	"\aSession\x12\x15.whirl.v1.AgentReport\x1a\x16.whirl.v1.AgentCommand(\x010\x012L\n" +
 	"\tSandboxes\x12?\n" +
-	"\aSession\x12\x18.whirl.v1.SandboxRequest\x1a\x16.whirl.v1.SandboxReply(\x010\x01B'Z%github.com/whirl-faas/whirl/rpc/protob\x06proto3"
+	"\aSession\x12\x18.whirl.v1.SandboxRequest\x1a\x16.whirl.v1.SandboxReply(\x010\x012H\n" +
+	"\vControllers\x129\n" +
+	"\aSession\x12\x15.whirl.v1.PeerRequest\x1a\x13.whirl.v1.PeerReply(\x010\x01B'Z%github.com/whirl-faas/whirl/rpc/protob\x06proto3"
 
 var (
 	file_whirl_proto_rawDescOnce sync.Once
@@ -3761,8 +4457,8 @@ func file_whirl_proto_rawDescGZIP() []byte {
 	return file_whirl_proto_rawDescData
 }
 
-var file_whirl_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_whirl_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_whirl_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
+var file_whirl_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_whirl_proto_goTypes = []any{
 	(UseState)(0),            // 0: whirl.v1.UseState
 	(ReleaseReason)(0),       // 1: whirl.v1.ReleaseReason
@@ -3771,117 +4467,136 @@ var file_whirl_proto_goTypes = []any{
 	(NodeState)(0),           // 4: whirl.v1.NodeState
 	(Fault)(0),               // 5: whirl.v1.Fault
 	(ErrorKind)(0),           // 6: whirl.v1.ErrorKind
-	(*KeepAlive)(nil),        // 7: whirl.v1.KeepAlive
-	(*FullName)(nil),         // 8: whirl.v1.FullName
-	(*ActionKey)(nil),        // 9: whirl.v1.ActionKey
-	(*ContainerSpec)(nil),    // 10: whirl.v1.ContainerSpec
-	(*Address)(nil),          // 11: whirl.v1.Address
-	(*Container)(nil),        // 12: whirl.v1.Container
-	(*FactoryRequest)(nil),   // 13: whirl.v1.FactoryRequest
-	(*FactoryEvent)(nil),     // 14: whirl.v1.FactoryEvent
-	(*Register)(nil),         // 15: whirl.v1.Register
-	(*HeldContainer)(nil),    // 16: whirl.v1.HeldContainer
-	(*Requisition)(nil),      // 17: whirl.v1.Requisition
-	(*Withdraw)(nil),         // 18: whirl.v1.Withdraw
-	(*StateReport)(nil),      // 19: whirl.v1.StateReport
-	(*ContainerUse)(nil),     // 20: whirl.v1.ContainerUse
-	(*Release)(nil),          // 21: whirl.v1.Release
-	(*Allocation)(nil),       // 22: whirl.v1.Allocation
-	(*Redirect)(nil),         // 23: whirl.v1.Redirect
-	(*Rejection)(nil),        // 24: whirl.v1.Rejection
-	(*Reclaim)(nil),          // 25: whirl.v1.Reclaim
-	(*Lost)(nil),             // 26: whirl.v1.Lost
-	(*Roster)(nil),           // 27: whirl.v1.Roster
-	(*NodeStanding)(nil),     // 28: whirl.v1.NodeStanding
-	(*AgentCommand)(nil),     // 29: whirl.v1.AgentCommand
-	(*AgentReport)(nil),      // 30: whirl.v1.AgentReport
-	(*CreateContainer)(nil),  // 31: whirl.v1.CreateContainer
-	(*GrantLease)(nil),       // 32: whirl.v1.GrantLease
-	(*RemoveContainer)(nil),  // 33: whirl.v1.RemoveContainer
-	(*DrainNode)(nil),        // 34: whirl.v1.DrainNode
-	(*NodeReport)(nil),       // 35: whirl.v1.NodeReport
-	(*HostedContainer)(nil),  // 36: whirl.v1.HostedContainer
-	(*ContainerCreated)(nil), // 37: whirl.v1.ContainerCreated
-	(*CreationFailed)(nil),   // 38: whirl.v1.CreationFailed
-	(*LeaseGranted)(nil),     // 39: whirl.v1.LeaseGranted
-	(*LeaseRefused)(nil),     // 40: whirl.v1.LeaseRefused
-	(*ContainerGone)(nil),    // 41: whirl.v1.ContainerGone
-	(*SandboxRequest)(nil),   // 42: whirl.v1.SandboxRequest
-	(*Renew)(nil),            // 43: whirl.v1.Renew
-	(*OfContainer)(nil),      // 44: whirl.v1.OfContainer
-	(*CollectLogs)(nil),      // 45: whirl.v1.CollectLogs
-	(*SandboxReply)(nil),     // 46: whirl.v1.SandboxReply
-	(*Error)(nil),            // 47: whirl.v1.Error
-	(*LogSummary)(nil),       // 48: whirl.v1.LogSummary
-	(*Exit)(nil),             // 49: whirl.v1.Exit
+	(ActivationStatus)(0),    // 7: whirl.v1.ActivationStatus
+	(*KeepAlive)(nil),        // 8: whirl.v1.KeepAlive
+	(*FullName)(nil),         // 9: whirl.v1.FullName
+	(*ActionKey)(nil),        // 10: whirl.v1.ActionKey
+	(*ContainerSpec)(nil),    // 11: whirl.v1.ContainerSpec
+	(*Address)(nil),          // 12: whirl.v1.Address
+	(*Container)(nil),        // 13: whirl.v1.Container
+	(*FactoryRequest)(nil),   // 14: whirl.v1.FactoryRequest
+	(*FactoryEvent)(nil),     // 15: whirl.v1.FactoryEvent
+	(*Register)(nil),         // 16: whirl.v1.Register
+	(*HeldContainer)(nil),    // 17: whirl.v1.HeldContainer
+	(*Requisition)(nil),      // 18: whirl.v1.Requisition
+	(*Withdraw)(nil),         // 19: whirl.v1.Withdraw
+	(*StateReport)(nil),      // 20: whirl.v1.StateReport
+	(*ContainerUse)(nil),     // 21: whirl.v1.ContainerUse
+	(*Release)(nil),          // 22: whirl.v1.Release
+	(*Allocation)(nil),       // 23: whirl.v1.Allocation
+	(*Redirect)(nil),         // 24: whirl.v1.Redirect
+	(*Rejection)(nil),        // 25: whirl.v1.Rejection
+	(*Reclaim)(nil),          // 26: whirl.v1.Reclaim
+	(*Lost)(nil),             // 27: whirl.v1.Lost
+	(*Roster)(nil),           // 28: whirl.v1.Roster
+	(*NodeStanding)(nil),     // 29: whirl.v1.NodeStanding
+	(*AgentCommand)(nil),     // 30: whirl.v1.AgentCommand
+	(*AgentReport)(nil),      // 31: whirl.v1.AgentReport
+	(*CreateContainer)(nil),  // 32: whirl.v1.CreateContainer
+	(*GrantLease)(nil),       // 33: whirl.v1.GrantLease
+	(*RemoveContainer)(nil),  // 34: whirl.v1.RemoveContainer
+	(*DrainNode)(nil),        // 35: whirl.v1.DrainNode
+	(*NodeReport)(nil),       // 36: whirl.v1.NodeReport
+	(*HostedContainer)(nil),  // 37: whirl.v1.HostedContainer
+	(*ContainerCreated)(nil), // 38: whirl.v1.ContainerCreated
+	(*CreationFailed)(nil),   // 39: whirl.v1.CreationFailed
+	(*LeaseGranted)(nil),     // 40: whirl.v1.LeaseGranted
+	(*LeaseRefused)(nil),     // 41: whirl.v1.LeaseRefused
+	(*ContainerGone)(nil),    // 42: whirl.v1.ContainerGone
+	(*SandboxRequest)(nil),   // 43: whirl.v1.SandboxRequest
+	(*Renew)(nil),            // 44: whirl.v1.Renew
+	(*OfContainer)(nil),      // 45: whirl.v1.OfContainer
+	(*CollectLogs)(nil),      // 46: whirl.v1.CollectLogs
+	(*SandboxReply)(nil),     // 47: whirl.v1.SandboxReply
+	(*Error)(nil),            // 48: whirl.v1.Error
+	(*LogSummary)(nil),       // 49: whirl.v1.LogSummary
+	(*Exit)(nil),             // 50: whirl.v1.Exit
+	(*PeerRequest)(nil),      // 51: whirl.v1.PeerRequest
+	(*Forward)(nil),          // 52: whirl.v1.Forward
+	(*PeerReply)(nil),        // 53: whirl.v1.PeerReply
+	(*ForwardTaken)(nil),     // 54: whirl.v1.ForwardTaken
+	(*ForwardRefused)(nil),   // 55: whirl.v1.ForwardRefused
+	(*ForwardEnded)(nil),     // 56: whirl.v1.ForwardEnded
+	(*ForwardLogged)(nil),    // 57: whirl.v1.ForwardLogged
 }
 var file_whirl_proto_depIdxs = []int32{
-	8,  // 0: whirl.v1.ActionKey.action:type_name -> whirl.v1.FullName
-	11, // 1: whirl.v1.Container.address:type_name -> whirl.v1.Address
-	10, // 2: whirl.v1.Container.spec:type_name -> whirl.v1.ContainerSpec
-	15, // 3: whirl.v1.FactoryRequest.register:type_name -> whirl.v1.Register
-	17, // 4: whirl.v1.FactoryRequest.requisition:type_name -> whirl.v1.Requisition
-	18, // 5: whirl.v1.FactoryRequest.withdraw:type_name -> whirl.v1.Withdraw
-	19, // 6: whirl.v1.FactoryRequest.state_report:type_name -> whirl.v1.StateReport
-	21, // 7: whirl.v1.FactoryRequest.release:type_name -> whirl.v1.Release
-	7,  // 8: whirl.v1.FactoryRequest.keep_alive:type_name -> whirl.v1.KeepAlive
-	22, // 9: whirl.v1.FactoryEvent.allocation:type_name -> whirl.v1.Allocation
-	23, // 10: whirl.v1.FactoryEvent.redirect:type_name -> whirl.v1.Redirect
-	24, // 11: whirl.v1.FactoryEvent.rejection:type_name -> whirl.v1.Rejection
-	25, // 12: whirl.v1.FactoryEvent.reclaim:type_name -> whirl.v1.Reclaim
-	26, // 13: whirl.v1.FactoryEvent.lost:type_name -> whirl.v1.Lost
-	7,  // 14: whirl.v1.FactoryEvent.keep_alive:type_name -> whirl.v1.KeepAlive
-	27, // 15: whirl.v1.FactoryEvent.roster:type_name -> whirl.v1.Roster
-	16, // 16: whirl.v1.Register.held:type_name -> whirl.v1.HeldContainer
-	9,  // 17: whirl.v1.HeldContainer.key:type_name -> whirl.v1.ActionKey
+	9,  // 0: whirl.v1.ActionKey.action:type_name -> whirl.v1.FullName
+	12, // 1: whirl.v1.Container.address:type_name -> whirl.v1.Address
+	11, // 2: whirl.v1.Container.spec:type_name -> whirl.v1.ContainerSpec
+	16, // 3: whirl.v1.FactoryRequest.register:type_name -> whirl.v1.Register
+	18, // 4: whirl.v1.FactoryRequest.requisition:type_name -> whirl.v1.Requisition
+	19, // 5: whirl.v1.FactoryRequest.withdraw:type_name -> whirl.v1.Withdraw
+	20, // 6: whirl.v1.FactoryRequest.state_report:type_name -> whirl.v1.StateReport
+	22, // 7: whirl.v1.FactoryRequest.release:type_name -> whirl.v1.Release
+	8,  // 8: whirl.v1.FactoryRequest.keep_alive:type_name -> whirl.v1.KeepAlive
+	23, // 9: whirl.v1.FactoryEvent.allocation:type_name -> whirl.v1.Allocation
+	24, // 10: whirl.v1.FactoryEvent.redirect:type_name -> whirl.v1.Redirect
+	25, // 11: whirl.v1.FactoryEvent.rejection:type_name -> whirl.v1.Rejection
+	26, // 12: whirl.v1.FactoryEvent.reclaim:type_name -> whirl.v1.Reclaim
+	27, // 13: whirl.v1.FactoryEvent.lost:type_name -> whirl.v1.Lost
+	8,  // 14: whirl.v1.FactoryEvent.keep_alive:type_name -> whirl.v1.KeepAlive
+	28, // 15: whirl.v1.FactoryEvent.roster:type_name -> whirl.v1.Roster
+	17, // 16: whirl.v1.Register.held:type_name -> whirl.v1.HeldContainer
+	10, // 17: whirl.v1.HeldContainer.key:type_name -> whirl.v1.ActionKey
 	0,  // 18: whirl.v1.HeldContainer.state:type_name -> whirl.v1.UseState
-	9,  // 19: whirl.v1.Requisition.key:type_name -> whirl.v1.ActionKey
-	10, // 20: whirl.v1.Requisition.spec:type_name -> whirl.v1.ContainerSpec
-	20, // 21: whirl.v1.StateReport.states:type_name -> whirl.v1.ContainerUse
+	10, // 19: whirl.v1.Requisition.key:type_name -> whirl.v1.ActionKey
+	11, // 20: whirl.v1.Requisition.spec:type_name -> whirl.v1.ContainerSpec
+	21, // 21: whirl.v1.StateReport.states:type_name -> whirl.v1.ContainerUse
 	0,  // 22: whirl.v1.ContainerUse.state:type_name -> whirl.v1.UseState
 	1,  // 23: whirl.v1.Release.reason:type_name -> whirl.v1.ReleaseReason
-	12, // 24: whirl.v1.Allocation.container:type_name -> whirl.v1.Container
+	13, // 24: whirl.v1.Allocation.container:type_name -> whirl.v1.Container
 	2,  // 25: whirl.v1.Allocation.origin:type_name -> whirl.v1.Origin
 	3,  // 26: whirl.v1.Rejection.reason:type_name -> whirl.v1.RejectReason
-	28, // 27: whirl.v1.Roster.nodes:type_name -> whirl.v1.NodeStanding
+	29, // 27: whirl.v1.Roster.nodes:type_name -> whirl.v1.NodeStanding
 	4,  // 28: whirl.v1.NodeStanding.state:type_name -> whirl.v1.NodeState
-	31, // 29: whirl.v1.AgentCommand.create_container:type_name -> whirl.v1.CreateContainer
-	32, // 30: whirl.v1.AgentCommand.grant_lease:type_name -> whirl.v1.GrantLease
-	33, // 31: whirl.v1.AgentCommand.remove_container:type_name -> whirl.v1.RemoveContainer
-	7,  // 32: whirl.v1.AgentCommand.keep_alive:type_name -> whirl.v1.KeepAlive
-	34, // 33: whirl.v1.AgentCommand.drain_node:type_name -> whirl.v1.DrainNode
-	35, // 34: whirl.v1.AgentReport.node_report:type_name -> whirl.v1.NodeReport
-	37, // 35: whirl.v1.AgentReport.container_created:type_name -> whirl.v1.ContainerCreated
-	38, // 36: whirl.v1.AgentReport.creation_failed:type_name -> whirl.v1.CreationFailed
-	39, // 37: whirl.v1.AgentReport.lease_granted:type_name -> whirl.v1.LeaseGranted
-	40, // 38: whirl.v1.AgentReport.lease_refused:type_name -> whirl.v1.LeaseRefused
-	41, // 39: whirl.v1.AgentReport.container_gone:type_name -> whirl.v1.ContainerGone
-	7,  // 40: whirl.v1.AgentReport.keep_alive:type_name -> whirl.v1.KeepAlive
-	10, // 41: whirl.v1.CreateContainer.spec:type_name -> whirl.v1.ContainerSpec
-	36, // 42: whirl.v1.NodeReport.containers:type_name -> whirl.v1.HostedContainer
-	12, // 43: whirl.v1.HostedContainer.container:type_name -> whirl.v1.Container
-	12, // 44: whirl.v1.ContainerCreated.container:type_name -> whirl.v1.Container
+	32, // 29: whirl.v1.AgentCommand.create_container:type_name -> whirl.v1.CreateContainer
+	33, // 30: whirl.v1.AgentCommand.grant_lease:type_name -> whirl.v1.GrantLease
+	34, // 31: whirl.v1.AgentCommand.remove_container:type_name -> whirl.v1.RemoveContainer
+	8,  // 32: whirl.v1.AgentCommand.keep_alive:type_name -> whirl.v1.KeepAlive
+	35, // 33: whirl.v1.AgentCommand.drain_node:type_name -> whirl.v1.DrainNode
+	36, // 34: whirl.v1.AgentReport.node_report:type_name -> whirl.v1.NodeReport
+	38, // 35: whirl.v1.AgentReport.container_created:type_name -> whirl.v1.ContainerCreated
+	39, // 36: whirl.v1.AgentReport.creation_failed:type_name -> whirl.v1.CreationFailed
+	40, // 37: whirl.v1.AgentReport.lease_granted:type_name -> whirl.v1.LeaseGranted
+	41, // 38: whirl.v1.AgentReport.lease_refused:type_name -> whirl.v1.LeaseRefused
+	42, // 39: whirl.v1.AgentReport.container_gone:type_name -> whirl.v1.ContainerGone
+	8,  // 40: whirl.v1.AgentReport.keep_alive:type_name -> whirl.v1.KeepAlive
+	11, // 41: whirl.v1.CreateContainer.spec:type_name -> whirl.v1.ContainerSpec
+	37, // 42: whirl.v1.NodeReport.containers:type_name -> whirl.v1.HostedContainer
+	13, // 43: whirl.v1.HostedContainer.container:type_name -> whirl.v1.Container
+	13, // 44: whirl.v1.ContainerCreated.container:type_name -> whirl.v1.Container
 	5,  // 45: whirl.v1.CreationFailed.fault:type_name -> whirl.v1.Fault
-	43, // 46: whirl.v1.SandboxRequest.renew:type_name -> whirl.v1.Renew
-	44, // 47: whirl.v1.SandboxRequest.suspend:type_name -> whirl.v1.OfContainer
-	44, // 48: whirl.v1.SandboxRequest.resume:type_name -> whirl.v1.OfContainer
-	45, // 49: whirl.v1.SandboxRequest.collect_logs:type_name -> whirl.v1.CollectLogs
-	44, // 50: whirl.v1.SandboxRequest.inspect:type_name -> whirl.v1.OfContainer
-	47, // 51: whirl.v1.SandboxReply.error:type_name -> whirl.v1.Error
-	48, // 52: whirl.v1.SandboxReply.logs:type_name -> whirl.v1.LogSummary
-	49, // 53: whirl.v1.SandboxReply.exit:type_name -> whirl.v1.Exit
+	44, // 46: whirl.v1.SandboxRequest.renew:type_name -> whirl.v1.Renew
+	45, // 47: whirl.v1.SandboxRequest.suspend:type_name -> whirl.v1.OfContainer
+	45, // 48: whirl.v1.SandboxRequest.resume:type_name -> whirl.v1.OfContainer
+	46, // 49: whirl.v1.SandboxRequest.collect_logs:type_name -> whirl.v1.CollectLogs
+	45, // 50: whirl.v1.SandboxRequest.inspect:type_name -> whirl.v1.OfContainer
+	48, // 51: whirl.v1.SandboxReply.error:type_name -> whirl.v1.Error
+	49, // 52: whirl.v1.SandboxReply.logs:type_name -> whirl.v1.LogSummary
+	50, // 53: whirl.v1.SandboxReply.exit:type_name -> whirl.v1.Exit
 	6,  // 54: whirl.v1.Error.kind:type_name -> whirl.v1.ErrorKind
-	13, // 55: whirl.v1.ContainerFactory.Session:input_type -> whirl.v1.FactoryRequest
-	30, // 56: whirl.v1.Agents.Session:input_type -> whirl.v1.AgentReport
-	42, // 57: whirl.v1.Sandboxes.Session:input_type -> whirl.v1.SandboxRequest
-	14, // 58: whirl.v1.ContainerFactory.Session:output_type -> whirl.v1.FactoryEvent
-	29, // 59: whirl.v1.Agents.Session:output_type -> whirl.v1.AgentCommand
-	46, // 60: whirl.v1.Sandboxes.Session:output_type -> whirl.v1.SandboxReply
-	58, // [58:61] is the sub-list for method output_type
-	55, // [55:58] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	52, // 55: whirl.v1.PeerRequest.forward:type_name -> whirl.v1.Forward
+	10, // 56: whirl.v1.Forward.key:type_name -> whirl.v1.ActionKey
+	54, // 57: whirl.v1.PeerReply.taken:type_name -> whirl.v1.ForwardTaken
+	55, // 58: whirl.v1.PeerReply.refused:type_name -> whirl.v1.ForwardRefused
+	56, // 59: whirl.v1.PeerReply.ended:type_name -> whirl.v1.ForwardEnded
+	57, // 60: whirl.v1.PeerReply.logged:type_name -> whirl.v1.ForwardLogged
+	7,  // 61: whirl.v1.ForwardEnded.status:type_name -> whirl.v1.ActivationStatus
+	48, // 62: whirl.v1.ForwardLogged.error:type_name -> whirl.v1.Error
+	49, // 63: whirl.v1.ForwardLogged.logs:type_name -> whirl.v1.LogSummary
+	14, // 64: whirl.v1.ContainerFactory.Session:input_type -> whirl.v1.FactoryRequest
+	31, // 65: whirl.v1.Agents.Session:input_type -> whirl.v1.AgentReport
+	43, // 66: whirl.v1.Sandboxes.Session:input_type -> whirl.v1.SandboxRequest
+	51, // 67: whirl.v1.Controllers.Session:input_type -> whirl.v1.PeerRequest
+	15, // 68: whirl.v1.ContainerFactory.Session:output_type -> whirl.v1.FactoryEvent
+	30, // 69: whirl.v1.Agents.Session:output_type -> whirl.v1.AgentCommand
+	47, // 70: whirl.v1.Sandboxes.Session:output_type -> whirl.v1.SandboxReply
+	53, // 71: whirl.v1.Controllers.Session:output_type -> whirl.v1.PeerReply
+	68, // [68:72] is the sub-list for method output_type
+	64, // [64:68] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_whirl_proto_init() }
@@ -3931,15 +4646,26 @@ func file_whirl_proto_init() {
 		(*SandboxRequest_CollectLogs)(nil),
 		(*SandboxRequest_Inspect)(nil),
 	}
+	file_whirl_proto_msgTypes[43].OneofWrappers = []any{
+		(*PeerRequest_Forward)(nil),
+	}
+	file_whirl_proto_msgTypes[44].OneofWrappers = []any{}
+	file_whirl_proto_msgTypes[45].OneofWrappers = []any{
+		(*PeerReply_Taken)(nil),
+		(*PeerReply_Refused)(nil),
+		(*PeerReply_Ended)(nil),
+		(*PeerReply_Logged)(nil),
+	}
+	file_whirl_proto_msgTypes[48].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_whirl_proto_rawDesc), len(file_whirl_proto_rawDesc)),
-			NumEnums:      7,
-			NumMessages:   43,
+			NumEnums:      8,
+			NumMessages:   50,
 			NumExtensions: 0,
-			NumServices:   3,
+			NumServices:   4,
 		},
 		GoTypes:           file_whirl_proto_goTypes,
 		DependencyIndexes: file_whirl_proto_depIdxs,

@@ -11,11 +11,12 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// orderIsKept sends through all three kinds of sessions at once.
+// orderIsKept sends through all kinds of sessions at once.
 func orderIsKept(t *testing.T, start func(*testing.T, Roles) Ends) {
 	const count = 2000
 	ends := start(t, Roles{
@@ -32,6 +33,7 @@ func orderIsKept(t *testing.T, start func(*testing.T, Roles) Ends) {
 			return nil
 		}),
 		Sandbox: echo(func(m whisk.SandboxRequest) whisk.SandboxReply { return whisk.SandboxReply{Seq: m.Seq} }),
+		Peer:    echo(func(m whisk.Forward) whisk.ForwardReply { return whisk.ForwardRefused{Seq: m.Seq} }),
 	})
 	controller, err := ends.ControllerToScheduler(t.Context())
 	if err != nil {
@@ -42,6 +44,10 @@ func orderIsKept(t *testing.T, start func(*testing.T, Roles) Ends) {
 		t.Fatal(err)
 	}
 	sandbox, err := ends.ControllerToAgent(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := ends.ControllerToPeer(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +66,9 @@ func orderIsKept(t *testing.T, start func(*testing.T, Roles) Ends) {
 		exchange(t, sandbox, count, func(n uint64) whisk.SandboxRequest {
 			return whisk.SandboxRequest{Seq: n, Op: whisk.Renew, Controller: Controller}
 		}, func(m whisk.SandboxReply) uint64 { return m.Seq })
+	})
+	all.Go(func() {
+		exchange(t, peer, count, forward, func(m whisk.ForwardReply) uint64 { return m.(whisk.ForwardRefused).Seq })
 	})
 	all.Wait()
 	ends.Stop()
@@ -144,6 +153,11 @@ func slowReceiverBlocks(t *testing.T, start func(*testing.T, Roles) Ends) {
 		if got := recv(t, f.far).(whisk.Withdraw); int(got.ID) != want {
 			t.Fatalf("message %d came in place of %d", got.ID, want)
 		}
+	}
+	// The one that was given up never arrives.
+	send[whisk.FactoryRequest](t, f.near, whisk.KeepAlive{Epoch: 9})
+	if got := recv(t, f.far); got != (whisk.KeepAlive{Epoch: 9}) {
+		t.Fatalf("%v came after the messages that were taken", got)
 	}
 	sent = fill(t, f.far, func(n int) whisk.FactoryEvent {
 		return whisk.Redirect{Requisition: whisk.RequisitionID(n), Controller: "other"}
@@ -345,4 +359,46 @@ func bigMessages(t *testing.T, start func(*testing.T, Roles) Ends) {
 	}
 	sender.Wait()
 	f.stop()
+}
+
+// forward is an activation on its way to another controller.
+func forward(seq uint64) whisk.Forward {
+	return whisk.Forward{
+		Seq: seq, Controller: Controller, Activation: whisk.ActivationID(fmt.Sprintf("%032x", seq)),
+		Key:     whisk.ActionKey{Namespace: "guest", Action: whisk.FullName{Namespace: "guest", Name: "resize"}, Revision: 17},
+		Timeout: time.Minute, Logs: whisk.MB, ResultLimit: whisk.MB, Sentinels: true, Run: []byte(`{"value":{}}`),
+	}
+}
+
+// bigBodies has an activation's parameters and its result be as large as they get.
+func bigBodies(t *testing.T, start func(*testing.T, Roles) Ends) {
+	const size = 4 << 20
+	ends := start(t, Roles{Peer: echo(func(m whisk.Forward) whisk.ForwardReply {
+		return whisk.ForwardEnded{Seq: m.Seq, Response: whisk.Response{Result: m.Run, Size: len(m.Run)}}
+	})})
+	near, err := ends.ControllerToPeer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sender sync.WaitGroup
+	sender.Go(func() {
+		for seq := range uint64(3) {
+			want := forward(seq)
+			want.Run = fmt.Appendf(nil, `{"value":"%0*d"}`, size, seq)
+			if err := near.Send(t.Context(), want); err != nil {
+				t.Errorf("send: %v", err)
+			}
+		}
+	})
+	for seq := range uint64(3) {
+		got := recv(t, near).(whisk.ForwardEnded)
+		if want := fmt.Sprintf(`{"value":"%0*d"}`, size, seq); got.Seq != seq || string(got.Response.Result) != want || got.Response.Size != len(want) {
+			t.Errorf("number %d came back as number %d with %d bytes, want %d", seq, got.Seq, len(got.Response.Result), len(want))
+		}
+	}
+	sender.Wait()
+	if err := near.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	ends.Stop()
 }

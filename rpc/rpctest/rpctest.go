@@ -23,11 +23,12 @@ const (
 	Agent      = "node1"
 )
 
-// Roles serve sessions, as the scheduler and the agents do.
+// Roles serve sessions, as the scheduler, the agents and the controllers do.
 type Roles struct {
 	Controller func(context.Context, whisk.SchedulerToController) error
 	Agent      func(context.Context, whisk.SchedulerToAgent) error
 	Sandbox    func(context.Context, whisk.AgentToController) error
+	Peer       func(context.Context, whisk.PeerToController) error
 }
 
 // Ends is a transport at work: roles are served, and sessions with them open.
@@ -35,6 +36,7 @@ type Ends struct {
 	ControllerToScheduler func(context.Context) (whisk.ControllerToScheduler, error)
 	AgentToScheduler      func(context.Context) (whisk.AgentToScheduler, error)
 	ControllerToAgent     func(context.Context) (whisk.ControllerToAgent, error)
+	ControllerToPeer      func(context.Context) (whisk.ControllerToPeer, error)
 	Stop                  func() // ends all serving; returns when the roles have
 	Cut                   func() // breaks all connections; nil if the transport has none
 }
@@ -56,6 +58,7 @@ func Run(t *testing.T, start func(*testing.T, Roles) Ends) {
 		{"stopping ends every session", stopEndsSessions},
 		{"many sessions at once", manySessions},
 		{"big messages", bigMessages},
+		{"big bodies", bigBodies},
 		{"a broken connection", brokenConnection},
 		{"a close when all buffers are full", closedWhenFull},
 		{"a broken connection when all buffers are full", brokenWhenFull},
