@@ -20,7 +20,6 @@ type Config struct {
 	Faults           int           // creations in a row that a node may fail before it is unhealthy
 	MaxWaiting       int           // requisitions that may stand at once; more are rejected as Overloaded
 	RetryAfter       time.Duration // that a rejection for lack of capacity advises
-	Redirects        bool          // answer with Redirect if another controller's busy container has spare concurrency
 
 	FairAfter      time.Duration // a requisition that waited this long may have another action's busy container drained
 	ReclaimTimeout time.Duration // an idle container that was asked back and not answered for counts as busy

@@ -14,6 +14,7 @@ import (
 // controller is a controller that has a session, or still holds containers.
 type controller struct {
 	id           whisk.ControllerID
+	peers        string    // where others reach it; "" if it takes no part in forwarding
 	session      sessionID // 0 while it is silent
 	newest       sessionID // that it had: what an earlier one still has to say is out of date
 	leased       list[*container]
@@ -97,7 +98,7 @@ func (s *state) register(id sessionID, m whisk.Register) {
 		s.controllerSilent(ctl, replaced)
 		ctl = s.controllerFor(m.Controller)
 	}
-	ctl.session, ctl.newest = id, id
+	ctl.session, ctl.newest, ctl.peers = id, id, m.Peers
 	s.callers[id] = ctl
 	s.introduce(ctl)
 	s.log.Info("controller registered", "controller", ctl.id, "containers", len(m.Held))

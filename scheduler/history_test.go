@@ -107,16 +107,17 @@ func (w *world) operate(node *worldAgent) {
 	w.carryOut(effects)
 }
 
-// history plays one world to its end: a time of disturbance, then calm.
-func history(t testing.TB, seed uint64, disturbances int, redirects bool) *world {
+// history plays one world to its end: a time of disturbance, then calm. The
+// controllers of some forward activations to each other.
+func history(t testing.TB, seed uint64, disturbances int, forwarding bool) *world {
 	cfg := Default()
 	cfg.CreationsPerNode = 3
-	cfg.Redirects = redirects
 	cfg.KeepWarm = 20 * time.Second
 	cfg.Manifest = whisk.Manifest{Families: []whisk.RuntimeFamily{{Name: "nodejs", Runtimes: []whisk.Runtime{{
 		Kind: "nodejs:20", StemCells: []whisk.StemCell{{Count: 1, Memory: 128 * whisk.MB}},
 	}}}}}
 	w := newWorld(t, seed, cfg)
+	w.forwarding = forwarding
 	for i := range 1 + w.rng.IntN(3) {
 		w.addAgent(whisk.NodeID(fmt.Sprint("node", i)), whisk.Bytes(512+256*w.rng.IntN(4))*whisk.MB)
 	}

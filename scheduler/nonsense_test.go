@@ -77,7 +77,7 @@ func (b babble) request() whisk.FactoryRequest {
 	case 2, 3:
 		return whisk.Release{Container: b.container(), Reason: whisk.ReleaseReason(b.IntN(9))}
 	case 4:
-		m := whisk.Register{Controller: b.controller()}
+		m := whisk.Register{Controller: b.controller(), Peers: pick(b, "", "host:1", "host:1")}
 		for range b.IntN(4) {
 			m.Held = append(m.Held, whisk.HeldContainer{
 				Container: b.container(), Node: b.node(), Key: parkKey(b.IntN(3)), Concurrency: b.number(), State: whisk.UseState(b.IntN(3)),
@@ -87,7 +87,7 @@ func (b babble) request() whisk.FactoryRequest {
 	}
 	return whisk.Requisition{
 		ID: whisk.RequisitionID(b.IntN(5)), Key: parkKey(b.IntN(3)), Spec: b.spec(), Concurrency: b.number(), Count: b.number(),
-		Deadline: time.Unix(1_000_000+b.Int64N(100), 0), Label: pick(b, "x", "../x", strings.Repeat("y", 1000)),
+		Deadline: time.Unix(1_000_000+b.Int64N(100), 0), Own: b.IntN(4) == 0, Label: pick(b, "x", "../x", strings.Repeat("y", 1000)),
 	}
 }
 
@@ -96,7 +96,6 @@ func (b babble) request() whisk.FactoryRequest {
 func rave(t *testing.T, seed uint64, events int) {
 	b := babble{rand.New(rand.NewPCG(seed, 3))}
 	cfg := Default()
-	cfg.Redirects = true
 	cfg.Manifest.Families = []whisk.RuntimeFamily{{Name: "nodejs", Runtimes: []whisk.Runtime{{
 		Kind: "nodejs:20", StemCells: []whisk.StemCell{{Count: 1, Memory: 128 * whisk.MB}},
 	}}}}

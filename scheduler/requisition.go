@@ -26,6 +26,7 @@ type requisition struct {
 	action      *action
 	label       string
 	concurrency int
+	own         bool           // not to be redirected
 	outstanding int            // slots
 	pending     int            // containers bound or planned, of concurrency slots each
 	avoid       []whisk.NodeID // where a creation failed by the node's fault, once for each
@@ -78,7 +79,7 @@ func (s *state) take(ctl *controller, m whisk.Requisition) {
 	s.arrivals++
 	r := &requisition{
 		id: m.ID, caller: ctl, action: s.actionFor(m.Key, m.Spec), label: m.Label,
-		concurrency: max(1, m.Concurrency), outstanding: m.Count, arrival: s.arrivals, arrived: s.now,
+		concurrency: max(1, m.Concurrency), own: m.Own, outstanding: m.Count, arrival: s.arrivals, arrived: s.now,
 	}
 	r.inWaiting.value = r
 	r.deadline.ring = func() { s.reject(r, whisk.NoCapacity, provisionFailed, s.cfg.RetryAfter) }

@@ -62,16 +62,18 @@ func (s *state) recall(c *container, r *requisition) {
 
 // redirect points to another controller's busy container with spare
 // concurrency. We do not know how much it has; so each is pointed to for at
-// most its other slots until it is reported again.
+// most its other slots until it is reported again. Whoever is refused there
+// asks for a container of its own.
 func (s *state) redirect(r *requisition) bool {
-	if !s.cfg.Redirects || r.concurrency < 2 || len(s.controllers) < 2 {
+	if r.own || r.concurrency < 2 || r.caller.peers == "" {
 		return false
 	}
 	for c := range r.action.busy.all() {
-		if c.lessee != r.caller.id && c.redirected < c.concurrency-1 {
+		holder := s.controllers[c.lessee]
+		if holder != r.caller && holder.peers != "" && c.redirected < c.concurrency-1 {
 			c.redirected++
 			s.figures.redirects++
-			s.tell(r.caller, whisk.Redirect{Requisition: r.id, Controller: c.lessee})
+			s.tell(r.caller, whisk.Redirect{Requisition: r.id, Controller: holder.id, Peers: holder.peers})
 			s.settleSlots(r, 1)
 			return true
 		}

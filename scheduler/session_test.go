@@ -67,11 +67,20 @@ func (st *stage) agent(report whisk.NodeReport) *peer[whisk.AgentReport, whisk.A
 }
 
 func (st *stage) controller(id whisk.ControllerID, held ...whisk.HeldContainer) *peer[whisk.FactoryRequest, whisk.FactoryEvent] {
+	return st.register(whisk.Register{Controller: id, Held: held})
+}
+
+// forwarding is a controller that others reach at an address.
+func (st *stage) forwarding(id whisk.ControllerID, peers string) *peer[whisk.FactoryRequest, whisk.FactoryEvent] {
+	return st.register(whisk.Register{Controller: id, Peers: peers})
+}
+
+func (st *stage) register(first whisk.Register) *peer[whisk.FactoryRequest, whisk.FactoryEvent] {
 	near, far := inmem.Pipe[whisk.FactoryRequest, whisk.FactoryEvent]()
 	p := &peer[whisk.FactoryRequest, whisk.FactoryEvent]{t: st.t, stream: near, over: make(chan error, 1)}
 	go func() { p.over <- st.s.ServeController(st.t.Context(), far) }()
 	p.live(whisk.KeepAlive{})
-	p.say(whisk.Register{Controller: id, Held: held})
+	p.say(first)
 	return p
 }
 
@@ -294,8 +303,8 @@ func TestServingOrder(t *testing.T) {
 		ctl.want(whisk.Allocation{Requisition: 3, Container: c, Origin: whisk.Created})
 	})
 	bubble("redirected to spare concurrency", t, func(t *testing.T) {
-		st := newStage(t, func(c *scheduler.Config) { c.Redirects = true })
-		agent, one, two := st.agent(node(1*whisk.GB)), st.controller("one"), st.controller("two")
+		st := newStage(t, nil)
+		agent, one, two := st.agent(node(1*whisk.GB)), st.forwarding("one", "one:1"), st.forwarding("two", "two:1")
 		r := request(1, "hello")
 		r.Concurrency = 3
 		one.say(r)
@@ -303,11 +312,33 @@ func TestServingOrder(t *testing.T) {
 		one.hear()
 		r.Count = 3
 		two.say(r)
-		two.want(whisk.Redirect{Requisition: 1, Controller: "one"})
-		two.want(whisk.Redirect{Requisition: 1, Controller: "one"})
+		two.want(whisk.Redirect{Requisition: 1, Controller: "one", Peers: "one:1"})
+		two.want(whisk.Redirect{Requisition: 1, Controller: "one", Peers: "one:1"})
 		c := makes(agent) // for what it cannot hold
 		two.want(whisk.Allocation{Requisition: 1, Container: c, Origin: whisk.Created})
 	})
+	for name, row := range map[string]struct {
+		holder, asker string // where they are reached
+		own           bool
+	}{
+		"the holder takes nothing":      {"", "two:1", false},
+		"who asks forwards nothing":     {"one:1", "", false},
+		"who asks wants one of its own": {"one:1", "two:1", true},
+	} {
+		bubble("not redirected: "+name, t, func(t *testing.T) {
+			st := newStage(t, nil)
+			agent, one, two := st.agent(node(1*whisk.GB)), st.forwarding("one", row.holder), st.forwarding("two", row.asker)
+			r := request(1, "hello")
+			r.Concurrency = 3
+			one.say(r)
+			makes(agent)
+			one.hear()
+			r.Own = row.own
+			two.say(r)
+			c := makes(agent)
+			two.want(whisk.Allocation{Requisition: 1, Container: c, Origin: whisk.Created})
+		})
+	}
 }
 
 func stemCells(count int, reactive *whisk.ReactiveStemCell) func(*scheduler.Config) {

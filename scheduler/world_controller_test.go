@@ -45,6 +45,9 @@ func (c *worldController) connect() {
 	}
 	c.session = c.w.dial(c.hear)
 	m := whisk.Register{Controller: c.id}
+	if c.w.forwarding {
+		m.Peers = string(c.id)
+	}
 	for _, id := range slices.Sorted(maps.Keys(c.holds)) {
 		h := c.holds[id]
 		use := whisk.Free

@@ -40,6 +40,8 @@ type world struct {
 	trace  hash.Hash64 // of all that was logged
 	stats  map[string]int
 	closed map[whisk.NodeID]bool // the operator's orders
+
+	forwarding bool // controllers are reached by each other
 }
 
 type happening struct {
