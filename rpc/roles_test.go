@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
@@ -99,15 +100,19 @@ func (r *roles) agent(driver whisk.Driver) {
 	r.serve("node1:7001", security, rpc.Handlers{Sandbox: a.ServeController})
 }
 
-func (r *roles) balancer(driver *fake.Driver) *balancer.Balancer {
-	dialer := r.dialer(r.ca.security(r.t, certs.Controller, "ctl1"))
+// balancer is a controller's, which others reach at port 7002 of its name.
+func (r *roles) balancer(name string, driver *fake.Driver) *balancer.Balancer {
+	security := r.ca.security(r.t, certs.Controller, name)
+	dialer := r.dialer(security)
 	config := balancer.Default()
-	config.Controller = "ctl1/instance"
+	config.Controller = whisk.ControllerID(name + "/instance")
+	config.Peers = name + ":7002"
 	b, err := balancer.New(config, balancer.Deps{
 		DialScheduler: func(ctx context.Context) (whisk.ControllerToScheduler, error) {
 			return dialer.ControllerToScheduler(ctx, "scheduler:7000")
 		},
 		DialAgent:     dialer.ControllerToAgent,
+		DialPeer:      dialer.ControllerToPeer,
 		DialContainer: driver.Dial,
 		Logger:        r.logger,
 	})
@@ -115,6 +120,7 @@ func (r *roles) balancer(driver *fake.Driver) *balancer.Balancer {
 		r.t.Fatal(err)
 	}
 	r.run(b.Run)
+	r.serve(config.Peers, security, rpc.Handlers{Peer: b.ServePeer})
 	return b
 }
 
@@ -126,11 +132,11 @@ func TestTheRolesWorkOverTheWire(t *testing.T) {
 		var log journal
 		ctx, stop := context.WithCancel(t.Context())
 		r := &roles{t: t, ca: newAuthority(t), ctx: ctx, logger: log.logger(),
-			hosts: hosts{"scheduler:7000": newNetwork(), "node1:7001": newNetwork()}}
+			hosts: hosts{"scheduler:7000": newNetwork(), "node1:7001": newNetwork(), "ctl1:7002": newNetwork()}}
 		driver := fake.New(fake.Default())
 		r.scheduler()
 		r.agent(driver)
-		b := r.balancer(driver)
+		b := r.balancer("ctl1", driver)
 
 		invoke := func(n int) whisk.Outcome {
 			t.Helper()
@@ -181,4 +187,59 @@ func invocation(n int) *whisk.Invocation {
 		},
 		RunBody: func(time.Time) []byte { return fmt.Appendf(nil, `{"value":{},"activation_id":%q}`, id) },
 	}
+}
+
+// TestControllersForwardOverTheWire has an action at work in one controller's
+// container, and invokes it at another controller: it runs in the same container,
+// and its output is collected.
+func TestControllersForwardOverTheWire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log journal
+		ctx, stop := context.WithCancel(t.Context())
+		r := &roles{t: t, ca: newAuthority(t), ctx: ctx, logger: log.logger(), hosts: hosts{
+			"scheduler:7000": newNetwork(), "node1:7001": newNetwork(), "ctl1:7002": newNetwork(), "ctl2:7002": newNetwork(),
+		}}
+		config := fake.Default()
+		config.Concurrency = 2
+		config.Script.Run = func(*rand.Rand, fake.Call) fake.Answer {
+			return fake.Answer{Delay: 10 * time.Second, Stdout: "working\n"}
+		}
+		driver := fake.New(config)
+		r.scheduler()
+		r.agent(driver)
+		one, two := r.balancer("ctl1", driver), r.balancer("ctl2", driver)
+		invoke := func(b *balancer.Balancer, n int) <-chan whisk.Outcome {
+			result := make(chan whisk.Outcome, 1)
+			inv := invocation(n)
+			inv.Limits.Concurrency = 2
+			go func() {
+				outcome, err := b.Invoke(ctx, inv)
+				if err != nil {
+					t.Error(err)
+				}
+				result <- outcome
+			}()
+			return result
+		}
+		own := invoke(one, 1)
+		time.Sleep(5 * time.Second) // it runs by now
+		other := invoke(two, 2)
+		first, second := <-own, <-other
+		for _, outcome := range []whisk.Outcome{first, second} {
+			if outcome.Response.Status != whisk.Success {
+				t.Fatalf("%+v\n%s", outcome.Response, log.text.String())
+			}
+			if logs, err := outcome.Logs(ctx); err != nil || logs.Lines != 1 {
+				t.Errorf("logs: %+v, %v", logs, err)
+			}
+		}
+		if first.Container != second.Container || second.Cold || second.Run < 10*time.Second || second.Run > 11*time.Second || second.Wait > time.Second {
+			t.Errorf("the first: %+v\nthe second: %+v", first, second)
+		}
+		if s := two.Snapshot(); s.Forwarded != 1 || s.Containers != 0 || one.Snapshot().Hosted != 1 {
+			t.Errorf("%+v", s)
+		}
+		stop()
+		r.parts.Wait()
+	})
 }

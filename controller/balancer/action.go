@@ -32,6 +32,8 @@ type action struct {
 	asked        int           // slots left in all of them
 	needy        bool          // it waits in the factory's list of needs
 	quietUntil   int64         // nothing is requisitioned before
+	ownUntil     int64         // until then requisitions want no redirect: others had no room
+	away         int           // activations that other controllers have
 	invocations  uint64
 	colds        uint64
 }
@@ -61,14 +63,26 @@ func (a *action) takeLocked(now int64) *container {
 		if !c.agent.leased(now) {
 			continue
 		}
-		c.slots++
-		c.unpaused = false
-		if c.slots == 1 {
-			c.since = now
-		}
-		c.applyLocked(taken)
-		c.reportLocked()
+		c.occupyLocked(now)
 		return c
+	}
+	return nil
+}
+
+// lendLocked takes a slot for another controller's activation: of a container
+// that has the code, and if nobody waits here. It returns nil if there is none.
+func (a *action) lendLocked(now int64) *container {
+	if a.gone || a.waiting.len() > 0 {
+		return nil
+	}
+	for _, c := range slices.Backward(a.free) {
+		if c.state == cold {
+			break // those are the first
+		}
+		if c.agent.leased(now) {
+			c.occupyLocked(now)
+			return c
+		}
 	}
 	return nil
 }
@@ -194,7 +208,7 @@ func (a *action) settleLocked(now int64) (messages []whisk.FactoryRequest) {
 		a.oweLocked(missing)
 		return []whisk.FactoryRequest{whisk.Requisition{
 			ID: r.id, Key: a.key, Spec: a.spec, Concurrency: a.concurrency,
-			Count: missing, Deadline: r.deadline, Label: a.label,
+			Count: missing, Deadline: r.deadline, Label: a.label, Own: now < a.ownUntil,
 		}}
 	}
 	for missing < 0 && a.asked > 0 {
@@ -245,5 +259,5 @@ func (a *action) oweLocked(n int) {
 
 // emptyLocked reports whether nothing would be lost by forgetting the action.
 func (a *action) emptyLocked() bool {
-	return len(a.containers) == 0 && a.waiting.len() == 0 && a.room.entries == 0 && len(a.requisitions) == 0
+	return len(a.containers) == 0 && a.waiting.len() == 0 && a.room.entries == 0 && len(a.requisitions) == 0 && a.away == 0
 }

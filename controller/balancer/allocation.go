@@ -156,17 +156,28 @@ func rejectionResponse(m whisk.Rejection, spec whisk.ContainerSpec) whisk.Respon
 	return whisk.ErrorResponse(whisk.DeveloperError, text)
 }
 
-// redirected gives up one slot of a requisition. Forwarding to another
-// controller needs a way there, which this balancer does not have: the
-// activation keeps its place and a container is asked for again a little later.
+// redirected sends one activation to another controller: the oldest that waits,
+// if not all are covered by what else is coming. Without a way there a container
+// of our own is asked for.
 func (f *factory) redirected(m whisk.Redirect) {
 	a := f.asker(m.Requisition)
 	if a == nil {
 		return
 	}
+	to := f.b.peers.find(m.Controller, m.Peers)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.servedLocked(m.Requisition, 1) > 0 {
-		f.askLaterLocked(a, f.b.now(), 0)
+	if a.servedLocked(m.Requisition, 1) == 0 {
+		return
 	}
+	if to == nil {
+		a.insistLocked(f.b.now())
+	} else if a.waiting.len() > a.asked+a.coming {
+		a.away++
+		a.waiting.next(verdict{peer: to})
+	}
+	a.needLocked()
 }
+
+// insistLocked has requisitions ask for containers of our own for a while.
+func (a *action) insistLocked(now int64) { a.ownUntil = now + int64(retryDefault) }

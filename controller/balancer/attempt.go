@@ -33,14 +33,10 @@ const (
 // attempt runs the activation in c, of which it holds a slot. again says that
 // c cannot have begun it and another container may have it.
 func (j *job) attempt(ctx context.Context, c *container) (_ whisk.Outcome, again bool) {
-	if !j.claimed && j.inv.Claim != nil {
-		if err := j.inv.Claim(ctx); err != nil {
-			j.b.log.Warn("activation not claimed", "activation", j.inv.Activation, "err", err)
-			j.leave(c, unsent)
-			return j.unstarted(whisk.ErrorResponse(whisk.WhiskError, textNoContainer)), false
-		}
+	if !j.claim(ctx) {
+		j.leave(c, unsent)
+		return j.unstarted(whisk.ErrorResponse(whisk.WhiskError, textNoContainer)), false
 	}
-	j.claimed = true
 	outcome := whisk.Outcome{Container: c.ID, Start: time.Now()}
 	outcome.Wait = outcome.Start.Sub(j.inv.Received)
 	end := goesOn
@@ -53,6 +49,19 @@ func (j *job) attempt(ctx context.Context, c *container) (_ whisk.Outcome, again
 	}
 	outcome.Logs = j.leave(c, end)
 	return outcome, end == turnedAway
+}
+
+// claim reports whether the activation may be told to a container, or to another
+// controller. It is asked of the owner of the activation once.
+func (j *job) claim(ctx context.Context) bool {
+	if !j.claimed && j.inv.Claim != nil {
+		if err := j.inv.Claim(ctx); err != nil {
+			j.b.log.Warn("activation not claimed", "activation", j.inv.Activation, "err", err)
+			return false
+		}
+	}
+	j.claimed = true
+	return true
 }
 
 // unstarted is the outcome of an activation that never reached a container.

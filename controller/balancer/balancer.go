@@ -21,6 +21,7 @@ type Balancer struct {
 	started  time.Time // the zero of the balancer's clock
 	overflow overflow
 	registry registry
+	peers    peers
 	factory  *factory
 	sweeper  *sweeper
 
@@ -28,7 +29,9 @@ type Balancer struct {
 	inflight atomic.Int64                 // activations that were admitted and did not end
 	stopping atomic.Bool                  // no new ones
 	stopped  atomic.Bool                  // those that wait have ended, and none may begin to
-	quiet    chan struct{}                // holds a token when inflight became 0 while stopping; never closed
+	guests   atomic.Int64                 // of inflight, those that run here for other controllers
+	traffic  traffic
+	quiet    chan struct{} // holds a token when inflight became 0 while stopping; never closed
 
 	mu      sync.RWMutex
 	actions map[whisk.ActionKey]*action
@@ -40,6 +43,9 @@ func New(config Config, deps Deps) (*Balancer, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
+	if config.Peers != "" && deps.DialPeer == nil {
+		return nil, whisk.Errorf(whisk.Invalid, "balancer: others forward to %s, but there is no way to forward to others", config.Peers)
+	}
 	b := &Balancer{
 		config:  config,
 		deps:    deps,
@@ -50,6 +56,7 @@ func New(config Config, deps Deps) (*Balancer, error) {
 	}
 	b.overflow.maxEntries, b.overflow.maxBytes = int64(config.Waiting), int64(config.WaitingBytes)
 	b.registry.init(b)
+	b.peers.init(b)
 	b.factory = newFactory(b, b.log)
 	b.sweeper = newSweeper(b)
 	return b, nil
@@ -63,6 +70,7 @@ func New(config Config, deps Deps) (*Balancer, error) {
 func (b *Balancer) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	b.registry.start(ctx, &wg)
+	b.peers.start(ctx, &wg)
 	wg.Go(func() { b.factory.run(ctx) })
 	wg.Go(func() { b.sweeper.run(ctx) })
 	<-ctx.Done()

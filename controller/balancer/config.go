@@ -16,6 +16,7 @@ import (
 // Config sets a balancer's limits and delays. Start from [Default].
 type Config struct {
 	Controller whisk.ControllerID // whose containers these are; must be set
+	Peers      string             // where other controllers reach ServePeer; "" if this one takes no part in forwarding
 
 	PauseGrace  time.Duration // an idle container is suspended after this; 0 never
 	IdleTimeout time.Duration // an idle container is given back after this
@@ -40,6 +41,11 @@ type Config struct {
 	AgentLinger  time.Duration // a session with an agent that hosts nothing of ours ends after this
 	LogPatience  time.Duration // a container given back waits this long for its logs
 	ExitPatience time.Duration // to learn from an agent how a container ended
+
+	Forwards       int           // activations at once that another controller has of us; and again that run here for others
+	HandOver       time.Duration // for another controller to be reached, and to take a message
+	AnswerPatience time.Duration // beyond the action's time limit, for another controller's answer
+	PeerLinger     time.Duration // a session with another controller that has nothing of ours ends after this
 }
 
 // Default returns OpenWhisk's delays and bounds that fit a controller with
@@ -65,6 +71,10 @@ func Default() Config {
 		AgentLinger:    time.Minute,
 		LogPatience:    30 * time.Second,
 		ExitPatience:   3 * time.Second,
+		Forwards:       1024,
+		HandOver:       2 * time.Second,
+		AnswerPatience: 10 * time.Second,
+		PeerLinger:     time.Minute,
 	}
 }
 
@@ -87,7 +97,8 @@ func (c Config) Validate() error {
 		{"Attempts", int64(c.Attempts)}, {"InitAnswer", int64(c.InitAnswer)}, {"AgentQueue", int64(c.AgentQueue)},
 		{"IdleTimeout", int64(c.IdleTimeout)}, {"InitRetry", int64(c.InitRetry)}, {"ConnectionIdle", int64(c.ConnectionIdle)},
 		{"ReportInterval", int64(c.ReportInterval)}, {"KeepAlive", int64(c.KeepAlive)}, {"ReconnectMin", int64(c.ReconnectMin)},
-		{"AgentLinger", int64(c.AgentLinger)}, {"LogPatience", int64(c.LogPatience)}, {"ExitPatience", int64(c.ExitPatience)},
+		{"Forwards", int64(c.Forwards)}, {"HandOver", int64(c.HandOver)}, {"AnswerPatience", int64(c.AnswerPatience)},
+		{"PeerLinger", int64(c.PeerLinger)}, {"AgentLinger", int64(c.AgentLinger)}, {"LogPatience", int64(c.LogPatience)}, {"ExitPatience", int64(c.ExitPatience)},
 	} {
 		if limit.value <= 0 {
 			wrong("%s must be above 0", limit.name)
@@ -105,8 +116,8 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// Deps are a balancer's ways to the other roles. All are required and may be
-// called concurrently.
+// Deps are a balancer's ways to the other roles. All are required, but for
+// DialPeer, and may be called concurrently.
 type Deps struct {
 	DialScheduler func(context.Context) (whisk.ControllerToScheduler, error)
 	// DialAgent connects to a node's agent, at the address that its allocations
@@ -115,5 +126,8 @@ type Deps struct {
 	// DialContainer connects to a container. Any error counts as a refused
 	// connection: nothing was sent.
 	DialContainer func(context.Context, whisk.Address) (net.Conn, error)
-	Logger        *slog.Logger
+	// DialPeer connects to another controller, at the address that the
+	// scheduler's redirect names. It is needed if Config.Peers is set.
+	DialPeer func(ctx context.Context, id whisk.ControllerID, address string) (whisk.ControllerToPeer, error)
+	Logger   *slog.Logger
 }

@@ -65,6 +65,17 @@ func (c *container) applyLocked(e event) {
 	c.action.offerLocked(c)
 }
 
+// occupyLocked takes one of the container's slots, of which it must have one to give.
+func (c *container) occupyLocked(now int64) {
+	c.slots++
+	c.unpaused = false
+	if c.slots == 1 {
+		c.since = now
+	}
+	c.applyLocked(taken)
+	c.reportLocked()
+}
+
 // giveBackLocked gives the container back, at once if it is idle and else when
 // it is. Of several reasons the one that distrusts it most counts, else the
 // first, also while a container that was given back still waits for its logs.

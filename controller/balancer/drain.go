@@ -17,8 +17,8 @@ const (
 )
 
 // Drain ends the balancer's work while Run still runs: new activations are
-// refused as Unavailable, admitted ones run to their end, and then the
-// containers go back to the scheduler, warm as they are. When ctx ends before
+// refused as Unavailable, others' are refused too, admitted ones run to their
+// end, those that run here for others among them, and then the containers go back to the scheduler, warm as they are. When ctx ends before
 // that, what still waits fails, what still runs is cut, and the containers it
 // ran in are given back as failed. It returns when the scheduler was told or
 // shortly after ctx ended; the error is Timeout if activations had to be ended.
@@ -76,7 +76,7 @@ func (b *Balancer) awaitReleases(ctx context.Context) {
 	}
 }
 
-// abort fails what waits and cuts what runs.
+// abort fails what waits, cuts what runs, and gives up what others have of ours.
 func (b *Balancer) abort() {
 	b.stopped.Store(true)
 	for _, a := range b.allActions() {
@@ -90,4 +90,5 @@ func (b *Balancer) abort() {
 	for _, c := range b.registry.all() {
 		c.wire.cut()
 	}
+	b.peers.abandon()
 }

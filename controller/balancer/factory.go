@@ -181,7 +181,7 @@ func (f *factory) session(ctx context.Context, stream whisk.ControllerToSchedule
 // told, and every need is looked at again.
 func (f *factory) register() whisk.Register {
 	f.mu.Lock()
-	message := whisk.Register{Controller: f.b.config.Controller, Epoch: f.epoch}
+	message := whisk.Register{Controller: f.b.config.Controller, Epoch: f.epoch, Peers: f.b.config.Peers}
 	clear(f.askers)
 	f.spent, f.needs, f.edges = nil, nil, nil
 	f.mu.Unlock()

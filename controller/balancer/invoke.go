@@ -122,31 +122,53 @@ func startBy(inv *whisk.Invocation) time.Time {
 func (b *Balancer) see(ctx context.Context, a *action, inv *whisk.Invocation, c *container, w *waiter) whisk.Outcome {
 	job := job{b: b, inv: inv}
 	for {
+		v := verdict{container: c}
 		if c == nil {
-			v := a.await(ctx, w)
-			if v.container == nil {
-				return job.unstarted(v.response)
-			}
-			c = v.container
+			v = a.await(ctx, w)
 		}
-		outcome, again := job.attempt(ctx, c)
+		var outcome whisk.Outcome
+		var again bool
+		switch {
+		case v.container != nil:
+			outcome, again = job.attempt(ctx, v.container)
+			job.attempts++
+		case v.peer != nil:
+			outcome, again = job.forward(ctx, v.peer)
+		default:
+			return job.unstarted(v.response)
+		}
 		if !again {
+			a.settle(v)
 			return outcome
 		}
-		if job.attempts++; job.attempts >= b.config.Attempts {
+		if job.attempts >= b.config.Attempts {
 			return job.unstarted(whisk.ErrorResponse(whisk.WhiskError, textNoContainer))
 		}
-		c, w = a.reenter(inv)
+		c, w = a.reenter(inv, v)
 	}
 }
 
-// reenter finds the next container for an activation that one turned away. It
-// is the oldest, and was accepted long ago: it waits at the head of the queue
-// and beyond the limits, by at most as many as run.
-func (a *action) reenter(inv *whisk.Invocation) (*container, *waiter) {
+// settle notes that the activation that got the verdict has ended.
+func (a *action) settle(v verdict) {
+	if v.peer == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.away--
+}
+
+// reenter finds the next container for an activation that one turned away, or
+// another controller. It is the oldest, and was accepted long ago: it waits at
+// the head of the queue and beyond the limits, by at most as many as run.
+func (a *action) reenter(inv *whisk.Invocation, former verdict) (*container, *waiter) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.b.now()
+	if former.peer != nil {
+		a.away--
+		a.insistLocked(now)
+	}
 	if !a.b.stopped.Load() {
 		if c := a.takeLocked(now); c != nil {
 			return c, nil

@@ -26,6 +26,7 @@ const (
 	textInitFailed   = "The action failed during initialization"
 	textRunInvalid   = "The action did not produce a valid JSON or JSON Array response"
 	textShuttingDown = "The platform is shutting down and ended the activation."
+	textForwardLost  = "The activation was lost: the controller that ran it is out of reach."
 )
 
 func textInitLate(limit time.Duration) string {

@@ -80,10 +80,11 @@ type waiter struct {
 	verdict chan verdict  // holds one; never closed
 }
 
-// verdict ends a wait: with a slot, or with the response of an activation that
-// will not run.
+// verdict ends a wait: with a slot, with another controller that has one, or
+// with the response of an activation that will not run.
 type verdict struct {
 	container *container // nil if there is none
+	peer      *peer      // likewise
 	response  whisk.Response
 }
 

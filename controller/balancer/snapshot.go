@@ -13,6 +13,13 @@ type Snapshot struct {
 	Waiting      int // of them, in the overflow or with a place kept there
 	WaitingBytes whisk.Bytes
 	Requisitions int // slots that the scheduler owes
+	Guests       int // of those in flight, run here for other controllers
+
+	// Since the start.
+	Forwarded uint64 // activations that another controller took
+	Returned  uint64 // that one could or would not take; they were tried again
+	Hosted    uint64 // taken for other controllers
+	Refused   uint64 // not taken for them
 }
 
 // ActionSnapshot is one action's part of a [Snapshot].
@@ -37,6 +44,11 @@ func (b *Balancer) Snapshot() Snapshot {
 		Waiting:      int(b.overflow.entries.Load()),
 		WaitingBytes: whisk.Bytes(b.overflow.bytes.Load()),
 		Requisitions: int(b.factory.owed.Load()),
+		Guests:       int(b.guests.Load()),
+		Forwarded:    b.traffic.forwarded.Load(),
+		Returned:     b.traffic.returned.Load(),
+		Hosted:       b.traffic.hosted.Load(),
+		Refused:      b.traffic.refused.Load(),
 	}
 	for _, a := range b.allActions() {
 		a.mu.Lock()

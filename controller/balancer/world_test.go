@@ -45,6 +45,7 @@ type world struct {
 	capacity      int           // containers at once; 0 for any number
 	handle        func(*box, string, []byte) answer
 	prepare       func(*box) // of a new container
+	dialPeer      func(context.Context, whisk.ControllerID, string) (whisk.ControllerToPeer, error)
 }
 
 func newWorld(t *testing.T) *world {
@@ -62,6 +63,9 @@ func newWorld(t *testing.T) *world {
 func (w *world) start(adjust ...func(*balancer.Config)) *balancer.Balancer {
 	config := balancer.Default()
 	config.Controller = "c1"
+	if w.dialPeer != nil {
+		config.Peers = "c1:1"
+	}
 	for _, f := range adjust {
 		f(&config)
 	}
@@ -69,6 +73,7 @@ func (w *world) start(adjust ...func(*balancer.Config)) *balancer.Balancer {
 		DialScheduler: w.dialScheduler,
 		DialAgent:     w.dialAgent,
 		DialContainer: w.dialContainer,
+		DialPeer:      w.dialPeer,
 		Logger:        slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

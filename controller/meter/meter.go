@@ -144,6 +144,7 @@ func (m *Meter) Collect(out chan<- prometheus.Metric) {
 	gauge("whirl_controller_slots_requested", "Slots that the scheduler owes.", float64(now.Requisitions))
 	gauge("whirl_controller_containers", "Containers held, those included whose logs are awaited.", float64(now.Containers))
 	gauge("whirl_controller_actions", "Actions that have containers or activations.", float64(len(now.Actions)))
+	m.collectForwards(out, now)
 	var busy, free, paused, slots int
 	for _, action := range now.Actions {
 		busy, free, paused, slots = busy+action.Busy, free+action.Free, paused+action.Paused, slots+action.Slots
@@ -152,4 +153,17 @@ func (m *Meter) Collect(out chan<- prometheus.Metric) {
 	gauge("whirl_controller_containers_free", "Containers that are idle.", float64(free))
 	gauge("whirl_controller_containers_paused", "Containers that are suspended.", float64(paused))
 	gauge("whirl_controller_slots", "Slots in use.", float64(slots))
+}
+
+// collectForwards tells what controllers run for each other.
+func (m *Meter) collectForwards(out chan<- prometheus.Metric, now balancer.Snapshot) {
+	desc := prometheus.NewDesc("whirl_controller_forwards_total", "Activations between this controller and others: sent (others have taken them), returned (others would not), hosted (of others, run here), refused (of others, not run here).", []string{"what"}, nil)
+	for _, line := range []struct {
+		what  string
+		count uint64
+	}{{"sent", now.Forwarded}, {"returned", now.Returned}, {"hosted", now.Hosted}, {"refused", now.Refused}} {
+		out <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(line.count), line.what)
+	}
+	guests := prometheus.NewDesc("whirl_controller_guests", "Activations of other controllers that run here.", nil, nil)
+	out <- prometheus.MustNewConstMetric(guests, prometheus.GaugeValue, float64(now.Guests))
 }
