@@ -23,6 +23,7 @@ type controllerSettings struct {
 	scheduler string
 	runtimes  string
 	front     frontSettings
+	forward   forwardSettings
 	peers     peerSettings
 	logLevel  slog.Level
 }
@@ -36,6 +37,10 @@ scheduler and the agents give it, and runs activations in them.
 
 It connects to the scheduler, and to the agents of the nodes that its containers
 are on. Its stores are in --data; one controller at a time may have them.
+
+Controllers with --peers forward activations to each other: where the action
+allows several at once, one that has no container takes a free place in
+another's, if the scheduler knows of one.
 ` + peersHelp,
 		Example: `  whirl controller --plain-loopback
   whirl controller --scheduler 10.0.0.1:3240 --runtimes ./runtimes.json \
@@ -58,6 +63,7 @@ are on. Its stores are in --data; one controller at a time may have them.
 	flags.String("scheduler", schedulerAddress, "`HOST:PORT` of the scheduler")
 	flags.String("runtimes", "local", runtimesUsage)
 	addFrontFlags(flags)
+	addForwardFlags(flags)
 	addPeerFlags(flags)
 	addLogFlag(flags)
 	return cmd
@@ -74,6 +80,9 @@ func readControllerSettings(cmd *cobra.Command) (s controllerSettings, err error
 	}
 	s.peers.role = certs.Controller
 	if err := s.peers.read(flags); err != nil {
+		return s, err
+	}
+	if err := s.forward.read(flags, s.peers.plain); err != nil {
 		return s, err
 	}
 	return s, s.front.read(flags, s.peers.plain)
@@ -103,11 +112,15 @@ func (p program) runController(ctx context.Context, settings controllerSettings)
 	}
 	defer func() { err = errors.Join(err, front.close()) }()
 	front.offer, front.peers = offer, peers
+	if err := front.openForwards(settings.forward); err != nil {
+		return err
+	}
 	err = front.assemble(balancer.Deps{
 		DialScheduler: func(ctx context.Context) (whisk.ControllerToScheduler, error) {
 			return dialer.ControllerToScheduler(ctx, settings.scheduler)
 		},
 		DialAgent: dialer.ControllerToAgent,
+		DialPeer:  dialer.ControllerToPeer,
 	})
 	if err != nil {
 		return err
@@ -117,6 +130,9 @@ func (p program) runController(ctx context.Context, settings controllerSettings)
 	front.start(ctx, parts)
 	fmt.Fprintf(p.stdout, "Whirl %s is ready on %s\n\n", version, front.url())
 	line(p.stdout, "scheduler", settings.scheduler)
+	if front.forwards != nil {
+		line(p.stdout, "peers", front.forwards.address)
+	}
 	front.announceOffice(p.stdout)
 	line(p.stdout, "data", settings.front.data)
 	line(p.stdout, "runtimes", strings.Join(offer.manifest.Kinds(), ", "))

@@ -37,7 +37,8 @@ type front struct {
 	balancer   *balancer.Balancer
 	controller *controller.Controller
 	server     *http.Server
-	office     *office // nil for none
+	office     *office   // nil for none
+	forwards   *forwards // nil for none
 }
 
 // openFront opens the stores and takes the address. name is what the
@@ -75,6 +76,9 @@ func (f *front) close() error {
 	if f.office != nil {
 		errs = append(errs, closeListener(f.office.listener))
 	}
+	if f.forwards != nil {
+		errs = append(errs, closeListener(f.forwards.listener))
+	}
 	return errors.Join(append(errs, f.data.close())...)
 }
 
@@ -82,6 +86,9 @@ func (f *front) close() error {
 func (f *front) assemble(ways balancer.Deps) (err error) {
 	config := balancer.Default()
 	config.Controller = f.id
+	if f.forwards != nil {
+		config.Peers = f.forwards.address
+	}
 	ways.Logger = f.logger
 	ways.DialContainer = func(ctx context.Context, address whisk.Address) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, address.Network, address.Address)
@@ -170,9 +177,13 @@ func (a admitting) Admit(inv *whisk.Invocation) (controller.Admission, error) {
 }
 
 // start runs the role. It stops the other way round: the controller refuses new
-// activations and finishes what it accepted while the API still answers.
+// activations and finishes what it accepted while the API still answers, and
+// what it runs for other controllers while they can still hear it.
 func (f *front) start(ctx context.Context, parts *lifecycle) {
 	parts.start(ctx, "balancer", f.balancer.Run)
+	if f.forwards != nil {
+		parts.start(ctx, "forwards", f.serveForwards)
+	}
 	parts.start(ctx, "API", f.serve)
 	parts.start(ctx, "controller", f.controller.Run)
 	if f.office != nil {
