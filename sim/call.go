@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net"
+	"regexp"
 	"slices"
 	"strconv"
 	"sync"
@@ -39,6 +41,8 @@ type Call struct {
 	Refused  error // never accepted
 	Outcome  whisk.Outcome
 	Answered int // how often the call returned
+
+	Runner whisk.ControllerID // who last sent it to a container; "" if nobody did
 }
 
 // code is what the action's containers are initialised with: no two revisions
@@ -60,6 +64,51 @@ type calls struct {
 	all    []*Call
 	faults []string                          // what the sandboxes found wrong
 	memory map[whisk.ContainerID]whisk.Bytes // of every sandbox that was ever asked for
+}
+
+// observed is a controller's connection to a container. It notes which
+// activations the controller sends there.
+type observed struct {
+	net.Conn
+	by    whisk.ControllerID
+	calls *calls
+}
+
+var sentActivation = regexp.MustCompile(`"activation_id":"([0-9a-f]{32})"`)
+
+func (o *observed) Write(p []byte) (int, error) {
+	if found := sentActivation.FindSubmatch(p); found != nil {
+		o.calls.sent(whisk.ActivationID(found[1]), o.by)
+	}
+	return o.Conn.Write(p)
+}
+
+// sent notes who sends an activation to a container.
+func (c *calls) sent(id whisk.ActivationID, by whisk.ControllerID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if call := c.callLocked(id); call != nil {
+		call.Runner = by
+	}
+}
+
+// runner returns who last sent an activation to a container.
+func (c *calls) runner(id whisk.ActivationID) whisk.ControllerID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if call := c.callLocked(id); call != nil {
+		return call.Runner
+	}
+	return ""
+}
+
+// callLocked returns the call of an activation, nil if it is none of Invoke's.
+func (c *calls) callLocked(id whisk.ActivationID) *Call {
+	n, err := strconv.ParseUint(string(id), 16, 64)
+	if err != nil || n < 1 || n > uint64(len(c.all)) {
+		return nil
+	}
+	return c.all[n-1]
 }
 
 // Invoke begins a call on a controller; it must start within the given time.
@@ -143,10 +192,9 @@ func (c *calls) watch(script fake.Script) fake.Script {
 
 // asked reports whether an activation is one of Invoke's.
 func (c *calls) asked(id whisk.ActivationID) bool {
-	n, err := strconv.ParseUint(string(id), 16, 64)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return err == nil && n <= uint64(len(c.all))
+	return c.callLocked(id) != nil
 }
 
 func (c *calls) note(req whisk.CreateSandbox) {
@@ -188,12 +236,14 @@ type NodeHistory struct {
 	Tenants    []Tenant // whose containers were by the agents' word, at each run
 }
 
-// Tenant is who held a container by its agent's word when a run began there.
+// Tenant is who held a container by its agent's word when a run began there, and
+// who had sent the run.
 type Tenant struct {
 	At         time.Time
 	Container  whisk.ContainerID
 	Activation whisk.ActivationID
 	Lessee     whisk.ControllerID // "" for nobody
+	Runner     whisk.ControllerID // "" if it is not known
 }
 
 // History returns what happened so far. It is whole when nothing is under way.

@@ -41,6 +41,7 @@ func Check(h History) []Finding {
 	}
 	c.calm()
 	c.leaders()
+	c.forwards()
 	return c.wrong
 }
 
@@ -146,8 +147,8 @@ func (c *checker) started(node NodeHistory, event fake.Event, sandbox *tenancy) 
 	}
 	call := c.calls[event.Activation]
 	for _, other := range sandbox.inside {
-		if c.calls[other].Controller != call.Controller {
-			c.blameContainer(event.Container, "%s %s: %s served %s and %s at once", clock(event.At), node.Node, event.Container, call.Controller, c.calls[other].Controller)
+		if c.calls[other].Runner != call.Runner {
+			c.blameContainer(event.Container, "%s %s: %s served %s and %s at once", clock(event.At), node.Node, event.Container, call.Runner, c.calls[other].Runner)
 		}
 	}
 	if sandbox.inside = append(sandbox.inside, event.Activation); len(sandbox.inside) > call.Action.Concurrency {

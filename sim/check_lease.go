@@ -17,10 +17,34 @@ type AgentStarted struct{}
 // runs something in a container is its lessee.
 func (c *checker) tenants(node NodeHistory) {
 	for _, tenant := range node.Tenants {
-		call := c.calls[tenant.Activation]
-		if call != nil && call.Controller != tenant.Lessee {
+		if c.calls[tenant.Activation] != nil && tenant.Runner != tenant.Lessee {
 			c.blameContainer(tenant.Container, "%s %s: %s ran %s in %s, which %q holds by its agent's word",
-				clock(tenant.At), node.Node, call.Controller, tenant.Activation, tenant.Container, tenant.Lessee)
+				clock(tenant.At), node.Node, tenant.Runner, tenant.Activation, tenant.Container, tenant.Lessee)
+		}
+	}
+}
+
+// forwards holds who ran what against who was asked to: a controller runs its
+// own calls, and those that came to it straight from the caller's controller.
+func (c *checker) forwards() {
+	type errand struct {
+		activation whisk.ActivationID
+		to         string
+	}
+	asked := map[errand]bool{}
+	for _, m := range c.Messages {
+		forward, is := m.Body.(whisk.Forward)
+		if !is {
+			continue
+		}
+		asked[errand{forward.Activation, m.To}] = true
+		if call := c.calls[forward.Activation]; call == nil || string(call.Controller) != m.From || forward.Controller != call.Controller {
+			c.blame("%s: %s forwarded %s to %s, which is not its own", clock(m.At), m.From, forward.Activation, m.To)
+		}
+	}
+	for _, call := range c.calls {
+		if by := call.Runner; by != "" && by != call.Controller && !asked[errand{call.ID, string(by)}] {
+			c.blame("%s of %s was run by %s, which was not asked to", call.ID, call.Controller, by)
 		}
 	}
 }

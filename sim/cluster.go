@@ -49,8 +49,8 @@ type Cluster struct {
 
 	epoch       uint64
 	nodes       []*Node
-	controllers []*Controller
-	born        int // controllers so far
+	controllers []*Controller // that live; written under mu
+	born        int           // controllers so far
 }
 
 // part is a component that runs.
@@ -112,7 +112,7 @@ func (c *Cluster) Stop(drain context.Context) error {
 		errs = append(errs, ctl.Balancer.Drain(drain))
 	}
 	for _, ctl := range c.controllers {
-		errs = append(errs, ctl.running.halt())
+		errs = append(errs, ctl.halt())
 	}
 	for _, n := range c.nodes {
 		errs = append(errs, n.halt())

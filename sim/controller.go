@@ -5,6 +5,7 @@ package sim
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -19,22 +20,31 @@ type Controller struct {
 	ID       whisk.ControllerID
 	Balancer *balancer.Balancer
 
-	uplink  *link                  // to the scheduler
-	agents  map[whisk.NodeID]*link // to the agents
-	running *part
-	dead    bool
+	uplink *link                        // to the scheduler
+	agents map[whisk.NodeID]*link       // to the agents
+	peers  map[whisk.ControllerID]*link // to the other controllers; guarded by Cluster.mu
+	dead   bool
+
+	exchange           *inmem.Exchange // of the sessions that others open
+	running, connected *part
 }
 
 // AddController starts another controller.
 func (c *Cluster) AddController() error {
 	c.born++
-	ctl := &Controller{ID: whisk.ControllerID(fmt.Sprintf("ctl%d", c.born)), agents: map[whisk.NodeID]*link{}}
+	ctl := &Controller{
+		ID:       whisk.ControllerID(fmt.Sprintf("ctl%d", c.born)),
+		agents:   map[whisk.NodeID]*link{},
+		peers:    map[whisk.ControllerID]*link{},
+		exchange: inmem.NewExchange(),
+	}
 	ctl.uplink = c.link(string(ctl.ID), schedulerName)
 	for _, n := range c.nodes {
 		ctl.agents[n.ID] = c.link(string(ctl.ID), string(n.ID))
 	}
 	config := balancer.Default()
 	config.Controller = ctl.ID
+	config.Peers = string(ctl.ID)
 	config.IdleTimeout = cmp.Or(c.config.IdleTimeout, config.IdleTimeout)
 	b, err := balancer.New(config, balancer.Deps{
 		DialScheduler: func(context.Context) (whisk.ControllerToScheduler, error) {
@@ -48,16 +58,57 @@ func (c *Cluster) AddController() error {
 			n := c.node(id)
 			return over(ctl.agents[id], n.dial)
 		},
-		DialContainer: c.dialContainer,
-		Logger:        c.config.Logger.With("controller", ctl.ID),
+		DialPeer: func(_ context.Context, id whisk.ControllerID, _ string) (whisk.ControllerToPeer, error) {
+			return c.dialPeer(ctl, id)
+		},
+		DialContainer: func(ctx context.Context, address whisk.Address) (net.Conn, error) {
+			conn, err := c.dialContainer(ctx, address)
+			return &observed{Conn: conn, by: ctl.ID, calls: &c.calls}, err
+		},
+		Logger: c.config.Logger.With("controller", ctl.ID),
 	})
 	if err != nil {
 		return err
 	}
 	ctl.Balancer = b
-	ctl.running = run(c.ctx, b.Run)
+	ctl.running, ctl.connected = run(c.ctx, b.Run), run(c.ctx, ctl.exchange.Run)
+	for _, other := range c.controllers {
+		there, back := c.link(string(ctl.ID), string(other.ID)), c.link(string(other.ID), string(ctl.ID))
+		c.mu.Lock()
+		ctl.peers[other.ID], other.peers[ctl.ID] = there, back
+		c.mu.Unlock()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.controllers = append(c.controllers, ctl)
 	return nil
+}
+
+// dialPeer connects a controller to another one.
+func (c *Cluster) dialPeer(from *Controller, to whisk.ControllerID) (whisk.ControllerToPeer, error) {
+	c.mu.Lock()
+	l := from.peers[to]
+	at := slices.IndexFunc(c.controllers, func(other *Controller) bool { return other.ID == to })
+	if l == nil || at < 0 {
+		c.mu.Unlock()
+		return nil, whisk.Errorf(whisk.Unavailable, "controller %s is gone", to)
+	}
+	other := c.controllers[at]
+	c.mu.Unlock()
+	return over(l, func() (whisk.ControllerToPeer, uint64, error) {
+		stream, err := inmem.Dial(other.exchange, other.Balancer.ServePeer)
+		return stream, 0, err
+	})
+}
+
+// between returns the ways between two controllers, none if they are one.
+func (c *Cluster) between(one, other *Controller) []*link {
+	if one == other {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return []*link{one.peers[other.ID], other.peers[one.ID]}
 }
 
 // dialContainer finds the node by the first part of the address.
@@ -77,10 +128,19 @@ func (c *Cluster) Controllers() []*Controller { return slices.Clone(c.controller
 // KillController ends a controller as a crash does: it releases nothing.
 func (c *Cluster) KillController(ctl *Controller) error {
 	ctl.dead = true
-	c.controllers = slices.DeleteFunc(c.controllers, func(other *Controller) bool { return other == ctl })
+	c.mu.Lock()
+	c.controllers = slices.DeleteFunc(slices.Clone(c.controllers), func(other *Controller) bool { return other == ctl })
+	c.mu.Unlock()
 	ctl.uplink.cut(true)
 	for _, l := range ctl.agents {
 		l.cut(true)
 	}
-	return ctl.running.halt()
+	for _, other := range c.controllers {
+		for _, l := range c.between(ctl, other) {
+			l.cut(true)
+		}
+	}
+	return ctl.halt()
 }
+
+func (ctl *Controller) halt() error { return errors.Join(ctl.running.halt(), ctl.connected.halt()) }

@@ -6,12 +6,13 @@
 // It is made for testing/synctest bubbles, where hours pass in milliseconds. A
 // [Storm] is what happens to a [Cluster]: the load, and its faults. Sessions are
 // cut, slow, or stand still one way or both, longer than a lease; schedulers
-// restart, or lead beside their successors; controllers are killed; agents are
-// killed and upgraded and take their containers over, or lose them with their
-// node; nodes are drained; engines and the log store fail. A seed decides all of
-// it. [Play] plays a storm, and then wants every action to work again. [Check]
-// holds what happened against the rules of docs/architecture.md; it reads the
-// history that the fake drivers wrote, the messages, and the outcomes that
-// callers got. Of the components' own books it believes one line: whose a
-// container is by its agent's word.
+// restart, or lead beside their successors; controllers are killed, and lose each
+// other while they forward activations; agents are killed and upgraded and take
+// their containers over, or lose them with their node; nodes are drained; engines
+// and the log store fail. A seed decides all of it. [Play] plays a storm, and then
+// wants every action to work again. [Check] holds what happened against the rules
+// of docs/architecture.md; it reads the history that the fake drivers wrote, the
+// messages, what went to the containers, and the outcomes that callers got. Of the
+// components' own books it believes one line: whose a container is by its agent's
+// word.
 package sim

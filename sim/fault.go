@@ -27,7 +27,7 @@ type Fault struct {
 type FaultKind uint8
 
 // What is done. A way leads from a controller to the scheduler, from a node to
-// the scheduler, or from a controller to a node.
+// the scheduler, from a controller to a node, or from a controller to another.
 const (
 	CutController FaultKind = iota // from the scheduler
 	CutNode                        // from the scheduler
@@ -50,6 +50,9 @@ const (
 	SickenEngine
 	FailLogs // of the log store
 	RaiseRevision
+	CutPeers // the two ways between two controllers
+	SlowPeers
+	HoldPeers
 )
 
 var faultNames = [...]string{
@@ -57,6 +60,7 @@ var faultNames = [...]string{
 	"hold controller", "hold node", "hold between", "pause controller", "pause node",
 	"restart scheduler", "supersede scheduler", "kill controller", "kill agent", "upgrade agent", "reboot node",
 	"drain node", "sicken engine", "fail logs", "raise revision",
+	"cut peers", "slow peers", "hold peers",
 }
 
 // String returns the kind in words.
@@ -74,6 +78,7 @@ var often = [...]int{
 	HoldController: 2, HoldNode: 2, HoldBetween: 2, PauseController: 2, PauseNode: 2,
 	RestartScheduler: 2, SupersedeScheduler: 3, KillController: 2, KillAgent: 4, UpgradeAgent: 3, RebootNode: 1,
 	DrainNode: 2, SickenEngine: 2, FailLogs: 2, RaiseRevision: 2,
+	CutPeers: 3, SlowPeers: 2, HoldPeers: 2,
 }
 
 func (d dice) fault() Fault {
@@ -89,7 +94,7 @@ func (d dice) fault() Fault {
 	}
 	f.For = time.Millisecond + d.upTo(25*time.Second)
 	switch f.Kind {
-	case CutController, CutNode, CutBetween:
+	case CutController, CutNode, CutBetween, CutPeers:
 		if d.chance(60) {
 			f.For = 0 // interrupted, not away
 		}
@@ -138,6 +143,9 @@ func (p *play) disturb(f Fault, ctl *Controller, node *Node) (end func() error) 
 		for _, n := range p.cluster.nodes {
 			links = append(links, ctl.agents[n.ID])
 		}
+		for _, other := range p.cluster.controllers {
+			links = append(links, p.cluster.between(ctl, other)...)
+		}
 		return holdAll(links, there, back)
 	case PauseNode:
 		links = append(links, node.uplink)
@@ -146,18 +154,17 @@ func (p *play) disturb(f Fault, ctl *Controller, node *Node) (end func() error) 
 		}
 		return holdAll(links, there, back)
 	}
-	l := way(f, ctl, node)
+	links = p.ways(f, ctl, node)
 	switch f.Kind {
-	case CutController, CutNode, CutBetween:
-		return cutFor(l, f.For > 0)
-	case SlowController, SlowNode, SlowBetween:
-		l.slow(f.Lag)
-		return func() error { l.slow(0); return nil }
+	case CutController, CutNode, CutBetween, CutPeers:
+		return cutFor(links, f.For > 0)
+	case SlowController, SlowNode, SlowBetween, SlowPeers:
+		return slowAll(links, f.Lag)
 	}
 	if f.Back {
-		return holdAll([]*link{l}, back)
+		return holdAll(links, back)
 	}
-	return holdAll([]*link{l}, there)
+	return holdAll(links, there)
 }
 
 // drain empties a node for a while. The scheduler may not know it yet, then or
@@ -189,23 +196,43 @@ func (p *play) supersede(redial int) (end func() error, err error) {
 	return func() error { return p.cluster.EndLeader(old) }, err
 }
 
-// way returns the link that the fault is about.
-func way(f Fault, ctl *Controller, node *Node) *link {
+// ways returns the links that the fault is about, none if there are too few
+// controllers for it.
+func (p *play) ways(f Fault, ctl *Controller, node *Node) []*link {
 	switch f.Kind {
 	case CutController, SlowController, HoldController:
-		return ctl.uplink
+		return []*link{ctl.uplink}
 	case CutNode, SlowNode, HoldNode:
-		return node.uplink
+		return []*link{node.uplink}
+	case CutPeers, SlowPeers, HoldPeers:
+		return p.cluster.between(ctl, p.controller(f.Controller+1))
 	}
-	return ctl.agents[node.ID]
+	return []*link{ctl.agents[node.ID]}
 }
 
-func cutFor(l *link, away bool) (end func() error) {
-	l.cut(away)
+func cutFor(links []*link, away bool) (end func() error) {
+	for _, l := range links {
+		l.cut(away)
+	}
 	if !away {
 		return nil
 	}
-	return func() error { l.mend(); return nil }
+	return func() error {
+		for _, l := range links {
+			l.mend()
+		}
+		return nil
+	}
+}
+
+func slowAll(links []*link, lag time.Duration) (end func() error) {
+	each := func(lag time.Duration) {
+		for _, l := range links {
+			l.slow(lag)
+		}
+	}
+	each(lag)
+	return func() error { each(0); return nil }
 }
 
 func holdAll(links []*link, ways ...direction) (end func() error) {

@@ -72,6 +72,11 @@ func TestEveryRuleCanBeBroken(t *testing.T) {
 			h.Nodes[0].Violations = append(h.Nodes[0].Violations, fake.Violation{What: "initialised twice"})
 		}, "initialised twice"},
 		{"stranger", func(h *sim.History) { h.Nodes[0].Tenants[0].Lessee = "another" }, "by its agent's word"},
+		{"run for another", func(h *sim.History) { h.Calls[0].Runner = "another" }, "was run by another, which was not asked to"},
+		{"forwarded twice", func(h *sim.History) {
+			forward := whisk.Forward{Controller: "ctl2", Activation: h.Calls[0].ID}
+			h.Messages = append(h.Messages, sim.Message{From: "ctl2", To: "ctl3", Body: forward})
+		}, "which is not its own"},
 		{"record", func(h *sim.History) { h.Nodes[0].Records = 1 }, "records of containers are left"},
 		{"leak", func(h *sim.History) { linger(h) }, "nobody needs it"},
 		{"frozen", func(h *sim.History) {

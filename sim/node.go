@@ -81,7 +81,7 @@ func (n *Node) testify(call fake.Call) {
 	}
 	for _, hosted := range n.agent.Report().Containers {
 		if hosted.Container.ID == call.Container {
-			n.tenants = append(n.tenants, Tenant{time.Now(), call.Container, call.Activation, hosted.Lessee})
+			n.tenants = append(n.tenants, Tenant{time.Now(), call.Container, call.Activation, hosted.Lessee, n.cluster.calls.runner(call.Activation)})
 		}
 	}
 }

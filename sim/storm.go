@@ -69,7 +69,7 @@ func Draw(seed uint64) Storm {
 			Name:        fmt.Sprintf("a%d", i),
 			Revision:    1,
 			Memory:      []whisk.Bytes{128, 128, 256, 512}[d.IntN(4)] * whisk.MB,
-			Concurrency: []int{1, 1, 1, 3}[d.IntN(4)],
+			Concurrency: []int{1, 1, 3, 3}[d.IntN(4)],
 			Timeout:     runTimeout,
 		})
 	}

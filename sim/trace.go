@@ -114,6 +114,8 @@ func about(message any, id whisk.ContainerID) string {
 			return ""
 		}
 		return fmt.Sprintf("StateReport %v", m.States[at].State)
+	case whisk.Forward, whisk.ForwardEnded: // they name none
+		return ""
 	}
 	if text := fmt.Sprintf("%T%+v", message, message); strings.Contains(text, string(id)) {
 		return strings.TrimPrefix(text, "whisk.")
