@@ -138,6 +138,7 @@ func (j *job) ended(outcome whisk.Outcome, e *errand, m whisk.ForwardEnded) whis
 // lost is the outcome of an activation that another controller has, or may have,
 // and of which nothing more will be heard. It is not tried again: it may have run.
 func (j *job) lost(outcome whisk.Outcome) whisk.Outcome {
+	j.b.log.Warn("forwarded activation lost", "activation", j.inv.Activation, "container", outcome.Container)
 	text := textForwardLost
 	if j.b.stopped.Load() {
 		text = textShuttingDown

@@ -161,7 +161,7 @@ func (p *peer) run(ctx context.Context) {
 		wait.reset()
 		err = p.session(ctx, stream)
 		if ctx.Err() == nil && !errors.Is(err, errUnused) {
-			p.log.Warn("session with another controller ended", "err", err)
+			p.log.Info("session with another controller ended", "err", err)
 		}
 	}
 }
