@@ -43,7 +43,7 @@ type Config struct {
 	ExitPatience time.Duration // to learn from an agent how a container ended
 
 	Forwards       int           // activations at once that another controller has of us; and again that run here for others
-	HandOver       time.Duration // for another controller to be reached, and to take a message
+	HandOver       time.Duration // for another controller to be reached, and to take a message; one that says nothing for longer gets no more
 	AnswerPatience time.Duration // beyond the action's time limit, for another controller's answer
 	PeerLinger     time.Duration // a session with another controller that has nothing of ours ends after this
 }

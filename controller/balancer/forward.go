@@ -16,7 +16,10 @@ type traffic struct{ forwarded, returned, hosted, refused atomic.Uint64 }
 
 // errand is an activation on its way to another controller.
 type errand struct {
-	message whisk.Forward
+	message  whisk.Forward
+	sent     int64 // when, on the balancer's clock; guarded by peer.mu, and so is answered
+	answered bool  // the other controller said something of it
+
 	// news is what becomes of it: what the other controller says, or nil if
 	// nobody will ever know. Never closed; it has room for all that is of use.
 	news chan whisk.ForwardReply

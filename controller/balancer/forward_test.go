@@ -278,6 +278,41 @@ func TestForwardLost(t *testing.T) {
 	}
 }
 
+// A controller that says nothing gets no more, so that no more is lost with it.
+func TestForwardToASilentController(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		n := newNeighbour(w)
+		w.start()
+		stuck := w.background(func(inv *whisk.Invocation) { inv.StartBy = time.Now().Add(30 * time.Second) })
+		n.redirect()
+		session := <-n.sessions
+		first := n.asked(session)
+		time.Sleep(3 * time.Second)
+		next := w.background()
+		n.redirect()
+		count, r := n.requisitions()
+		if count != 3 || !r.Own {
+			t.Fatalf("%d requisitions, the last %+v", count, r)
+		}
+		w.allocate(r.ID, whisk.Created, r.Spec)
+		w.expect(<-next, whisk.Success, `{"done":true}`)
+
+		// Late words are words.
+		n.say(session, whisk.ForwardTaken{Seq: first.Seq, Container: "far"})
+		w.b.Retire(key.Action, 0)
+		synctest.Wait()
+		third := w.background()
+		n.redirect()
+		second := n.asked(session)
+		for _, m := range []whisk.Forward{first, second} {
+			n.say(session, whisk.ForwardEnded{Seq: m.Seq, Response: whisk.Response{Result: []byte(`{}`)}})
+		}
+		w.expect(<-stuck, whisk.Success, `{}`)
+		w.expect(<-third, whisk.Success, `{}`)
+	})
+}
+
 func TestForwardedLogsAreLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -102,7 +102,7 @@ type peer struct {
 // send queues an errand. It reports false if that cannot go there now.
 func (p *peer) send(e *errand) bool {
 	p.mu.Lock()
-	if p.closed || p.resting || len(p.queue)+len(p.pending) >= p.b.config.Forwards {
+	if p.closed || p.resting || len(p.queue)+len(p.pending) >= p.b.config.Forwards || p.silentLocked() {
 		p.mu.Unlock()
 		return false
 	}
@@ -110,6 +110,18 @@ func (p *peer) send(e *errand) bool {
 	p.mu.Unlock()
 	p.notify()
 	return true
+}
+
+// silentLocked reports whether the controller leaves something without a word for
+// too long. What is sent now may be lost as well.
+func (p *peer) silentLocked() bool {
+	late := p.b.now() - int64(p.b.config.HandOver)
+	for _, e := range p.pending {
+		if !e.answered && e.sent < late {
+			return true
+		}
+	}
+	return false
 }
 
 // withdraw takes an errand back, and reports whether it was not sent. If it was,
@@ -274,7 +286,7 @@ func (p *peer) next() *errand {
 	e := p.queue[0]
 	p.queue = p.queue[1:]
 	p.seq++
-	e.message.Seq = p.seq
+	e.message.Seq, e.sent = p.seq, p.b.now()
 	p.pending[p.seq] = e
 	return e
 }
@@ -303,6 +315,9 @@ func (p *peer) take(seq uint64, last bool) *errand {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.pending[seq]
+	if e != nil {
+		e.answered = true
+	}
 	if last {
 		delete(p.pending, seq)
 	}
