@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/whirl-faas/whirl/controller/balancer"
 	"github.com/whirl-faas/whirl/rpc/inmem"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -188,27 +187,6 @@ func TestForwardRefused(t *testing.T) {
 	}
 }
 
-func TestForwardNotReached(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		n := newNeighbour(w)
-		n.down.Store(true)
-		w.start()
-		result := w.background()
-		n.redirect()
-		if count, r := n.requisitions(); count != 2 || !r.Own {
-			t.Fatalf("%d requisitions, the last %+v", count, r)
-		}
-		n.redirect() // by a scheduler that does not know better
-		count, r := n.requisitions()
-		if count != 3 || n.dials.Load() != 1 {
-			t.Errorf("%d requisitions, %d dials", count, n.dials.Load())
-		}
-		w.allocate(r.ID, whisk.Created, r.Spec)
-		w.expect(<-result, whisk.Success, `{"done":true}`)
-	})
-}
-
 // A redirect for which nobody waits any more, or that leads nowhere, starts nothing.
 func TestRedirectsToNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -278,41 +256,6 @@ func TestForwardLost(t *testing.T) {
 	}
 }
 
-// A controller that says nothing gets no more, so that no more is lost with it.
-func TestForwardToASilentController(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		n := newNeighbour(w)
-		w.start()
-		stuck := w.background(func(inv *whisk.Invocation) { inv.StartBy = time.Now().Add(30 * time.Second) })
-		n.redirect()
-		session := <-n.sessions
-		first := n.asked(session)
-		time.Sleep(3 * time.Second)
-		next := w.background()
-		n.redirect()
-		count, r := n.requisitions()
-		if count != 3 || !r.Own {
-			t.Fatalf("%d requisitions, the last %+v", count, r)
-		}
-		w.allocate(r.ID, whisk.Created, r.Spec)
-		w.expect(<-next, whisk.Success, `{"done":true}`)
-
-		// Late words are words.
-		n.say(session, whisk.ForwardTaken{Seq: first.Seq, Container: "far"})
-		w.b.Retire(key.Action, 0)
-		synctest.Wait()
-		third := w.background()
-		n.redirect()
-		second := n.asked(session)
-		for _, m := range []whisk.Forward{first, second} {
-			n.say(session, whisk.ForwardEnded{Seq: m.Seq, Response: whisk.Response{Result: []byte(`{}`)}})
-		}
-		w.expect(<-stuck, whisk.Success, `{}`)
-		w.expect(<-third, whisk.Success, `{}`)
-	})
-}
-
 func TestForwardedLogsAreLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -369,35 +312,4 @@ func TestDrainWaitsForWhatIsForwarded(t *testing.T) {
 			})
 		})
 	}
-}
-
-// What cannot be sent at all, nor taken by a peer in time, is not lost.
-func TestForwardNotSent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		n := newNeighbour(w)
-		dial := w.dialPeer
-		w.dialPeer = func(ctx context.Context, id whisk.ControllerID, address string) (whisk.ControllerToPeer, error) {
-			near, err := dial(ctx, id, address)
-			return stuffed{near}, err
-		}
-		w.start(func(c *balancer.Config) { c.HandOver = time.Second })
-		result := w.background()
-		n.redirect()
-		time.Sleep(2 * time.Second)
-		count, r := n.requisitions()
-		if count != 2 || !r.Own {
-			t.Fatalf("%d requisitions, the last %+v", count, r)
-		}
-		w.allocate(r.ID, whisk.Created, r.Spec)
-		w.expect(<-result, whisk.Success, `{"done":true}`)
-	})
-}
-
-// stuffed is a session that takes nothing.
-type stuffed struct{ whisk.ControllerToPeer }
-
-func (stuffed) Send(ctx context.Context, _ whisk.Forward) error {
-	<-ctx.Done()
-	return context.Cause(ctx)
 }
