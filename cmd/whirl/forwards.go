@@ -41,8 +41,12 @@ func (s *forwardSettings) read(flags *pflag.FlagSet, plain bool) error {
 	}
 	if s.advertise != "" {
 		_, err = hostOf("peers-advertise", s.advertise)
+		return err
 	}
-	return err
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		return usageErrorf("--peers %s: that is no address by which others find this process; give one with --peers-advertise", s.listen)
+	}
+	return nil
 }
 
 // forwards is where other controllers bring activations of theirs.

@@ -98,6 +98,7 @@ func TestWrongUseIsRefused(t *testing.T) {
 		{"plain HTTP for everybody", nil, "scheduler --plain-loopback --http 0.0.0.0:3241", []string{"--http 0.0.0.0:3241", "loopback"}},
 		{"standalone's plain HTTP for everybody", nil, "standalone --http 0.0.0.0:3241", []string{"--http 0.0.0.0:3241", "loopback"}},
 		{"plain forwards for everybody", nil, "controller --plain-loopback --peers 0.0.0.0:3235", []string{"--peers 0.0.0.0:3235", "loopback"}},
+		{"forwards to nowhere", nil, "controller --ca a --cert b --key c --peers :3235", []string{"--peers :3235", "--peers-advertise"}},
 		{"an address of nothing", nil, "controller --plain-loopback --peers-advertise host:3235", []string{"--peers-advertise", "--peers"}},
 		{"short secret", nil, "scheduler --plain-loopback --http-secret x", []string{"--http-secret", "at least 16"}},
 		{"admin directory", nil, "admin user list --data /does/not/exist", []string{"/does/not/exist"}},
