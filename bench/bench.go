@@ -103,6 +103,9 @@ func (r *runner) run(ctx context.Context) error {
 		if err := r.warmLoads(ctx, kind); err != nil {
 			return err
 		}
+		if err := r.rivalLoads(ctx, kind); err != nil {
+			return err
+		}
 	}
 	return nil
 }

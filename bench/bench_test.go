@@ -104,6 +104,65 @@ func checkWarm(t *testing.T, p *platform, report bench.Report) {
 	}
 }
 
+func TestRivalsAreComparedWithOneActionAlone(t *testing.T) {
+	p, config := startPlatform(t, nil)
+	config.ColdSequential, config.ColdBurst = 0, 0
+	config.Concurrency = []int{10}
+	config.Rivals = []bench.Rivals{{Actions: 4, Connections: 9}}
+	var progress bytes.Buffer
+	report, err := bench.Run(t.Context(), config, &progress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := p.leftovers(); n != 0 {
+		t.Errorf("%d actions are left", n)
+	}
+	if len(report.Contests) != 1 || len(report.Records) != 2 || report.Failures() != 0 {
+		t.Fatalf("got %+v", report)
+	}
+	c := report.Contests[0]
+	if c.Kind != "nodejs" || c.Actions != 4 || c.Platform.Connections != 9 || len(c.Platform.Rates) != 3 || c.Platform.Latency.Count == 0 {
+		t.Errorf("got %+v", c)
+	}
+	if want := c.Platform.Rate / report.Warm[0].Platform.Rate; c.Share != want {
+		t.Errorf("the share of one action alone is %v, want %v", c.Share, want)
+	}
+	if c.Starved != 0 || c.Least <= 0 || c.Least > 1 || c.Most < 1 {
+		t.Errorf("an action got %v to %v of an even share, and none in %d rounds", c.Least, c.Most, c.Starved)
+	}
+	var served int64
+	for name, n := range p.records {
+		if strings.Contains(name, "-rival-0-") {
+			served += int64(n)
+		}
+	}
+	if got := report.Records[1]; got.Kind != "4 actions of nodejs, 9 at once" || got.Answered != served || got.Stored != served {
+		t.Errorf("got %+v, the server gave %d answers", got, served)
+	}
+	if !strings.Contains(progress.String(), "[6/6]") {
+		t.Errorf("progress did not come to its end:\n%s", &progress)
+	}
+}
+
+// TestAnActionThatGetsNothingIsTold has one of two rivals answered late.
+func TestAnActionThatGetsNothingIsTold(t *testing.T) {
+	p, config := startPlatform(t, nil)
+	config.ColdSequential, config.ColdBurst, config.Warmup = 0, 0, 0
+	config.Concurrency = nil
+	config.Rivals = []bench.Rivals{{Actions: 2, Connections: 2}}
+	config.Rounds = 1
+	p.late = func(name string) bool { return strings.HasSuffix(name, "-1") }
+	config.Timeout = 10 * time.Millisecond
+	report, err := bench.Run(t.Context(), config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := report.Contests[0]
+	if c.Starved != 1 || c.Least != 0 || c.Most != 2 || c.Share != 0 || c.Platform.Errors["timeout"] == 0 {
+		t.Errorf("got %+v", c)
+	}
+}
+
 func TestErrorsAreCountedByCause(t *testing.T) {
 	sent := map[string]int64{}
 	var mu sync.Mutex
@@ -263,6 +322,9 @@ func TestConfigs(t *testing.T) {
 		"warm-up":     {func(c *bench.Config) { c.Warmup = -1 }, "warm-up"},
 		"cold":        {func(c *bench.Config) { c.ColdBurst = -1 }, "cold"},
 		"timeout":     {func(c *bench.Config) { c.Timeout = 0 }, "timeout"},
+		"rivals":      {func(c *bench.Config) { c.Rivals = []bench.Rivals{{4, 40}, {10, 10}} }, ""},
+		"one rival":   {func(c *bench.Config) { c.Rivals = []bench.Rivals{{1, 10}} }, "at least 2 actions"},
+		"idle rival":  {func(c *bench.Config) { c.Rivals = []bench.Rivals{{4, 3}} }, "a connection for each"},
 		"memory":      {func(c *bench.Config) { c.Memory = 0 }, "memory"},
 		"sandboxes": {func(c *bench.Config) {
 			c.Sandboxes = 0

@@ -26,6 +26,7 @@ type Config struct {
 	Rounds      int           // of each side of a workload; figures are medians over them
 	Duration    time.Duration // of one round
 	Warmup      time.Duration // of load before a workload's first round, and again while cold starts still happen
+	Rivals      []Rivals      // workloads of several actions at once, for each kind
 
 	ColdSequential int           // cold starts one after the other, per kind; 0 for none
 	ColdBurst      int           // cold starts at once, per kind; 0 for none
@@ -34,6 +35,13 @@ type Config struct {
 	Processes []Process // whose CPU time to report; may be empty
 	Direct    Direct    // nil measures the platform alone
 	Sandboxes int       // at most, of the direct side: each takes one connection, because it runs one activation at a time
+}
+
+// Rivals is a workload of several actions that compete for the containers of the
+// platform. Each has the same number of connections, give or take one.
+type Rivals struct {
+	Actions     int
+	Connections int // of all together, at least one for each
 }
 
 // Process is one whose CPU time counts as the platform's.
@@ -77,14 +85,20 @@ func (c Config) Validate() error {
 			return whisk.Errorf(whisk.Invalid, "concurrency %d is not in the range of 1 to 10000", n)
 		}
 	}
+	for _, r := range c.Rivals {
+		if r.Actions < 2 || r.Connections < r.Actions || r.Connections > 10_000 {
+			return whisk.Errorf(whisk.Invalid, "%d rival actions with %d connections: want at least 2 actions, a connection for each, and at most 10000", r.Actions, r.Connections)
+		}
+	}
+	loads := len(c.Concurrency) + len(c.Rivals)
 	switch {
 	case c.Auth == "":
 		return whisk.Errorf(whisk.Invalid, "a key is needed, UUID:KEY")
 	case c.Memory < whisk.MB:
 		return whisk.Errorf(whisk.Invalid, "memory %s is less than 1 MB", c.Memory)
-	case c.Rounds < 1 && len(c.Concurrency) > 0:
+	case c.Rounds < 1 && loads > 0:
 		return whisk.Errorf(whisk.Invalid, "rounds %d is less than 1", c.Rounds)
-	case c.Duration < time.Millisecond && len(c.Concurrency) > 0:
+	case c.Duration < time.Millisecond && loads > 0:
 		return whisk.Errorf(whisk.Invalid, "duration %s of a round is less than 1ms", c.Duration)
 	case c.Warmup < 0:
 		return whisk.Errorf(whisk.Invalid, "warm-up %s is negative", c.Warmup)

@@ -23,6 +23,7 @@ import (
 // cold start.
 type platform struct {
 	answer func(n int, w http.ResponseWriter) bool // of the nth invoke; true if it wrote the answer
+	late   func(name string) bool                  // whose invokes are not answered before the caller goes; nil for none
 
 	mu      sync.Mutex
 	actions map[string]int // invokes by the names that exist
@@ -96,6 +97,11 @@ func (p *platform) invoke(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if p.answer != nil && p.answer(n, w) {
+		return
+	}
+	if p.late != nil && p.late(name) {
+		_, _ = io.Copy(io.Discard, r.Body) // else its end is not noticed
+		<-r.Context().Done()
 		return
 	}
 	annotations := `{"key":"waitTime","value":3}`

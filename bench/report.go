@@ -23,8 +23,9 @@ type Report struct {
 	Workload Workload
 	Cold     []Cold
 	Warm     []Warm
+	Contests []Contest
 	Added    []Added   // one for each kind that was measured directly at concurrency 1
-	Records  []Records // one for each kind
+	Records  []Records // one for each kind, and for each of the contests
 }
 
 // Machine is where the load generator ran.
@@ -68,6 +69,18 @@ type Warm struct {
 	Generator   time.Duration // CPU time of the load generator, per good answer
 }
 
+// Contest is what a workload of several actions came to.
+type Contest struct {
+	Kind        string
+	Actions     int
+	Platform    Side
+	Share       float64       // of Platform.Rate in that of one action alone at 10 connections, 0 if that was not measured
+	Least, Most float64       // of the answers, that one action got, in an even share
+	Starved     int           // rounds without an answer, counted for each action
+	CPU         []CPU         // of each named process, per good answer
+	Generator   time.Duration // CPU time of the load generator, per good answer
+}
+
 // Side is one side of a workload. The latencies are of good answers, over all rounds.
 type Side struct {
 	Connections int              `json:"connections"`
@@ -104,6 +117,9 @@ func (r Report) Failures() int64 {
 			n += count(w.Direct.Errors)
 		}
 	}
+	for _, one := range r.Contests {
+		n += count(one.Platform.Errors)
+	}
 	for _, one := range r.Records {
 		n += max(one.Answered-one.Stored, 0)
 	}
@@ -126,6 +142,16 @@ func (r *Report) addWarm(w Warm) {
 	}
 }
 
+// addContest adds the figures of rivals, compared with one action alone.
+func (r *Report) addContest(c Contest) {
+	for _, w := range r.Warm {
+		if w.Kind == c.Kind && w.Concurrency == alone && w.Platform.Rate > 0 {
+			c.Share = c.Platform.Rate / w.Platform.Rate
+		}
+	}
+	r.Contests = append(r.Contests, c)
+}
+
 // WriteJSON writes the report as indented JSON. Durations are in the unit that
 // their key ends in.
 func (r Report) WriteJSON(w io.Writer) error {
@@ -146,9 +172,10 @@ func (r Report) MarshalJSON() ([]byte, error) {
 		Failures int64     `json:"failures"`
 		Cold     []Cold    `json:"cold"`
 		Warm     []Warm    `json:"warm"`
+		Contests []Contest `json:"contests,omitempty"`
 		Added    []Added   `json:"added"`
 		Records  []Records `json:"records"`
-	}{r.Started, r.Took.Seconds(), r.APIHost, r.Build, r.Machine, r.Workload, r.Failures(), r.Cold, r.Warm, r.Added, r.Records})
+	}{r.Started, r.Took.Seconds(), r.APIHost, r.Build, r.Machine, r.Workload, r.Failures(), r.Cold, r.Warm, r.Contests, r.Added, r.Records})
 }
 
 // MarshalJSON implements [json.Marshaler].
@@ -162,6 +189,21 @@ func (w Warm) MarshalJSON() ([]byte, error) {
 		CPU         []CPU   `json:"cpu,omitempty"`
 		Generator   float64 `json:"generator_cpu_us"`
 	}{w.Kind, w.Concurrency, w.Share, w.Platform, w.Direct, w.CPU, micros(w.Generator)})
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (c Contest) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Kind      string  `json:"kind"`
+		Actions   int     `json:"actions"`
+		Share     float64 `json:"share_of_one_action,omitempty"`
+		Least     float64 `json:"least"`
+		Most      float64 `json:"most"`
+		Starved   int     `json:"starved"`
+		Platform  Side    `json:"platform"`
+		CPU       []CPU   `json:"cpu,omitempty"`
+		Generator float64 `json:"generator_cpu_us"`
+	}{c.Kind, c.Actions, c.Share, c.Least, c.Most, c.Starved, c.Platform, c.CPU, micros(c.Generator)})
 }
 
 // MarshalJSON implements [json.Marshaler].

@@ -45,6 +45,11 @@ func report() bench.Report {
 				Platform: bench.Side{Connections: 64, Rate: 1500.25, Rates: []float64{1500.25}, Latency: latency(6000, 12345*time.Nanosecond), Errors: map[string]int64{"timeout": 2, "status 429": 3}, Cold: 4},
 			},
 		},
+		Contests: []bench.Contest{{
+			Kind: "nodejs", Actions: 4, Share: 0.75, Least: 0.5, Most: 1.5, Starved: 2, Generator: 42 * time.Microsecond,
+			Platform: bench.Side{Connections: 40, Rate: 900, Rates: []float64{890, 910}, Latency: latency(3600, 10*time.Millisecond), Errors: map[string]int64{"timeout": 1}, Cold: 12},
+			CPU:      []bench.CPU{{Process: "whirl", Own: 250 * time.Microsecond, Children: 350 * time.Microsecond, Processes: 1}},
+		}},
 		Added:   []bench.Added{{Kind: "nodejs", P50: 500 * time.Microsecond, P99: 1250 * time.Microsecond}},
 		Records: []bench.Records{{Kind: "nodejs", Answered: 4100, Stored: 4100}, {Kind: "python", Answered: 10, Stored: 9}},
 	}
@@ -52,7 +57,7 @@ func report() bench.Report {
 
 func TestReportGolden(t *testing.T) {
 	r := report()
-	if got := r.Failures(); got != 1+2+3+1 {
+	if got := r.Failures(); got != 1+2+3+1+1 {
 		t.Errorf("%d failures", got)
 	}
 	for file, write := range map[string]func(io.Writer) error{"report.txt": r.WriteText, "report.json": r.WriteJSON} {

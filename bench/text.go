@@ -20,6 +20,7 @@ func (r Report) WriteText(w io.Writer) error {
 	r.writeHead(out)
 	r.writeCold(out)
 	r.writeWarm(out)
+	r.writeContests(out)
 	r.writeAdded(out)
 	r.writeCPU(out)
 	r.writeErrors(out)
@@ -70,6 +71,25 @@ func (r Report) writeWarm(w io.Writer) {
 	t.flush()
 }
 
+func (r Report) writeContests(w io.Writer) {
+	if len(r.Contests) == 0 {
+		return
+	}
+	section(w, "Rival actions, latencies in ms",
+		"Several actions at once, on as many containers as the platform has room for; otherwise as above. cold: answers that took a cold start.",
+		fmt.Sprintf("share: platform/s in that of one action at %d connections; least and most: the answers of one action in an even share; starved: rounds without an answer, of all actions.", alone))
+	t := newTable(w, "kind", "actions", "at once", "platform/s", "share", "errors", "cold", "least", "most", "starved", "p50", "p90", "p99", "max")
+	for _, one := range r.Contests {
+		p, share := one.Platform.Latency, "-"
+		if one.Share > 0 {
+			share = fmt.Sprintf("%.3f", one.Share)
+		}
+		t.row(one.Kind, one.Actions, one.Platform.Connections, rate(one.Platform.Rate), share, count(one.Platform.Errors), one.Platform.Cold,
+			fmt.Sprintf("%.2f", one.Least), fmt.Sprintf("%.2f", one.Most), one.Starved, ms(p.P50), ms(p.P90), ms(p.P99), ms(p.Max))
+	}
+	t.flush()
+}
+
 func (r Report) writeAdded(w io.Writer) {
 	if len(r.Added) == 0 {
 		return
@@ -83,23 +103,31 @@ func (r Report) writeAdded(w io.Writer) {
 }
 
 func (r Report) writeCPU(w io.Writer) {
-	if len(r.Warm) == 0 {
+	if len(r.Warm)+len(r.Contests) == 0 {
 		return
 	}
 	section(w, "CPU time per warm activation, in microseconds",
 		"User and kernel time of /proc/PID/stat over the platform's rounds; own: the process itself; children: what it started, sandboxes included.")
 	t := newTable(w, "kind", "at once", "process", "own", "children")
 	for _, one := range r.Warm {
-		for _, c := range one.CPU {
-			if c.Processes == 0 {
-				t.row(one.Kind, one.Concurrency, c.Process, "not found", "-")
-				continue
-			}
-			t.row(one.Kind, one.Concurrency, c.Process, us(c.Own), us(c.Children))
-		}
-		t.row(one.Kind, one.Concurrency, "load generator", us(one.Generator), "-")
+		t.cpu(one.Kind, one.Concurrency, one.CPU, one.Generator)
+	}
+	for _, one := range r.Contests {
+		t.cpu(fmt.Sprintf("%s, %d actions", one.Kind, one.Actions), one.Platform.Connections, one.CPU, one.Generator)
 	}
 	t.flush()
+}
+
+// cpu adds the rows of one workload.
+func (t table) cpu(kind string, concurrency int, processes []CPU, generator time.Duration) {
+	for _, c := range processes {
+		if c.Processes == 0 {
+			t.row(kind, concurrency, c.Process, "not found", "-")
+			continue
+		}
+		t.row(kind, concurrency, c.Process, us(c.Own), us(c.Children))
+	}
+	t.row(kind, concurrency, "load generator", us(generator), "-")
 }
 
 func (r Report) writeErrors(w io.Writer) {
@@ -115,6 +143,9 @@ func (r Report) writeErrors(w io.Writer) {
 		if one.Direct != nil {
 			writeCauses(w, fmt.Sprintf("%s, %d at once, direct", one.Kind, one.Concurrency), one.Direct.Errors)
 		}
+	}
+	for _, one := range r.Contests {
+		writeCauses(w, Rivals{one.Actions, one.Platform.Connections}.describe(one.Kind), one.Platform.Errors)
 	}
 	fmt.Fprintf(w, "  %d failures in all\n", r.Failures())
 }
@@ -164,6 +195,16 @@ func (w Warm) summary() string {
 		fmt.Fprintf(&s, ", %.3f of direct %.0f/s", w.Share, w.Direct.Rate)
 	}
 	return s.String()
+}
+
+func (c Contest) summary() string {
+	s := fmt.Sprintf("%s: %.0f/s, p50 %s ms, p99 %s ms, %d errors, each action %.2f to %.2f of an even share",
+		Rivals{c.Actions, c.Platform.Connections}.describe(c.Kind), c.Platform.Rate, ms(c.Platform.Latency.P50), ms(c.Platform.Latency.P99),
+		count(c.Platform.Errors), c.Least, c.Most)
+	if c.Share > 0 {
+		s += fmt.Sprintf(", %.3f of one action", c.Share)
+	}
+	return s
 }
 
 func (c Cold) summary() string {

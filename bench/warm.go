@@ -45,7 +45,7 @@ func (r *runner) warmLoads(ctx context.Context, kind string) error {
 			return err
 		}
 	}
-	return r.countRecords(ctx, kind, name, answered)
+	return r.countRecords(ctx, kind, []string{name}, answered)
 }
 
 // workload is one kind at one concurrency.
@@ -106,10 +106,16 @@ func (r *runner) warmUp(w workload, platform *load) (answered int64) {
 	return answered
 }
 
+// loader keeps a number of requests under way for a while and returns when all
+// were answered.
+type loader interface {
+	round(concurrency int, duration time.Duration) *tally
+}
+
 // side is the platform or the sandbox alone, in one workload.
 type side struct {
 	name        string
-	load        *load
+	load        loader
 	connections int
 	meter       *meter // nil where CPU time is not measured
 
@@ -158,17 +164,23 @@ func (s *side) figures() Side {
 	}
 }
 
+// cpuEach returns the CPU time of each process, and of the load generator, for
+// each good answer.
+func (s *side) cpuEach() (processes []CPU, generator time.Duration) {
+	per := time.Duration(max(s.total.good, 1))
+	for _, process := range s.meter.processes {
+		used := s.used[process.Name]
+		processes = append(processes, CPU{process.Name, used.own / per, used.children / per, used.found})
+	}
+	return processes, s.generator / per
+}
+
 // figures makes the report of a workload; sides is the platform, and the direct
 // side if there is one.
 func figures(w workload, sides []*side) Warm {
 	platform := sides[0]
 	warm := Warm{Kind: w.kind, Concurrency: w.concurrency, Platform: platform.figures()}
-	per := time.Duration(max(platform.total.good, 1))
-	warm.Generator = platform.generator / per
-	for _, process := range platform.meter.processes {
-		used := platform.used[process.Name]
-		warm.CPU = append(warm.CPU, CPU{process.Name, used.own / per, used.children / per, used.found})
-	}
+	warm.CPU, warm.Generator = platform.cpuEach()
 	if len(sides) > 1 {
 		direct := sides[1].figures()
 		warm.Direct = &direct
@@ -179,9 +191,9 @@ func figures(w workload, sides []*side) Warm {
 	return warm
 }
 
-// countRecords compares the answers that were given with the records that were
-// stored. A record may be written a moment after its answer.
-func (r *runner) countRecords(ctx context.Context, kind, name string, answered int64) error {
+// countRecords compares the answers that actions gave with the records that were
+// stored of them. A record may be written a moment after its answer.
+func (r *runner) countRecords(ctx context.Context, kind string, names []string, answered int64) error {
 	r.display.pending("%s: counting records", kind)
 	ctx, cancel := context.WithTimeout(ctx, recordsWait)
 	defer cancel()
@@ -189,11 +201,15 @@ func (r *runner) countRecords(ctx context.Context, kind, name string, answered i
 	defer again.Stop()
 	records := Records{Kind: kind, Answered: answered}
 	for {
-		n, err := r.client.CountActivations(ctx, client.ActivationQuery{Name: name})
-		if err != nil && ctx.Err() == nil {
-			return fmt.Errorf("count the records of %s: %w", kind, err)
+		var stored int64
+		for _, name := range names {
+			n, err := r.client.CountActivations(ctx, client.ActivationQuery{Name: name})
+			if err != nil && ctx.Err() == nil {
+				return fmt.Errorf("count the records of %s: %w", kind, err)
+			}
+			stored += int64(n)
 		}
-		records.Stored = max(records.Stored, int64(n))
+		records.Stored = max(records.Stored, stored)
 		if records.Stored >= answered || ctx.Err() != nil {
 			r.report.Records = append(r.report.Records, records)
 			return nil

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -31,12 +32,18 @@ connections, each waiting for its answer before it asks again, and starts cold
 containers one after the other and 20 at once. It reports latency percentiles,
 throughput, errors by cause and the CPU time of the processes it is told of.
 
+With --rivals several actions at once compete for the platform's containers: 4:40
+are four actions at 40 connections in all. How many containers there are is the
+platform's --memory, at 128 MB each. The report tells what each action got, and
+how much all together in comparison with one action at 10 connections.
+
 With --direct it also starts sandboxes of its own, as the platform on this
 machine does, and calls their /run itself in turn with the platform: the report
 then has the platform's throughput as a share of that, and what it adds to the
 latency. docs/performance.md tells how to read it.`,
 		Example: `  whirl bench
   whirl bench --kinds native --direct --process whirl
+  whirl bench --kinds native --concurrency 10 --rivals 4:40,10:40 --cold 0 --cold-burst 0
   whirl bench --apihost https://openwhisk.example.org --auth UUID:KEY --json report.json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -52,6 +59,7 @@ latency. docs/performance.md tells how to read it.`,
 	flags.String("auth", guestKey, "whose key to use, `UUID:KEY`")
 	flags.StringSlice("kinds", nil, "kinds to measure, of native, nodejs and python (default: all that the platform offers)")
 	flags.IntSlice("concurrency", defaults.Concurrency, "connections at once, each number a workload of its own")
+	flags.StringSlice("rivals", nil, "workloads of several actions at once, each `ACTIONS:CONNECTIONS` (of all together)")
 	flags.Int("rounds", defaults.Rounds, "rounds of each workload; figures are their medians")
 	flags.Duration("duration", defaults.Duration, "of one round")
 	flags.Int("cold", defaults.ColdSequential, "cold starts one after the other, per kind")
@@ -63,7 +71,10 @@ latency. docs/performance.md tells how to read it.`,
 }
 
 func (p program) runBench(cmd *cobra.Command) error {
-	config := readBenchConfig(cmd)
+	config, err := readBenchConfig(cmd)
+	if err != nil {
+		return err
+	}
 	if direct, _ := cmd.Flags().GetBool("direct"); direct {
 		maker, err := newSandboxMaker(cmd.Context())
 		if err != nil {
@@ -83,12 +94,24 @@ func (p program) runBench(cmd *cobra.Command) error {
 	return p.writeReport(report, file)
 }
 
-func readBenchConfig(cmd *cobra.Command) bench.Config {
+func readBenchConfig(cmd *cobra.Command) (bench.Config, error) {
 	flags, config := cmd.Flags(), bench.Default()
 	config.APIHost, _ = flags.GetString("apihost")
 	config.Auth, _ = flags.GetString("auth")
 	config.Kinds, _ = flags.GetStringSlice("kinds")
 	config.Concurrency, _ = flags.GetIntSlice("concurrency")
+	rivals, _ := flags.GetStringSlice("rivals")
+	for _, text := range rivals {
+		actions, connections, _ := strings.Cut(text, ":")
+		var r bench.Rivals
+		var err, err2 error
+		r.Actions, err = strconv.Atoi(actions)
+		r.Connections, err2 = strconv.Atoi(connections)
+		if err != nil || err2 != nil {
+			return config, usageErrorf("--rivals %q: want ACTIONS:CONNECTIONS, such as 4:40", text)
+		}
+		config.Rivals = append(config.Rivals, r)
+	}
 	config.Rounds, _ = flags.GetInt("rounds")
 	config.Duration, _ = flags.GetDuration("duration")
 	config.ColdSequential, _ = flags.GetInt("cold")
@@ -98,7 +121,7 @@ func readBenchConfig(cmd *cobra.Command) bench.Config {
 		pid, _ := strconv.Atoi(name) // a name that is no number is looked for
 		config.Processes = append(config.Processes, bench.Process{Name: name, PID: pid})
 	}
-	return config
+	return config, nil
 }
 
 func (p program) writeReport(report bench.Report, file string) error {

@@ -57,6 +57,7 @@ func TestWrongUseIsRefused(t *testing.T) {
 		{"arguments", nil, "standalone now", []string{"takes no arguments", "now"}},
 		{"memory unit", nil, "standalone --memory 1x", []string{"--memory", `"1x"`, "256m"}},
 		{"memory too small", nil, "standalone --memory 1m", []string{"1 MB", "at least 256 MB"}},
+		{"rivals", nil, "bench --rivals 4", []string{"--rivals", `"4"`, "4:40"}},
 		{"driver", nil, "standalone --driver podman", []string{`"podman"`, "process or docker"}},
 		{"docker's network", nil, "standalone --driver docker --sandbox-network host", []string{"--sandbox-network host", "outbound or none"}},
 		{"denied networks", nil, "standalone --sandbox-denied 10.0.0.0/24,home", []string{"--sandbox-denied", "home", "10.0.0.0/24"}},

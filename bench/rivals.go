@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// alone is how many connections the action has that rivals are compared with.
+const alone = 10
+
+// rivalLoads measures the workloads of several actions of one kind.
+func (r *runner) rivalLoads(ctx context.Context, kind string) error {
+	for i, rivals := range r.config.Rivals {
+		if err := r.rivalLoad(ctx, kind, fmt.Sprintf("whirl-bench-%s-%s-rival-%d", r.tag, family(kind), i), rivals); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rivalLoad measures one such workload, with actions of its own.
+func (r *runner) rivalLoad(ctx context.Context, kind, prefix string, rivals Rivals) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // breaks the connections that are still open
+	c := &contest{connections: rivals.Connections}
+	defer c.close()
+	if err := r.deployRivals(ctx, c, kind, prefix, rivals); err != nil {
+		return err
+	}
+	r.display.pending("%s: warming up", rivals.describe(kind))
+	var answered int64
+	if r.config.Warmup > 0 {
+		answered = c.round(rivals.Connections, r.config.Warmup).good
+	}
+	c.rounds = nil
+	side := &side{name: "platform", load: c, connections: rivals.Connections, meter: &r.meter, total: newTally(), used: map[string]usage{}}
+	for round := range r.config.Rounds {
+		r.display.step("%s: round %d of %d", rivals.describe(kind), round+1, r.config.Rounds)
+		if err := side.round(r.config.Duration); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	result := c.figures(kind, rivals, side)
+	r.report.addContest(result)
+	r.display.note("%s", result.summary())
+	return r.countRecords(ctx, rivals.describe(kind), c.names, answered+side.total.good)
+}
+
+// deployRivals makes the actions of a contest, and a load for each.
+func (r *runner) deployRivals(ctx context.Context, c *contest, kind, prefix string, rivals Rivals) error {
+	for i := range rivals.Actions {
+		name := fmt.Sprintf("%s-%d", prefix, i)
+		_, remove, err := r.deploy(ctx, name, kind)
+		if err != nil {
+			return err
+		}
+		c.names, c.removes = append(c.names, name), append(c.removes, remove)
+		c.loads = append(c.loads, newLoad(ctx, r.platform(name), c.share(rivals.Actions, i), r.config.Timeout))
+	}
+	return nil
+}
+
+func (r Rivals) describe(kind string) string {
+	return fmt.Sprintf("%d actions of %s, %d at once", r.Actions, kind, r.Connections)
+}
+
+// contest drives several actions side by side.
+type contest struct {
+	connections int
+	names       []string
+	removes     []func()
+	loads       []*load   // one for each action
+	rounds      [][]int64 // the good answers of each action, by round
+}
+
+func (c *contest) close() {
+	for _, load := range c.loads {
+		load.close()
+	}
+	for _, remove := range c.removes {
+		remove()
+	}
+}
+
+// share is how many of the connections are for the action i of n.
+func (c *contest) share(n, i int) int { return (c.connections + n - 1 - i) / n }
+
+func (c *contest) round(_ int, duration time.Duration) *tally {
+	tallies := make([]*tally, len(c.loads))
+	var all sync.WaitGroup
+	for i, load := range c.loads {
+		all.Go(func() { tallies[i] = load.round(c.share(len(c.loads), i), duration) })
+	}
+	all.Wait()
+	total := newTally()
+	var each []int64
+	for _, one := range tallies {
+		total.merge(one)
+		total.took = max(total.took, one.took)
+		each = append(each, one.good)
+	}
+	c.rounds = append(c.rounds, each)
+	return total
+}
+
+// figures makes the report of a workload whose rounds are over.
+func (c *contest) figures(kind string, rivals Rivals, side *side) Contest {
+	result := Contest{Kind: kind, Actions: rivals.Actions, Platform: side.figures()}
+	result.CPU, result.Generator = side.cpuEach()
+	sums := make([]int64, rivals.Actions)
+	for _, each := range c.rounds {
+		for i, good := range each {
+			sums[i] += good
+			if good == 0 {
+				result.Starved++
+			}
+		}
+	}
+	least, most := sums[0], sums[0]
+	for _, sum := range sums {
+		least, most = min(least, sum), max(most, sum)
+	}
+	if even := float64(side.total.good) / float64(rivals.Actions); even > 0 {
+		result.Least, result.Most = float64(least)/even, float64(most)/even
+	}
+	return result
+}
