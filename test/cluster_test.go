@@ -15,17 +15,17 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/whirl-faas/whirl/client"
 )
 
-// cluster is the three roles as processes of this machine, with certificates.
+// cluster is the three roles as processes of this machine, with certificates,
+// started from the units and settings of deploy/.
 type cluster struct {
 	t         *testing.T
+	site      *site
 	certs     string // directory
 	data      string // of all
 	scheduler string // its address
@@ -42,7 +42,11 @@ type cluster struct {
 // nodes are up.
 func startCluster(t *testing.T, agents int) *cluster {
 	t.Helper()
-	c := &cluster{t: t, certs: t.TempDir(), data: t.TempDir(), scheduler: freeAddress(t), office: freeAddress(t), front: freeAddress(t)}
+	site := newSite(t)
+	c := &cluster{
+		t: t, site: site, certs: t.TempDir(), data: site.data(),
+		scheduler: site.address("10.0.0.1:3240"), office: site.address("10.0.0.1:3241"), front: site.address("10.0.0.2:3234"),
+	}
 	c.run("certs", "ca", "--dir", c.certs)
 	c.issue("scheduler", "s")
 	c.issue("controller", "ctl")
@@ -50,19 +54,21 @@ func startCluster(t *testing.T, agents int) *cluster {
 	c.startScheduler()
 	for i := range agents {
 		c.issue("agent", nodeName(i))
-		c.http = append(c.http, freeAddress(t))
+		c.http = append(c.http, site.address(agentHost(i)+":3243"))
 		c.agents = append(c.agents, nil)
 		c.startAgent(i)
 	}
-	address := freeAddress(t)
-	c.controller = c.launch("controller", "ctl", "controller", "--listen", address, "--data", c.data, "--scheduler", c.scheduler,
-		"--http", c.front, "--api-metrics", "--pprof")
-	c.controller.connect(t, address)
+	site.give("10.0.0.2", "controller", c.certs, "controller-ctl")
+	c.controller = site.start("controller", "10.0.0.2", "--api-metrics", "--pprof")
+	c.controller.connect(t, site.address("10.0.0.2:3233"))
 	eventually(t, startTime, "all nodes are up", func() bool { return len(c.up()) == agents })
 	return c
 }
 
 func nodeName(i int) string { return "node" + string(rune('1'+i)) }
+
+// agentHost is the address of a node. The example's settings are the first one's.
+func agentHost(i int) string { return "10.0.0." + string(rune('3'+i)) }
 
 func (c *cluster) run(args ...string) string {
 	c.t.Helper()
@@ -115,13 +121,14 @@ func (c *cluster) launch(role, name string, args ...string) *platform {
 }
 
 func (c *cluster) startScheduler() {
-	c.leader = c.launch("scheduler", "s", "scheduler", "--listen", c.scheduler, "--http", c.office)
+	c.site.give("10.0.0.1", "scheduler", c.certs, "scheduler-s")
+	c.leader = c.site.start("scheduler", "10.0.0.1")
 	c.awaitWord(c.leader, "is ready on")
 }
 
 func (c *cluster) startAgent(i int) {
-	c.agents[i] = c.launch("agent", nodeName(i), "agent", "--scheduler", c.scheduler, "--listen", "127.0.0.1:0", "--http", c.http[i],
-		"--data", c.data, "--memory", "512m", "--sandbox-network", "host")
+	c.site.give(agentHost(i), "agent", c.certs, "agent-"+nodeName(i))
+	c.agents[i] = c.site.start("agent", agentHost(i), "--memory", "512m", "--sandbox-network", "host")
 	c.awaitWord(c.agents[i], "is ready on")
 }
 
@@ -207,42 +214,6 @@ func (c *cluster) hostOf() int {
 	}
 	c.t.Fatal("no agent hosts a container of the controller")
 	return 0
-}
-
-// callers call an action, one after the other each, until they are stopped.
-type callers struct {
-	stop    atomic.Bool
-	calls   atomic.Int64
-	running sync.WaitGroup
-}
-
-func (c *cluster) call(action string, n int) *callers {
-	load := &callers{}
-	for range n {
-		load.running.Go(func() {
-			for !load.stop.Load() {
-				answer := c.controller.send(c.t, "POST", "/namespaces/_/actions/"+action+"?blocking=true&result=true", `{"a":1}`)
-				load.calls.Add(1)
-				if answer.status != http.StatusOK {
-					c.t.Errorf("a call ended with %d %s", answer.status, answer.body)
-					return
-				}
-			}
-		})
-	}
-	return load
-}
-
-// more waits until some more calls were answered.
-func (l *callers) more(t *testing.T, n int64, when string) {
-	t.Helper()
-	target := l.calls.Load() + n
-	eventually(t, 2*time.Minute, "calls are answered "+when, func() bool { return t.Failed() || l.calls.Load() >= target })
-}
-
-func (l *callers) end() {
-	l.stop.Store(true)
-	l.running.Wait()
 }
 
 // TestACluster deploys an action on three processes' worth of platform, and
