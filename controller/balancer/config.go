@@ -32,6 +32,7 @@ type Config struct {
 	ConnectionIdle time.Duration // an idle TCP connection to a container is not used after this
 
 	ReportInterval time.Duration // between reports of busy and free
+	IdleGrace      time.Duration // while containers are wanted: one that is idle for less may be between two activations
 	KeepAlive      time.Duration // between signs of life to the scheduler
 	Silence        time.Duration // without one from it, the session counts as broken
 	ReconnectMin   time.Duration // before the first new try to reach a scheduler or agent
@@ -63,6 +64,7 @@ func Default() Config {
 		InitAnswer:     1 * whisk.MB,
 		ConnectionIdle: 3 * time.Second,
 		ReportInterval: 100 * time.Millisecond,
+		IdleGrace:      20 * time.Millisecond,
 		KeepAlive:      5 * time.Second,
 		Silence:        15 * time.Second,
 		ReconnectMin:   50 * time.Millisecond,
@@ -96,7 +98,7 @@ func (c Config) Validate() error {
 		{"ActionWaiting", int64(c.ActionWaiting)}, {"ActionBytes", int64(c.ActionBytes)},
 		{"Attempts", int64(c.Attempts)}, {"InitAnswer", int64(c.InitAnswer)}, {"AgentQueue", int64(c.AgentQueue)},
 		{"IdleTimeout", int64(c.IdleTimeout)}, {"InitRetry", int64(c.InitRetry)}, {"ConnectionIdle", int64(c.ConnectionIdle)},
-		{"ReportInterval", int64(c.ReportInterval)}, {"KeepAlive", int64(c.KeepAlive)}, {"ReconnectMin", int64(c.ReconnectMin)},
+		{"ReportInterval", int64(c.ReportInterval)}, {"IdleGrace", int64(c.IdleGrace)}, {"KeepAlive", int64(c.KeepAlive)}, {"ReconnectMin", int64(c.ReconnectMin)},
 		{"Forwards", int64(c.Forwards)}, {"HandOver", int64(c.HandOver)}, {"AnswerPatience", int64(c.AnswerPatience)},
 		{"PeerLinger", int64(c.PeerLinger)}, {"AgentLinger", int64(c.AgentLinger)}, {"LogPatience", int64(c.LogPatience)}, {"ExitPatience", int64(c.ExitPatience)},
 	} {

@@ -126,10 +126,9 @@ func (c *container) useLocked() whisk.UseState {
 // reportLocked has the container's use told to the scheduler if it differs from
 // what was told before.
 func (c *container) reportLocked() {
-	if c.edge || c.useLocked() == c.reported && !c.answer {
+	if !c.answer && (c.edge || c.useLocked() == c.reported) {
 		return
 	}
-	c.edge = true
 	c.action.b.factory.edge(c)
 }
 

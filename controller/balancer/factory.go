@@ -69,7 +69,10 @@ func (f *factory) need(a *action) {
 // edge notes that c's use changed. The caller holds its action's mutex.
 func (f *factory) edge(c *container) {
 	f.mu.Lock()
-	f.edges = append(f.edges, c)
+	if !c.edge {
+		c.edge = true
+		f.edges = append(f.edges, c)
+	}
 	// Somebody may wait for the memory of what just became idle, most of all
 	// we ourselves.
 	f.hurry = f.hurry || c.answer || f.owed.Load() > 0
@@ -208,7 +211,7 @@ func (f *factory) sendLoop(ctx context.Context, stream whisk.ControllerToSchedul
 	report.Stop()
 	defer report.Stop()
 	f.notify()
-	armed := false
+	var next time.Time // that report is set to; zero for never
 	for {
 		due := false
 		select {
@@ -216,7 +219,7 @@ func (f *factory) sendLoop(ctx context.Context, stream whisk.ControllerToSchedul
 			return context.Cause(ctx)
 		case <-f.wake:
 		case <-report.C:
-			due, armed = true, false
+			due, next = true, time.Time{}
 		case <-alive.C:
 			if silent := time.Duration(f.b.now() - lastHeard.Load()); silent > f.b.config.Silence {
 				return whisk.Errorf(whisk.Unavailable, "the scheduler was silent for %v", silent)
@@ -229,11 +232,22 @@ func (f *factory) sendLoop(ctx context.Context, stream whisk.ControllerToSchedul
 		if err != nil {
 			return err
 		}
-		if waiting && !armed {
-			report.Reset(f.b.config.ReportInterval)
-			armed = true
+		if at := time.Now().Add(f.rest()); waiting && (next.IsZero() || at.Before(next)) {
+			report.Reset(time.Until(at))
+			next = at
 		}
 	}
+}
+
+// rest is how long a container has to be idle before the scheduler hears of it.
+// Between two activations of a busy caller lie milliseconds: to take the
+// container away for another action then, and to make the first one a new one,
+// costs more than it brings.
+func (f *factory) rest() time.Duration {
+	if f.owed.Load() > 0 {
+		return f.b.config.IdleGrace
+	}
+	return f.b.config.ReportInterval
 }
 
 func (f *factory) knownEpoch() uint64 {
@@ -253,7 +267,6 @@ func (f *factory) sendNotes(ctx context.Context, stream whisk.ControllerToSchedu
 		edges = f.edges
 		f.edges = nil
 	}
-	hurry := f.hurry
 	f.hurry = false
 	f.mu.Unlock()
 
@@ -267,7 +280,8 @@ func (f *factory) sendNotes(ctx context.Context, stream whisk.ControllerToSchedu
 			return false, err
 		}
 	}
-	if states := f.states(edges, hurry); len(states) > 0 {
+	states, young := f.states(edges)
+	if len(states) > 0 {
 		if err := stream.Send(ctx, whisk.StateReport{States: states}); err != nil {
 			return false, err // the next session's Register tells them
 		}
@@ -289,6 +303,7 @@ func (f *factory) sendNotes(ctx context.Context, stream whisk.ControllerToSchedu
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.edges = append(f.edges, young...)
 	return len(f.edges) > 0, nil
 }
 
@@ -304,17 +319,14 @@ func (f *factory) putBack(releases []whisk.Release, flushed []chan struct{}) {
 
 // states is the lines of a report. A container that was busy when the scheduler
 // asked for it is answered for with a line that says so, also if it is idle by
-// now: the scheduler waits for an answer, and asks again. One that has been idle
-// for less than the report interval may be between two activations: unless
-// there is a hurry its idleness waits for the next report.
-func (f *factory) states(edges []*container, hurry bool) []whisk.ContainerUse {
-	now := f.b.now()
-	var lines []whisk.ContainerUse
+// now: the scheduler waits for an answer, and asks again. Those that have not
+// been idle for long enough wait for the next report.
+func (f *factory) states(edges []*container) (lines []whisk.ContainerUse, young []*container) {
+	now, rest := f.b.now(), int64(f.rest())
 	for _, c := range edges {
 		c.action.mu.Lock()
 		c.edge = false
 		use := c.useLocked()
-		young := now-c.since < int64(f.b.config.ReportInterval)
 		line := func(use whisk.UseState) {
 			c.reported = use
 			lines = append(lines, whisk.ContainerUse{Container: c.ID, State: use, Since: f.b.at(c.since)})
@@ -325,12 +337,13 @@ func (f *factory) states(edges []*container, hurry bool) []whisk.ContainerUse {
 		}
 		switch {
 		case c.state == released, use == c.reported:
-		case use == whisk.Free && young && !hurry:
-			c.reportLocked()
+		case use == whisk.Free && now-c.since < rest:
+			c.edge = true
+			young = append(young, c)
 		default:
 			line(use)
 		}
 		c.action.mu.Unlock()
 	}
-	return lines
+	return lines, young
 }

@@ -54,9 +54,9 @@ func TestReports(t *testing.T) {
 	})
 }
 
-// While the scheduler owes us a container, it hears at once of one that it
-// could evict.
-func TestIdleIsReportedAtOnceWhenInNeed(t *testing.T) {
+// While the scheduler owes us a container, it hears soon of one that it could
+// evict, but not of one that may be between two activations.
+func TestIdleIsReportedSoonWhenInNeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.handle = slowRuns
@@ -67,13 +67,59 @@ func TestIdleIsReportedAtOnceWhenInNeed(t *testing.T) {
 		w.mu.Unlock()
 		other := w.background(func(inv *whisk.Invocation) { inv.Key.Action.Name = "other" })
 		<-result
-		synctest.Wait()
+		time.Sleep(19 * time.Millisecond)
+		if reports := sent[whisk.StateReport](w); len(reports) != 0 {
+			t.Errorf("reports after 19 ms: %+v", reports)
+		}
+		time.Sleep(2 * time.Millisecond)
 		if reports := sent[whisk.StateReport](w); len(reports) != 1 || reports[0].States[0].State != whisk.Free {
+			t.Errorf("reports after 21 ms: %+v", reports)
+		}
+		r := sent[whisk.Requisition](w)[1]
+		w.allocate(r.ID, whisk.Created, r.Spec)
+		w.expect(<-other, whisk.Success, `{}`)
+	})
+}
+
+// A caller that asks again soon keeps its container, whoever waits for its memory.
+func TestABusyCallersContainerIsNotOffered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.handle = slowRuns
+		w.start()
+		w.invoke()
+		w.mu.Lock()
+		w.manual = true
+		w.mu.Unlock()
+		other := w.background(func(inv *whisk.Invocation) { inv.Key.Action.Name = "other" })
+		for range 20 {
+			w.invoke()
+			time.Sleep(15 * time.Millisecond)
+		}
+		if reports := sent[whisk.StateReport](w); len(reports) != 0 {
 			t.Errorf("reports %+v", reports)
 		}
 		r := sent[whisk.Requisition](w)[1]
 		w.allocate(r.ID, whisk.Created, r.Spec)
 		w.expect(<-other, whisk.Success, `{}`)
+	})
+}
+
+// The answer to a reclaim waits for no report.
+func TestAReclaimIsAnsweredAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.handle = slowRuns
+		w.start()
+		w.invoke()
+		time.Sleep(time.Second) // it is reported free
+		running := w.background()
+		w.send(whisk.Reclaim{Container: "box1"})
+		synctest.Wait()
+		if reports := sent[whisk.StateReport](w); len(reports) != 2 || reports[1].States[0].State != whisk.Busy {
+			t.Errorf("reports %+v", reports)
+		}
+		w.expect(<-running, whisk.Success, `{}`)
 	})
 }
 
