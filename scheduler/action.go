@@ -26,6 +26,7 @@ type action struct {
 	leases  int
 	idle    int         // of the leases
 	atWork  whisk.Bytes // of the containers in busy
+	pending int         // containers under way for its requisitions
 
 	kept list[*container] // the least recently used first
 	free list[*container] // of controllers that can be asked

@@ -161,10 +161,12 @@ func (s *state) checkClaims() error {
 
 func (s *state) checkDemand() error {
 	standing, plans := 0, 0
+	pending := map[*action]int{}
 	for _, ctl := range s.controllers {
 		for _, r := range ctl.requisitions {
 			standing++
 			plans += r.plans.count
+			pending[r.action] += r.pending
 			if r.pending != r.bound.count+r.plans.count {
 				return fmt.Errorf("requisition %d: pending %d, bound %d, planned %d", r.id, r.pending, r.bound.count, r.plans.count)
 			}
@@ -183,6 +185,9 @@ func (s *state) checkDemand() error {
 		return fmt.Errorf("%d requisitions and %d plans, booked %d and %d", standing, plans, s.requisitions, s.plans)
 	}
 	for _, a := range s.actions {
+		if pending[a] != a.pending {
+			return fmt.Errorf("action %s: %d containers under way, booked %d", a.key.Action, pending[a], a.pending)
+		}
 		if waits := a.waiting.count > 0; waits != (a.inLine.in != nil) || waits != (a.inPool.in != nil) {
 			return fmt.Errorf("action %s: waiting %d, in line %t", a.key.Action, a.waiting.count, a.inLine.in != nil)
 		}

@@ -252,7 +252,7 @@ func (s *state) bind(c *container, r *requisition) {
 	s.unbind(c)
 	c.purpose = r
 	r.bound.push(&c.byPurpose)
-	r.pending++
+	r.expect(1)
 	c.byPool.leave() // not for anybody any more
 	s.reline(r)
 }
@@ -265,7 +265,7 @@ func (s *state) unbind(c *container) {
 	}
 	c.purpose = nil
 	c.byPurpose.leave()
-	r.pending--
+	r.expect(-1)
 	if c.condition == creating && c.node.usable() {
 		c.pool.coming.push(&c.byPool)
 		s.restock = true

@@ -143,7 +143,7 @@ func (s *state) promise(n *node, r *requisition, drains bool) {
 	r.action.plans.push(&p.byAction)
 	r.action.pool.plans.push(&p.byPool)
 	r.plans.push(&p.byPurpose)
-	r.pending++
+	r.expect(1)
 	n.promised += r.action.spec.Memory
 	s.plans++
 	s.reline(r)
@@ -158,9 +158,10 @@ func (s *state) cancel(p *plan) {
 	p.byAction.leave()
 	p.byPool.leave()
 	p.byPurpose.leave()
-	r.pending--
+	r.expect(-1)
 	n.promised -= r.action.spec.Memory
 	s.plans--
+	s.yielded = true
 	s.roomier = true
 	s.restock = true
 	s.reline(r)

@@ -33,17 +33,24 @@ type requisition struct {
 	arrival     uint64
 	arrived     time.Time
 
-	bound     list[*container]
-	plans     list[*plan]
-	inWaiting link[*requisition] // in action.waiting
-	deadline  alarm
-	patience  alarm      // it has waited long enough for others to be asked
-	shared    *container // of the action, drained elsewhere for this one; nil if none was
-	ended     bool
+	bound       list[*container]
+	plans       list[*plan]
+	inWaiting   link[*requisition] // in action.waiting
+	inImpatient link[*requisition] // in state.impatient
+	deadline    alarm
+	patience    alarm      // it has waited long enough for others to be asked
+	shared      *container // of the action, drained elsewhere for this one; nil if none was
+	ended       bool
 }
 
 // missing returns how many slots nothing is under way for.
 func (r *requisition) missing() int { return r.outstanding - r.pending*r.concurrency }
+
+// expect notes that so many more containers are under way.
+func (r *requisition) expect(containers int) {
+	r.pending += containers
+	r.action.pending += containers
+}
 
 // requisition takes one in, serves it from what is there, and lets it wait for the rest.
 func (s *state) requisition(ctl *controller, m whisk.Requisition) {
@@ -81,7 +88,7 @@ func (s *state) take(ctl *controller, m whisk.Requisition) {
 		id: m.ID, caller: ctl, action: s.actionFor(m.Key, m.Spec), label: m.Label,
 		concurrency: max(1, m.Concurrency), own: m.Own, outstanding: m.Count, arrival: s.arrivals, arrived: s.now,
 	}
-	r.inWaiting.value = r
+	r.inWaiting.value, r.inImpatient.value = r, r
 	r.deadline.ring = func() { s.reject(r, whisk.NoCapacity, provisionFailed, s.cfg.RetryAfter) }
 	r.patience.ring = func() { s.insist(r) }
 	r.action.members++
@@ -150,6 +157,7 @@ func (s *state) end(r *requisition) {
 	r.outstanding = 0
 	s.alarms.stop(&r.deadline)
 	s.alarms.stop(&r.patience)
+	r.inImpatient.leave()
 	delete(r.caller.requisitions, r.id)
 	s.requisitions--
 	for p := range r.plans.all() {
@@ -197,7 +205,7 @@ func (s *state) deliver(c *container, r *requisition) {
 
 // unbindDelivered unties a container without letting its requisition wait anew.
 func (s *state) unbindDelivered(c *container) {
-	c.purpose.pending--
+	c.purpose.expect(-1)
 	c.purpose = nil
 	c.byPurpose.leave()
 }

@@ -150,11 +150,13 @@ func (s *state) crowded() float64 {
 const insistLooks = 64
 
 // insist is for a requisition that has waited for long. So that hot actions
-// cannot keep another out for ever, one busy container of the action with the
-// most memory at work is drained, unless that would only turn the tables. Nor
-// can a controller keep another one from an action that both want.
+// cannot keep another out for ever, one busy container of another action is
+// drained for it. A node makes room for one requisition at a time; the others
+// have their turns in the order in which they insisted. Nor can a controller
+// keep another one from an action that both want.
 func (s *state) insist(r *requisition) {
 	if r.missing() <= 0 {
+		r.inImpatient.leave()
 		return // set again when it waits again
 	}
 	s.alarms.set(&r.patience, s.now.Add(s.cfg.FairAfter))
@@ -162,22 +164,54 @@ func (s *state) insist(r *requisition) {
 		return
 	}
 	s.share(r)
-	hot := s.holders.top(r.action)
-	if hot == nil || r.plans.count > 0 {
-		return
+	n, later := s.yielding(r)
+	switch {
+	case n != nil:
+		r.inImpatient.leave()
+		s.promise(n, r, true)
+	case !later:
+		r.inImpatient.leave()
+	case r.inImpatient.in == nil:
+		s.impatient.push(&r.inImpatient)
 	}
+}
+
+// insistAgain gives the next one its turn, after a plan came to its end.
+func (s *state) insistAgain() {
+	s.yielded = false
+	for r := s.impatient.first(); r != nil; r = s.impatient.first() {
+		s.insist(r)
+		if r.plans.count > 0 || s.impatient.first() == r {
+			return
+		}
+	}
+}
+
+// yielding finds a node where a busy container of the action with the most
+// memory at work could be drained for a requisition, unless that would only turn
+// the tables. If there is none, later says whether there would be one once nodes
+// have made room for others.
+func (s *state) yielding(r *requisition) (at *node, later bool) {
+	hot, size := s.holders.top(r.action), r.action.spec.Memory
+	if hot == nil || r.plans.count > 0 {
+		return nil, false
+	}
+	stake := r.action.held + whisk.Bytes(r.action.pending)*size
 	looks := insistLooks
 	for c := range hot.busy.all() {
 		if looks--; looks < 0 {
-			return
+			break
 		}
-		n := c.node
-		fair := r.action.held == 0 || hot.atWork-c.Spec.Memory >= r.action.held+r.action.spec.Memory
-		if fair && n.open() && n.memory >= r.action.spec.Memory && n.promised == 0 {
-			s.promise(n, r, true)
-			return
+		n, fair := c.node, stake == 0 || hot.atWork-c.Spec.Memory >= stake+size
+		switch {
+		case !fair || !n.open() || n.memory < size:
+		case n.promised == 0:
+			return n, false
+		default:
+			later = true
 		}
 	}
+	return nil, later
 }
 
 // share has a busy container of the requisition's own action drained, one at a

@@ -50,10 +50,12 @@ type state struct {
 	turns        uint64                // last turn given to a waiting action
 	arrivals     uint64                // last number given to a requisition
 	plans        int                   // that wait on any node
+	impatient    list[*requisition]    // that insist, and whose turn it is not yet
 
 	// What the present event changed, for the passes at its end.
 	touched []*node // whose containers changed
 	roomier bool    // there may be room where there was none
+	yielded bool    // a plan came to its end: the next one may insist
 	restock bool    // stem cells may be lacking
 	stale   bool    // controllers have not heard how the nodes are now
 
@@ -155,6 +157,10 @@ func (s *state) finish() []effect {
 		a.ring()
 	}
 	s.carryOn()
+	if s.yielded {
+		s.insistAgain()
+		s.carryOn()
+	}
 	s.spread()
 	return s.out
 }

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scheduler_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// Those that have waited for long have their turns one right after the other, and
+// do not wait anew because another one was first.
+func TestTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, nil)
+		agent, ctl := st.agent(node(512*whisk.MB)), st.controller("one")
+		hot := request(1, "hot")
+		hot.Count = 50
+		ctl.say(hot)
+		first, second := makes(agent), whisk.Container{}
+		ctl.hear()
+		second = makes(agent)
+		ctl.hear()
+		time.Sleep(6 * time.Second) // until it has settled
+		cold, cool := request(2, "cold"), request(3, "cool")
+		cold.Count, cool.Count = 5, 5 // but one container each is all they get from one that has one left
+		ctl.say(cold)
+		ctl.say(cool)
+		asked := time.Now()
+		ctl.want(whisk.Reclaim{Container: first.ID, Drain: true})
+		ctl.say(whisk.Release{Container: first.ID, Reason: whisk.ReleaseReclaimed})
+		agent.want(whisk.RemoveContainer{Epoch: 1, Container: first.ID, Lessee: "one"})
+		agent.say(whisk.ContainerGone{Container: first.ID, Expected: true})
+		ctl.want(whisk.Reclaim{Container: second.ID, Drain: true})
+		if waited := time.Since(asked); waited != time.Second {
+			t.Errorf("the second had its turn after %s", waited)
+		}
+		if c := makes(agent); !strings.HasSuffix(string(c.ID), "_cold") {
+			t.Errorf("made %s", c.ID)
+		}
+		ctl.hear()
+		ctl.say(whisk.Release{Container: second.ID, Reason: whisk.ReleaseReclaimed})
+		agent.want(whisk.RemoveContainer{Epoch: 1, Container: second.ID, Lessee: "one"})
+		agent.say(whisk.ContainerGone{Container: second.ID, Expected: true})
+		if c := makes(agent); !strings.HasSuffix(string(c.ID), "_cool") {
+			t.Errorf("made %s", c.ID)
+		}
+	})
+}
