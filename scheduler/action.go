@@ -110,7 +110,8 @@ func (s *state) nextTurn() uint64 {
 }
 
 // holders is a heap of the actions that have busy containers which could be
-// asked for, the one with the most memory first.
+// asked for, the one with the most memory first, and among equals the one with
+// the container that has been at work for longest.
 type holders []*action
 
 // fix restores a's place after its memory at work changed.
@@ -138,8 +139,14 @@ func (h holders) top(a *action) *action {
 
 // Len, Less, Swap, Push and Pop are for package heap.
 
-func (h holders) Len() int           { return len(h) }
-func (h holders) Less(i, j int) bool { return h[i].atWork > h[j].atWork }
+func (h holders) Len() int { return len(h) }
+
+func (h holders) Less(i, j int) bool {
+	if h[i].atWork != h[j].atWork {
+		return h[i].atWork > h[j].atWork
+	}
+	return h[i].busy.first().since.Before(h[j].busy.first().since)
+}
 
 func (h holders) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]

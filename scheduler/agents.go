@@ -79,6 +79,7 @@ func (s *state) containerCreated(n *node, m whisk.ContainerCreated) {
 // register with that leader again, and we must not both hand it out.
 func (s *state) created(c *container, at whisk.Address) {
 	c.Address = at
+	c.took = s.now.Sub(c.since)
 	s.proved(c.node)
 	r := c.purpose
 	switch {

@@ -26,7 +26,8 @@ type container struct {
 	inherited   bool               // a former leader ordered it, and its agent has obeyed no order of ours about it
 	surplus     bool               // prewarmed beyond the wanted number
 	redirected  int                // slots pointed to since it was last reported
-	since       time.Time          // when it was last used, for the order of eviction
+	since       time.Time          // when it was last used, for the order of eviction; while it is busy, when that began
+	took        time.Duration      // to make it; 0 if we found it
 	timer       alarm              // its time is up: kept, surplus, or asked back in vain
 
 	byNode    link[*container] // in node.containers

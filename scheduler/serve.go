@@ -3,6 +3,8 @@
 package scheduler
 
 import (
+	"time"
+
 	"github.com/whirl-faas/whirl/scheduler/policy"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -149,14 +151,17 @@ func (s *state) crowded() float64 {
 // again, and the longest busy ones are first.
 const insistLooks = 64
 
+// worth is how many times as long as it took to make, a container is left at
+// work before it is drained for another action. What hands over cost is bounded
+// by that, also on a slow machine: more than half is left for the work.
+const worth = 10
+
 // insist is for a requisition that has waited for long. So that hot actions
 // cannot keep another out for ever, one busy container of another action is
-// drained for it. A node makes room for one requisition at a time; the others
-// have their turns in the order in which they insisted. Nor can a controller
-// keep another one from an action that both want.
+// drained for it, when its turn comes. Nor can a controller keep another one from
+// an action that both want.
 func (s *state) insist(r *requisition) {
 	if r.missing() <= 0 {
-		r.inImpatient.leave()
 		return // set again when it waits again
 	}
 	s.alarms.set(&r.patience, s.now.Add(s.cfg.FairAfter))
@@ -164,37 +169,36 @@ func (s *state) insist(r *requisition) {
 		return
 	}
 	s.share(r)
-	n, later := s.yielding(r)
-	switch {
-	case n != nil:
-		r.inImpatient.leave()
-		s.promise(n, r, true)
-	case !later:
-		r.inImpatient.leave()
-	case r.inImpatient.in == nil:
+	if r.inImpatient.in == nil {
 		s.impatient.push(&r.inImpatient)
 	}
+	s.yielded = true
 }
 
-// insistAgain gives the next one its turn, after a plan came to its end.
-func (s *state) insistAgain() {
+// takeTurns drains for those that insist, in the order in which they began to.
+// A node makes room for one at a time.
+func (s *state) takeTurns() {
 	s.yielded = false
 	for r := s.impatient.first(); r != nil; r = s.impatient.first() {
-		s.insist(r)
-		if r.plans.count > 0 || s.impatient.first() == r {
+		n, ripe := s.yielding(r)
+		if n == nil && !ripe.IsZero() {
+			s.alarms.set(&s.turnAlarm, ripe)
 			return
+		}
+		r.inImpatient.leave()
+		if n != nil {
+			s.promise(n, r, true)
 		}
 	}
 }
 
 // yielding finds a node where a busy container of the action with the most
-// memory at work could be drained for a requisition, unless that would only turn
-// the tables. If there is none, later says whether there would be one once nodes
-// have made room for others.
-func (s *state) yielding(r *requisition) (at *node, later bool) {
+// memory at work can be drained for a requisition, unless that would only turn
+// the tables. If there is none, ripe is when there may be one; zero for never.
+func (s *state) yielding(r *requisition) (at *node, ripe time.Time) {
 	hot, size := s.holders.top(r.action), r.action.spec.Memory
-	if hot == nil || r.plans.count > 0 {
-		return nil, false
+	if hot == nil || r.missing() <= 0 || r.plans.count > 0 {
+		return nil, ripe
 	}
 	stake := r.action.held + whisk.Bytes(r.action.pending)*size
 	looks := insistLooks
@@ -203,15 +207,21 @@ func (s *state) yielding(r *requisition) (at *node, later bool) {
 			break
 		}
 		n, fair := c.node, stake == 0 || hot.atWork-c.Spec.Memory >= stake+size
-		switch {
-		case !fair || !n.open() || n.memory < size:
-		case n.promised == 0:
-			return n, false
-		default:
-			later = true
+		if !fair || !n.open() || n.memory < size {
+			continue
+		}
+		due := c.since.Add(worth * c.took)
+		if n.promised > 0 { // others' turn; its end is noticed
+			due = s.now.Add(s.cfg.FairAfter)
+		}
+		if !due.After(s.now) {
+			return n, due
+		}
+		if ripe.IsZero() || due.Before(ripe) {
+			ripe = due
 		}
 	}
-	return nil, later
+	return nil, ripe
 }
 
 // share has a busy container of the requisition's own action drained, one at a

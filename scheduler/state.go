@@ -55,7 +55,7 @@ type state struct {
 	// What the present event changed, for the passes at its end.
 	touched []*node // whose containers changed
 	roomier bool    // there may be room where there was none
-	yielded bool    // a plan came to its end: the next one may insist
+	yielded bool    // the next one that insists may have its turn
 	restock bool    // stem cells may be lacking
 	stale   bool    // controllers have not heard how the nodes are now
 
@@ -63,6 +63,7 @@ type state struct {
 	settleAlarm alarm
 	adjustAlarm alarm
 	rosterAlarm alarm
+	turnAlarm   alarm // the next one that insists may have its turn
 	figures     figures
 	ids         identities
 	deposed     uint64 // the epoch of a newer leader, 0 while we know of none
@@ -121,6 +122,7 @@ func newState(cfg Config, ids identities, log *slog.Logger, now time.Time) *stat
 	s.trialSpec, _ = trialSpec(cfg.Manifest)
 	s.settleAlarm.ring = s.settle
 	s.adjustAlarm.ring = s.adjust
+	s.turnAlarm.ring = func() { s.yielded = true }
 	s.rosterAlarm.ring = func() {} // [state.handle] looks after each event
 	s.alarms.set(&s.settleAlarm, now.Add(cfg.Settle))
 	s.alarms.set(&s.adjustAlarm, now.Add(cfg.AdjustEvery))
@@ -158,7 +160,7 @@ func (s *state) finish() []effect {
 	}
 	s.carryOn()
 	if s.yielded {
-		s.insistAgain()
+		s.takeTurns()
 		s.carryOn()
 	}
 	s.spread()
