@@ -37,7 +37,7 @@ func newDisplay(out io.Writer, config Config) *display {
 	if config.Direct != nil {
 		sides = 2
 	}
-	d.perKind += (len(config.Concurrency)*sides + len(config.Rivals)) * config.Rounds
+	d.perKind += len(config.Concurrency)*config.Rounds*sides + len(config.Rivals)
 	return d
 }
 

@@ -76,7 +76,6 @@ type Contest struct {
 	Platform    Side
 	Share       float64       // of Platform.Rate in that of one action alone at 10 connections, 0 if that was not measured
 	Least, Most float64       // of the answers, that one action got, in an even share
-	Starved     int           // rounds without an answer, counted for each action
 	CPU         []CPU         // of each named process, per good answer
 	Generator   time.Duration // CPU time of the load generator, per good answer
 }
@@ -199,11 +198,10 @@ func (c Contest) MarshalJSON() ([]byte, error) {
 		Share     float64 `json:"share_of_one_action,omitempty"`
 		Least     float64 `json:"least"`
 		Most      float64 `json:"most"`
-		Starved   int     `json:"starved"`
 		Platform  Side    `json:"platform"`
 		CPU       []CPU   `json:"cpu,omitempty"`
 		Generator float64 `json:"generator_cpu_us"`
-	}{c.Kind, c.Actions, c.Share, c.Least, c.Most, c.Starved, c.Platform, c.CPU, micros(c.Generator)})
+	}{c.Kind, c.Actions, c.Share, c.Least, c.Most, c.Platform, c.CPU, micros(c.Generator)})
 }
 
 // MarshalJSON implements [json.Marshaler].

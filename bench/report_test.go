@@ -46,7 +46,7 @@ func report() bench.Report {
 			},
 		},
 		Contests: []bench.Contest{{
-			Kind: "nodejs", Actions: 4, Share: 0.75, Least: 0.5, Most: 1.5, Starved: 2, Generator: 42 * time.Microsecond,
+			Kind: "nodejs", Actions: 4, Share: 0.75, Least: 0.5, Most: 1.5, Generator: 42 * time.Microsecond,
 			Platform: bench.Side{Connections: 40, Rate: 900, Rates: []float64{890, 910}, Latency: latency(3600, 10*time.Millisecond), Errors: map[string]int64{"timeout": 1}, Cold: 12},
 			CPU:      []bench.CPU{{Process: "whirl", Own: 250 * time.Microsecond, Children: 350 * time.Microsecond, Processes: 1}},
 		}},

@@ -5,6 +5,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -22,7 +23,9 @@ func (r *runner) rivalLoads(ctx context.Context, kind string) error {
 	return nil
 }
 
-// rivalLoad measures one such workload, with actions of its own.
+// rivalLoad measures one such workload, with actions of its own. All rounds are
+// one: a pause between them, in which containers are idle, would change who has
+// them.
 func (r *runner) rivalLoad(ctx context.Context, kind, prefix string, rivals Rivals) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // breaks the connections that are still open
@@ -36,16 +39,13 @@ func (r *runner) rivalLoad(ctx context.Context, kind, prefix string, rivals Riva
 	if r.config.Warmup > 0 {
 		answered = c.round(rivals.Connections, r.config.Warmup).good
 	}
-	c.rounds = nil
 	side := &side{name: "platform", load: c, connections: rivals.Connections, meter: &r.meter, total: newTally(), used: map[string]usage{}}
-	for round := range r.config.Rounds {
-		r.display.step("%s: round %d of %d", rivals.describe(kind), round+1, r.config.Rounds)
-		if err := side.round(r.config.Duration); err != nil {
-			return err
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
+	r.display.step("%s: measuring", rivals.describe(kind))
+	if err := side.round(time.Duration(r.config.Rounds) * r.config.Duration); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	result := c.figures(kind, rivals, side)
 	r.report.addContest(result)
@@ -76,8 +76,8 @@ type contest struct {
 	connections int
 	names       []string
 	removes     []func()
-	loads       []*load   // one for each action
-	rounds      [][]int64 // the good answers of each action, by round
+	loads       []*load // one for each action
+	good        []int64 // answers of each action in the last round
 }
 
 func (c *contest) close() {
@@ -100,35 +100,21 @@ func (c *contest) round(_ int, duration time.Duration) *tally {
 	}
 	all.Wait()
 	total := newTally()
-	var each []int64
+	c.good = nil
 	for _, one := range tallies {
 		total.merge(one)
 		total.took = max(total.took, one.took)
-		each = append(each, one.good)
+		c.good = append(c.good, one.good)
 	}
-	c.rounds = append(c.rounds, each)
 	return total
 }
 
-// figures makes the report of a workload whose rounds are over.
+// figures makes the report of a workload that is over.
 func (c *contest) figures(kind string, rivals Rivals, side *side) Contest {
 	result := Contest{Kind: kind, Actions: rivals.Actions, Platform: side.figures()}
 	result.CPU, result.Generator = side.cpuEach()
-	sums := make([]int64, rivals.Actions)
-	for _, each := range c.rounds {
-		for i, good := range each {
-			sums[i] += good
-			if good == 0 {
-				result.Starved++
-			}
-		}
-	}
-	least, most := sums[0], sums[0]
-	for _, sum := range sums {
-		least, most = min(least, sum), max(most, sum)
-	}
 	if even := float64(side.total.good) / float64(rivals.Actions); even > 0 {
-		result.Least, result.Most = float64(least)/even, float64(most)/even
+		result.Least, result.Most = float64(slices.Min(c.good))/even, float64(slices.Max(c.good))/even
 	}
 	return result
 }

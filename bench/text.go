@@ -77,15 +77,15 @@ func (r Report) writeContests(w io.Writer) {
 	}
 	section(w, "Rival actions, latencies in ms",
 		"Several actions at once, on as many containers as the platform has room for; otherwise as above. cold: answers that took a cold start.",
-		fmt.Sprintf("share: platform/s in that of one action at %d connections; least and most: the answers of one action in an even share; starved: rounds without an answer, of all actions.", alone))
-	t := newTable(w, "kind", "actions", "at once", "platform/s", "share", "errors", "cold", "least", "most", "starved", "p50", "p90", "p99", "max")
+		fmt.Sprintf("share: platform/s in that of one action at %d connections; least and most: the answers of one action in an even share; max is the longest that anybody waited. No pauses between rounds.", alone))
+	t := newTable(w, "kind", "actions", "at once", "platform/s", "share", "errors", "cold", "least", "most", "p50", "p90", "p99", "max")
 	for _, one := range r.Contests {
 		p, share := one.Platform.Latency, "-"
 		if one.Share > 0 {
 			share = fmt.Sprintf("%.3f", one.Share)
 		}
 		t.row(one.Kind, one.Actions, one.Platform.Connections, rate(one.Platform.Rate), share, count(one.Platform.Errors), one.Platform.Cold,
-			fmt.Sprintf("%.2f", one.Least), fmt.Sprintf("%.2f", one.Most), one.Starved, ms(p.P50), ms(p.P90), ms(p.P99), ms(p.Max))
+			fmt.Sprintf("%.2f", one.Least), fmt.Sprintf("%.2f", one.Most), ms(p.P50), ms(p.P90), ms(p.P99), ms(p.Max))
 	}
 	t.flush()
 }
