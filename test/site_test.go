@@ -79,21 +79,22 @@ func (s *site) give(host, role, certs, pair string) {
 func (s *site) start(role, host string, flags ...string) *platform {
 	s.t.Helper()
 	service := readUnit(s.t, role)
-	command := strings.Fields(service["ExecStart"])
-	if command[0] != "/usr/local/bin/whirl" {
-		s.t.Fatalf("the unit of the %s starts %q", role, command)
+	words := strings.Fields(service["ExecStart"])
+	if words[0] != "/usr/local/bin/whirl" {
+		s.t.Fatalf("the unit of the %s starts %q", role, words)
 	}
 	settings := readSettings(s.t, filepath.Base(service["EnvironmentFile"]))
 	example, _, err := net.SplitHostPort(settings["WHIRL_LISTEN"])
 	if err != nil {
 		s.t.Fatalf("the %s listens on no address: %v", role, err)
 	}
-	environment := os.Environ()
+	command := exec.Command(whirlBinary, append(words[1:], flags...)...)
+	command.Env = os.Environ()
 	for _, variable := range slices.Sorted(maps.Keys(settings)) {
 		value := strings.ReplaceAll(settings[variable], example, host)
-		environment = append(environment, variable+"="+s.local(host, value))
+		command.Env = append(command.Env, variable+"="+s.local(host, value))
 	}
-	return launchIn(s.t, environment, s.data(), append(command[1:], flags...)...)
+	return launchBy(s.t, s.data(), command)
 }
 
 // local returns what a setting's value is on this machine.
