@@ -151,10 +151,14 @@ func (s *state) crowded() float64 {
 // again, and the longest busy ones are first.
 const insistLooks = 64
 
-// worth is how many times as long as it took to make, a container is left at
-// work before it is drained for another action. What hands over cost is bounded
-// by that, also on a slow machine: more than half is left for the work.
-const worth = 10
+// A container is left at work for worth times as long as it took to make before
+// it is drained for another action, so that the making takes a bounded part of
+// a machine, also of a slow one. But not for longer than enough times FairAfter:
+// the making may have been the download of an image.
+const (
+	worth  = 10
+	enough = 5
+)
 
 // insist is for a requisition that has waited for long. So that hot actions
 // cannot keep another out for ever, one busy container of another action is
@@ -210,7 +214,7 @@ func (s *state) yielding(r *requisition) (at *node, ripe time.Time) {
 		if !fair || !n.open() || n.memory < size {
 			continue
 		}
-		due := c.since.Add(worth * c.took)
+		due := c.since.Add(min(worth*c.took, enough*s.cfg.FairAfter))
 		if n.promised > 0 { // others' turn; its end is noticed
 			due = s.now.Add(s.cfg.FairAfter)
 		}
