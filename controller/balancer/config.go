@@ -64,7 +64,7 @@ func Default() Config {
 		InitAnswer:     1 * whisk.MB,
 		ConnectionIdle: 3 * time.Second,
 		ReportInterval: 100 * time.Millisecond,
-		IdleGrace:      20 * time.Millisecond,
+		IdleGrace:      50 * time.Millisecond,
 		KeepAlive:      5 * time.Second,
 		Silence:        15 * time.Second,
 		ReconnectMin:   50 * time.Millisecond,

@@ -67,13 +67,13 @@ func TestIdleIsReportedSoonWhenInNeed(t *testing.T) {
 		w.mu.Unlock()
 		other := w.background(func(inv *whisk.Invocation) { inv.Key.Action.Name = "other" })
 		<-result
-		time.Sleep(19 * time.Millisecond)
+		time.Sleep(49 * time.Millisecond)
 		if reports := sent[whisk.StateReport](w); len(reports) != 0 {
-			t.Errorf("reports after 19 ms: %+v", reports)
+			t.Errorf("reports after 49 ms: %+v", reports)
 		}
 		time.Sleep(2 * time.Millisecond)
 		if reports := sent[whisk.StateReport](w); len(reports) != 1 || reports[0].States[0].State != whisk.Free {
-			t.Errorf("reports after 21 ms: %+v", reports)
+			t.Errorf("reports after 51 ms: %+v", reports)
 		}
 		r := sent[whisk.Requisition](w)[1]
 		w.allocate(r.ID, whisk.Created, r.Spec)
