@@ -68,13 +68,17 @@ type Sandbox interface {
 	// worst waits while it has much to write and nobody reads.
 	Output() (stdout, stderr io.ReadCloser)
 	// Suspend freezes all of its processes; nil if they are frozen already.
+	// After an error some may be frozen, now or later: Resume undoes that, or
+	// fails.
 	Suspend(ctx context.Context) error
-	// Resume thaws them; nil if they run already.
+	// Resume thaws them; nil if they run already. After an error they may run,
+	// now or later, unless it wraps [ErrStaysFrozen].
 	Resume(ctx context.Context) error
 	// Stats reads what it uses now.
 	Stats(ctx context.Context) (SandboxStats, error)
-	// Destroy kills it, frozen or not, and frees all that it had. It returns
-	// when nothing is left, is idempotent, and gives up only if ctx ends.
+	// Destroy kills it, frozen or not, and frees all that it had. What is frozen
+	// dies without doing anything more. It returns when nothing is left, is
+	// idempotent, and gives up only if ctx ends.
 	Destroy(ctx context.Context) error
 	// Done is closed when the sandbox has ended, by Destroy or by itself.
 	Done() <-chan struct{}
@@ -88,6 +92,11 @@ type SandboxStats struct {
 	CPU       time.Duration // since its start
 	Suspended bool          // its processes are frozen
 }
+
+// ErrStaysFrozen is wrapped by an error of [Sandbox.Resume] that is sure to have
+// thawed nothing, now or later. So nothing is read of what was sent to the sandbox
+// since it was frozen, and another may have it.
+var ErrStaysFrozen = Errorf(Unavailable, "it stays frozen")
 
 // CreateError is an error of [Driver.Create] that is the user's own fault: no
 // other node would do better.

@@ -5,6 +5,7 @@ package fake
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -36,6 +37,7 @@ type sandbox struct {
 	thawed  sync.Cond // on mu: frozen or over changed
 	owner   *handle   // of the present agent; nil while there is none
 	frozen  bool
+	late    bool // a change that its caller gave up is still to come
 	over    bool
 	removed bool // nothing is left of it
 	exit    whisk.Exit
@@ -81,29 +83,71 @@ func (s *sandbox) Exit() whisk.Exit {
 // to do.
 func (s *sandbox) freeze(ctx context.Context, by *handle, frozen bool, kind EventKind, script func(*rand.Rand, whisk.ContainerID) Operation) error {
 	s.mu.Lock()
-	idle, over := s.frozen == frozen, s.over
+	idle, over, late := s.frozen == frozen, s.over, s.late
 	s.mu.Unlock()
-	if over {
-		return whisk.Errorf(whisk.NotFound, "%s has ended", s.ID())
-	}
-	if idle {
+	switch {
+	case over:
+		return s.failed(frozen, whisk.Errorf(whisk.NotFound, "%s has ended", s.ID()))
+	case late:
+		return whisk.Errorf(whisk.Unavailable, "a former change of %s may come yet", s.ID())
+	case idle:
 		return nil
 	}
 	rng, _ := s.draw(kind)
 	plan := script(rng, s.ID())
-	err := errors.Join(pause(ctx, plan.Delay), plan.Err)
+	began := time.Now()
+	broken := pause(ctx, plan.Delay)
+	err := errors.Join(broken, plan.Err)
 	if by.gone() {
 		return err
 	}
 	s.history.note(kind, s.ID(), "", err)
-	if err != nil {
+	switch {
+	case err == nil:
+		s.set(frozen)
+		return nil
+	case plan.Late && plan.Err == nil:
+		s.setLater(plan.Delay-time.Since(began), frozen, kind)
 		return err
 	}
+	return s.failed(frozen, err)
+}
+
+// failed is an error of a change that did nothing and will not.
+func (s *sandbox) failed(frozen bool, err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.frozen = frozen
+	if !frozen && s.frozen {
+		return fmt.Errorf("%w, and %w", err, whisk.ErrStaysFrozen)
+	}
+	return err
+}
+
+func (s *sandbox) set(frozen bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.frozen, s.late = frozen, false
 	s.thawed.Broadcast()
-	return nil
+}
+
+// setLater carries out what its caller gave up.
+func (s *sandbox) setLater(after time.Duration, frozen bool, kind EventKind) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
+	s.late = true
+	s.serving.Go(func() {
+		timer := time.NewTimer(after)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			s.history.note(kind, s.ID(), "", nil)
+			s.set(frozen)
+		case <-s.done:
+		}
+	})
 }
 
 // draw counts the sandbox's events of that kind, and returns the random numbers

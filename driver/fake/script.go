@@ -74,6 +74,9 @@ type Creation struct {
 type Operation struct {
 	Delay time.Duration
 	Err   error
+	// Late has a Suspend or Resume that its caller gave up do its work all the
+	// same, after Delay: as an engine does with a request that it has read.
+	Late bool
 }
 
 // Call is a request that reached a sandbox.
