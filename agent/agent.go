@@ -10,11 +10,12 @@
 //     that names the one who gave the container up, or when that one's lease ran
 //     out. A lease runs for [whisk.LeaseTTL] from the controller's last request
 //     to this agent, or from its grant if that is later.
-//   - When a lease ran out, the container is destroyed, unless it is frozen and
-//     so idle: then it belongs to nobody.
+//   - When a lease ran out, the container is destroyed.
 //   - A command of an older epoch than the highest seen changes nothing.
 //   - Suspends and resumes of one container are carried out one after the other
 //     in the order asked. Removal waits for nothing and always wins.
+//   - Who is told that a container stays frozen can rely on it: nothing is read
+//     of what was sent there.
 //   - Reports leave in the order in which things happened. Every session with
 //     the scheduler begins with a full report; what an earlier one did not
 //     deliver is not repeated, the full report says it.

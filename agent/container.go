@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -35,8 +36,9 @@ type container struct {
 	recorder *output.Recorder // likewise
 
 	queue   []*operation            // suspends and resumes that wait for their turn
-	current *operation              // that the driver carries out
+	current *operation              // that the driver carries out; answered when its call has ended
 	cancel  context.CancelCauseFunc // ends the driver's current call; nil if there is none
+	asleep  bool                    // frozen, and no thaw was begun since that may have worked
 
 	began    time.Time
 	failure  *whisk.CreationFailed // why it could not be made
@@ -140,6 +142,16 @@ func (c *container) heldBy(controller whisk.ControllerID) bool {
 	}
 	n := len(c.tenures)
 	return n > 0 && c.tenures[n-1].lessee == controller
+}
+
+// refusal is err, for an operation on a container that is to be thawed. It says so
+// if the container was frozen all the time and will be to its end.
+func (c *container) refusal(err error) error {
+	over := c.state == removing || c.state == gone
+	if err == nil || !c.asleep || !over || errors.Is(err, whisk.ErrStaysFrozen) {
+		return err
+	}
+	return whisk.Errorf(whisk.KindOf(err), "%v, and %w", err, whisk.ErrStaysFrozen)
 }
 
 // exists reports whether there is a sandbox.

@@ -98,7 +98,14 @@ func (s *controllerSession) handle(ctx context.Context, request whisk.SandboxReq
 			s.answer(reply, err)
 			return
 		}
-		s.operate(ctx, reply, admitted)
+		s.later(reply, func(*whisk.SandboxReply) error {
+			select {
+			case err := <-admitted:
+				return err
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		})
 	case whisk.Suspend, whisk.Resume:
 		on := suspend
 		if request.Op == whisk.Resume {
@@ -106,11 +113,7 @@ func (s *controllerSession) handle(ctx context.Context, request whisk.SandboxReq
 		}
 		// Queued here, in the order of the requests, and awaited apart.
 		done, err := s.agent.queue(s.controller, request.Container, on)
-		if err != nil {
-			s.answer(reply, err)
-			return
-		}
-		s.operate(ctx, reply, done)
+		s.operate(ctx, reply, done, err)
 	case whisk.CollectLogs:
 		s.collect(reply, request)
 	case whisk.Inspect:
@@ -132,16 +135,19 @@ func (s *controllerSession) renew() (admitted <-chan error, err error) {
 	return s.agent.renew(s.controller, s.sources)
 }
 
-// operate answers when an operation has ended. If the session ends first there is
-// no answer: an error would say that a frozen container stays so, and it may be
-// thawed yet. Its lessee asks again in the next session.
-func (s *controllerSession) operate(ctx context.Context, reply whisk.SandboxReply, done <-chan error) {
-	if !s.takePlace() {
-		s.answer(reply, s.crowded())
+// operate answers when an operation has ended, or was refused. If the session ends
+// first, or is about to, there is no answer: the container may be thawed yet. Its
+// lessee asks again in the next session. What waits here is bounded by the
+// containers' own queues.
+func (s *controllerSession) operate(ctx context.Context, reply whisk.SandboxReply, done <-chan error, refusal error) {
+	switch {
+	case errors.Is(refusal, errStopping):
+		return
+	case refusal != nil:
+		s.answer(reply, refusal)
 		return
 	}
 	s.waiting.Go(func() {
-		defer s.leavePlace()
 		select {
 		case err := <-done:
 			s.answer(reply, err)
@@ -215,6 +221,7 @@ func (s *controllerSession) crowded() error {
 func (s *controllerSession) answer(reply whisk.SandboxReply, err error) {
 	if err != nil {
 		reply.Kind, reply.Err = whisk.KindOf(err), err.Error()
+		reply.Frozen = errors.Is(err, whisk.ErrStaysFrozen)
 	}
 	s.replies.put(reply)
 }

@@ -32,6 +32,7 @@ func (a *Agent) applyLocked(c *container, on event) bool {
 			return c.sandbox.Suspend(ctx)
 		}, frozen, notFrozen)
 	case thaw:
+		c.asleep = false
 		a.driveLocked(c, func(ctx context.Context) error {
 			err := c.sandbox.Resume(ctx)
 			if err == nil {
@@ -48,16 +49,17 @@ func (a *Agent) applyLocked(c *container, on event) bool {
 	return true
 }
 
-// breakOff ends the driver's call that is under way, and refuses what waits.
+// breakOff ends the driver's call that is under way, and refuses what waits. The
+// call is answered when it has ended: until then it may work yet, and whoever
+// waits for a resume must not be told that nothing was thawed.
 func (c *container) breakOff() {
 	if c.cancel != nil {
 		c.cancel(errRemoved)
 	}
-	c.current.finish(errRemoved)
 	for _, waiting := range c.queue {
-		waiting.finish(errRemoved)
+		waiting.finish(c.refusal(errRemoved))
 	}
-	c.current, c.queue = nil, nil
+	c.queue = nil
 }
 
 // createLocked starts the creation of a container that is in the books.
@@ -210,12 +212,19 @@ func (a *Agent) drivenLocked(c *container, err error, done, undone event) {
 			err = whisk.Errorf(whisk.Unavailable, "%v of %s: %w", undone, c.ID, err)
 		}
 	}
-	if on == notThawed && c.state != removing {
-		c.reason = "it could not be resumed"
+	switch on {
+	case frozen:
+		c.asleep = true
+	case notThawed:
+		c.asleep = errors.Is(err, whisk.ErrStaysFrozen)
+		if c.state != removing {
+			c.reason = "it could not be resumed"
+		}
 	}
-	c.current.finish(err)
+	current := c.current
 	c.current = nil
 	a.applyLocked(c, on)
+	current.finish(c.refusal(err))
 	a.nextLocked(c)
 }
 

@@ -90,7 +90,7 @@ func (a *Agent) takeOver(ctx context.Context, sandbox whisk.Sandbox, record ledg
 		return false
 	}
 	c := a.reborn(sandbox, record)
-	c.state = state
+	c.state, c.asleep = state, state == suspended
 	// Without what was left: should we be killed, that would be read once more.
 	if err := a.write(c.record()); err != nil {
 		a.logger.Warn("container not recovered", "container", string(c.ID), "err", err)

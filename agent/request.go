@@ -38,7 +38,11 @@ func (a *Agent) queueLocked(by whisk.ControllerID, id whisk.ContainerID, on even
 	case err != nil:
 		return nil, err
 	case c.state == creating, c.state == removing, c.state == gone:
-		return nil, whisk.Errorf(whisk.NotFound, "container %s is %v", id, c.state)
+		err := whisk.Errorf(whisk.NotFound, "container %s is %v", id, c.state)
+		if c.lessee == by {
+			err = c.refusal(err)
+		}
+		return nil, err
 	case c.lessee != by:
 		return nil, whisk.Errorf(whisk.Denied, "container %s is not leased to %s", id, by)
 	case len(c.queue) >= a.config.Operations:

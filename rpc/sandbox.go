@@ -75,7 +75,7 @@ func (f *fields) activation(s string) string {
 }
 
 func outSandboxReply(f *fields, m whisk.SandboxReply) frame {
-	out := &proto.SandboxReply{Seq: m.Seq, Error: f.outError(m.Kind, m.Err), Logs: f.outSummary(m.Logs)}
+	out := &proto.SandboxReply{Seq: m.Seq, Frozen: m.Frozen, Error: f.outError(m.Kind, m.Err), Logs: f.outSummary(m.Logs)}
 	if m.Exit != nil {
 		out.Exit = &proto.Exit{Code: f.outCode(m.Exit.Code), OutOfMemory: m.Exit.OutOfMemory}
 	}
@@ -83,7 +83,7 @@ func outSandboxReply(f *fields, m whisk.SandboxReply) frame {
 }
 
 func inSandboxReply(f *fields, wire *proto.SandboxReply) whisk.SandboxReply {
-	in := whisk.SandboxReply{Seq: wire.Seq, Logs: f.inSummary(wire.Logs)}
+	in := whisk.SandboxReply{Seq: wire.Seq, Frozen: wire.Frozen, Logs: f.inSummary(wire.Logs)}
 	in.Kind, in.Err = f.inError(wire.Error)
 	if wire.Exit != nil {
 		in.Exit = &whisk.Exit{Code: int(wire.Exit.Code), OutOfMemory: wire.Exit.OutOfMemory}

@@ -177,6 +177,10 @@ type SandboxReply struct {
 	Err  string // "" if it was carried out
 	Logs LogSummary
 	Exit *Exit // of Inspect; nil if the container still runs
+	// Frozen says of a Resume that failed that the container was frozen ever
+	// since and is until its end: nothing is read of what was sent there. Where
+	// it is false that is not known.
+	Frozen bool
 }
 
 // Error returns the reply's error, or nil.

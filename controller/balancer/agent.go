@@ -318,9 +318,10 @@ func (c *container) answered(reply *call) {
 	case op == whisk.Resume && err == nil:
 		c.applyLocked(resumed)
 	case op == whisk.Resume:
-		// A first resume of which nothing was heard may have succeeded, and an
-		// activation begun: then it must not be given to another container.
-		c.frozen.Store(!reply.again)
+		// Unless the agent is sure that it was never thawed, an activation may have
+		// begun, and must not be given to another container. Nor is the agent if a
+		// first resume, of which nothing was heard, may have succeeded.
+		c.frozen.Store(reply.reply.Frozen && !reply.again)
 		c.reason = whisk.ReleaseFailed
 		c.applyLocked(notResumed)
 	default:

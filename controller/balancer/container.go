@@ -16,7 +16,7 @@ type container struct {
 	wire   *wire
 
 	coded  atomic.Bool // it holds the action's code
-	frozen atomic.Bool // what was sent lately was never read: its resume failed for sure
+	frozen atomic.Bool // what was sent lately was never read: it stays frozen, by its agent's word
 
 	// The rest is guarded by action.mu.
 

@@ -4,6 +4,7 @@ package balancer_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -47,7 +48,7 @@ func TestPauseAndResume(t *testing.T) {
 }
 
 // A frozen process cannot have started what was sent to it: if the resume
-// fails, another container gets the activation.
+// fails, and it stays frozen, another container gets the activation.
 func TestResumeFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -56,13 +57,36 @@ func TestResumeFails(t *testing.T) {
 		time.Sleep(11 * time.Second)
 		x := w.box("box1")
 		x.mu.Lock()
-		x.resumeErr = errors.New("freezer")
+		x.resumeErr = fmt.Errorf("freezer: %w", whisk.ErrStaysFrozen)
 		x.mu.Unlock()
 		outcome := w.invoke()
 		w.expect(outcome, whisk.Success, `{"done":true}`)
 		if outcome.Container != "box2" || x.runs.Load() != 1 {
 			t.Errorf("%+v, %d runs in box1", outcome, x.runs.Load())
 		}
+		w.expectReleases(whisk.ReleaseFailed)
+	})
+}
+
+// A resume that failed may thaw the container all the same: then the activation
+// runs there, or has run, and nowhere else.
+func TestResumeFailsAndTheContainerRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		w.invoke()
+		time.Sleep(11 * time.Second)
+		x := w.box("box1")
+		x.mu.Lock()
+		x.resumeErr = errors.New("the engine does not answer")
+		x.mu.Unlock()
+		time.AfterFunc(100*time.Millisecond, x.thaw)
+		outcome := w.invoke()
+		w.expect(outcome, whisk.DeveloperError, `{"error":"The action did not produce a valid response and exited unexpectedly."}`)
+		if outcome.Container != "box1" || w.made.Load() != 1 {
+			t.Errorf("%+v of %d containers", outcome, w.made.Load())
+		}
+		time.Sleep(time.Second)
 		w.expectReleases(whisk.ReleaseFailed)
 	})
 }

@@ -67,7 +67,7 @@ func randomHistory(t *testing.T, random *rand.Rand) {
 			x.suspendErr = errors.New("no freezer")
 		}
 		if chance(10) {
-			x.resumeErr = errors.New("no thaw")
+			x.resumeErr = whisk.ErrStaysFrozen
 		}
 	}
 	w.handle = func(x *box, path string, body []byte) answer {

@@ -95,7 +95,7 @@ func (g *scriptedAgent) carryOut(r whisk.SandboxRequest) whisk.SandboxReply {
 		reply.Exit = x.exit
 	}
 	if err != nil {
-		reply.Err, reply.Kind = err.Error(), whisk.KindOf(err)
+		reply.Err, reply.Kind, reply.Frozen = err.Error(), whisk.KindOf(err), errors.Is(err, whisk.ErrStaysFrozen)
 	}
 	return reply
 }

@@ -58,7 +58,7 @@ const (
 	resume         // ask the agent to resume it
 	release        // give it back to the scheduler
 	sayBusy        // tell the scheduler that it is busy
-	cut            // end its connections: what was sent there was never read
+	cut            // end its connections: no answer will come there
 )
 
 var effectNames = [...]string{"", "suspend", "resume", "release", "sayBusy", "cut"}
@@ -69,9 +69,9 @@ func (e effect) String() string { return effectNames[e] }
 // nothing: late news, such as the answer to a suspend after the container was
 // given back.
 //
-// Nothing is dispatched in pausing or thawing, so that it is always known
-// whether a container that got a request could have read it: not if it was
-// paused and its resume failed.
+// Nothing is dispatched in pausing or thawing, so that it can be known whether a
+// container that got a request has read it: not if it was paused and its agent is
+// sure that the failed resume has thawed nothing.
 func transition(from state, e event) (to state, do effect) {
 	switch e {
 	case lost:

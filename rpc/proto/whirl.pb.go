@@ -3308,9 +3308,10 @@ func (x *CollectLogs) GetFailed() bool {
 type SandboxReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
-	Error         *Error                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"` // absent if it was carried out
-	Logs          *LogSummary            `protobuf:"bytes,3,opt,name=logs,proto3" json:"logs,omitempty"`   // absent is the same as empty
-	Exit          *Exit                  `protobuf:"bytes,4,opt,name=exit,proto3" json:"exit,omitempty"`   // absent if the container still runs, or was not asked about
+	Error         *Error                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`    // absent if it was carried out
+	Logs          *LogSummary            `protobuf:"bytes,3,opt,name=logs,proto3" json:"logs,omitempty"`      // absent is the same as empty
+	Exit          *Exit                  `protobuf:"bytes,4,opt,name=exit,proto3" json:"exit,omitempty"`      // absent if the container still runs, or was not asked about
+	Frozen        bool                   `protobuf:"varint,5,opt,name=frozen,proto3" json:"frozen,omitempty"` // what failed has thawed nothing, and nothing will
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3371,6 +3372,13 @@ func (x *SandboxReply) GetExit() *Exit {
 		return x.Exit
 	}
 	return nil
+}
+
+func (x *SandboxReply) GetFrozen() bool {
+	if x != nil {
+		return x.Frozen
+	}
+	return false
 }
 
 type Error struct {
@@ -4317,12 +4325,13 @@ const file_whirl_proto_rawDesc = "" +
 	"\x03run\x18\x04 \x01(\x04R\x03run\x12\x14\n" +
 	"\x05limit\x18\x05 \x01(\x04R\x05limit\x12\x1c\n" +
 	"\tsentinels\x18\x06 \x01(\bR\tsentinels\x12\x16\n" +
-	"\x06failed\x18\a \x01(\bR\x06failed\"\x95\x01\n" +
+	"\x06failed\x18\a \x01(\bR\x06failed\"\xad\x01\n" +
 	"\fSandboxReply\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12%\n" +
 	"\x05error\x18\x02 \x01(\v2\x0f.whirl.v1.ErrorR\x05error\x12(\n" +
 	"\x04logs\x18\x03 \x01(\v2\x14.whirl.v1.LogSummaryR\x04logs\x12\"\n" +
-	"\x04exit\x18\x04 \x01(\v2\x0e.whirl.v1.ExitR\x04exit\"D\n" +
+	"\x04exit\x18\x04 \x01(\v2\x0e.whirl.v1.ExitR\x04exit\x12\x16\n" +
+	"\x06frozen\x18\x05 \x01(\bR\x06frozen\"D\n" +
 	"\x05Error\x12'\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x13.whirl.v1.ErrorKindR\x04kind\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\"p\n" +
