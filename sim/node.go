@@ -90,6 +90,7 @@ func (n *Node) testify(call fake.Call) {
 func (n *Node) start(driver *fake.Driver, keep bool) error {
 	config := agent.Default()
 	config.Node, config.Memory, config.KeepOnStop = n.ID, n.cluster.config.NodeMemory, keep
+	config.OperateTimeout = operateTimeout
 	deps := agent.Deps{
 		Driver: driver,
 		Logs:   n.cluster.logs,

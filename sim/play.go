@@ -107,8 +107,8 @@ func (p *play) script() fake.Script {
 		},
 		Init:    p.answers(300),
 		Run:     p.answers(500),
-		Suspend: p.operations(),
-		Resume:  p.operations(),
+		Suspend: p.changes(),
+		Resume:  p.changes(),
 		Destroy: func(rng *rand.Rand, _ whisk.ContainerID) fake.Operation {
 			return fake.Operation{Delay: time.Duration(rng.IntN(500)) * time.Millisecond}
 		},
@@ -135,11 +135,15 @@ func (p *play) answers(milliseconds int) func(*rand.Rand, fake.Call) fake.Answer
 	}
 }
 
-func (p *play) operations() func(*rand.Rand, whisk.ContainerID) fake.Operation {
+func (p *play) changes() func(*rand.Rand, whisk.ContainerID) fake.Operation {
 	return func(rng *rand.Rand, _ whisk.ContainerID) fake.Operation {
-		operation := fake.Operation{Delay: time.Duration(rng.IntN(100)) * time.Millisecond}
-		if !p.over.Load() && rng.IntN(100) < 5 {
+		operation := fake.Operation{Delay: time.Duration(rng.IntN(100)) * time.Millisecond, Late: true}
+		switch dice := rng.IntN(100); {
+		case p.over.Load():
+		case dice < 5:
 			operation.Err = errors.New("the freezer is out of order")
+		case dice < 10: // it is given up soon before it would have been done
+			operation.Delay = operateTimeout - 200*time.Millisecond + time.Duration(rng.IntN(500))*time.Millisecond
 		}
 		return operation
 	}

@@ -47,6 +47,10 @@ const (
 	idleTimeout = 20 * time.Second // of containers that a controller holds
 	keepWarm    = 20 * time.Second // of containers that nobody holds
 	runTimeout  = 3 * time.Second  // of the actions
+
+	// operateTimeout is an agent's for a suspend or resume. It is shorter than
+	// runTimeout, so that an activation may wait behind a resume that fails.
+	operateTimeout = time.Second
 )
 
 // Draw returns the storm of a seed.
