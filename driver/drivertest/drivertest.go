@@ -80,6 +80,7 @@ func Run(t *testing.T, harness func(t *testing.T) Harness) {
 		{"DestroyRunning", testDestroyRunning},
 		{"DestroyBusy", testDestroyBusy},
 		{"DestroyFrozen", testDestroyFrozen},
+		{"DestroyFrozenLetsNothingRun", testDestroyUnread},
 		{"DestroyTwice", testDestroyTwice},
 		{"DestroyConcurrently", testDestroyConcurrently},
 		{"MethodsAfterTheEnd", testAfterTheEnd},

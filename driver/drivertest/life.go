@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,6 +48,36 @@ func testDestroyFrozen(t *testing.T, b *bench) {
 		t.Fatalf("Suspend = %v", err)
 	}
 	s.destroy(t)
+}
+
+// testDestroyUnread holds that a frozen sandbox dies without reading what was sent
+// to it: its controller may have given that to another.
+func testDestroyUnread(t *testing.T, b *bench) {
+	if !b.driver.Capabilities().Suspend {
+		t.Skip("the driver cannot suspend")
+	}
+	for range 5 { // it would be a matter of microseconds
+		s := b.create(t)
+		s.init(t, b.Code.Print)
+		s.mustRun(t, map[string]any{"lines": 0})
+		if err := s.Suspend(t.Context()); err != nil {
+			t.Fatalf("Suspend = %v", err)
+		}
+		answers := s.runLater(t, map[string]any{"lines": 1})
+		select {
+		case got := <-answers:
+			t.Fatalf("a suspended sandbox answered %+v", got)
+		case <-time.After(frozenFor / 3):
+		}
+		s.destroy(t)
+		if got := <-answers; got.err == nil {
+			t.Errorf("a sandbox that was destroyed frozen answered %+v", got)
+		}
+		lines := s.out[0].await(t, b.Patience, func(_ []string, ended bool) bool { return ended })
+		if slices.Contains(lines, "out 0") {
+			t.Error("a sandbox that was destroyed frozen ran on")
+		}
+	}
 }
 
 func testDestroyTwice(t *testing.T, b *bench) {

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/whirl-faas/whirl/driver/internal/cgroup"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -97,18 +99,25 @@ func (s *sandbox) Suspend(ctx context.Context) error {
 	})
 }
 
-// Resume implements [whisk.Sandbox].
+// Resume implements [whisk.Sandbox]. What ends first, the wait for its turn or
+// the sandbox, leaves frozen what was.
 func (s *sandbox) Resume(ctx context.Context) error {
-	return s.change(ctx, "resume", func(context.Context) error {
+	begun := false
+	err := s.change(ctx, "resume", func(context.Context) error {
 		if !s.suspended.Load() {
 			return nil
 		}
+		begun = true
 		if err := s.thaw(); err != nil {
 			return err
 		}
 		s.suspended.Store(false)
 		return nil
 	})
+	if err != nil && !begun && s.suspended.Load() {
+		return fmt.Errorf("%w, and %w", err, whisk.ErrStaysFrozen)
+	}
+	return err
 }
 
 func (s *sandbox) thaw() error {
@@ -191,6 +200,9 @@ func (s *sandbox) Destroy(ctx context.Context) error {
 func (s *sandbox) remove(ctx context.Context) error {
 	if s.first != nil {
 		// The version 1 freezer holds even a killed process.
+		if s.suspended.Load() {
+			s.doom() // the others would die only with the first, and run on until then
+		}
 		if err := s.thaw(); err != nil {
 			return err
 		}
@@ -218,6 +230,17 @@ func (s *sandbox) remove(ctx context.Context) error {
 		return s.driver.config.Ports.GiveBack(s.published)
 	}
 	return nil
+}
+
+// doom sends all processes the signal that kills.
+func (s *sandbox) doom() {
+	if s.driver.support.Freeze {
+		s.group.Doom()
+		return
+	}
+	for _, pid := range processesOf(s.namespace) {
+		_ = signal(pid, unix.SIGKILL) // the first process's end kills what this misses
+	}
 }
 
 // waitLoop waits for the end of the first process, with which all others end.
@@ -262,6 +285,7 @@ func (s *sandbox) killOutOfMemory() {
 	if err := s.first.kill(); err != nil {
 		s.driver.log.Warn("sandbox out of memory not killed", "container", s.id, "err", err)
 	}
+	s.doom()
 	if err := s.thaw(); err != nil {
 		s.driver.log.Warn("sandbox out of memory not thawed", "container", s.id, "err", err)
 	}

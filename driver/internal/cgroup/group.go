@@ -138,16 +138,24 @@ func (g *Group) Kill(ctx context.Context) error {
 		return waitFor(ctx, func() bool { return len(g.pids()) == 0 })
 	}
 	return waitFor(ctx, func() bool {
-		pids := g.pids()
-		for _, pid := range pids {
-			// One that has ended meanwhile is what we want.
-			_ = unix.Kill(pid, unix.SIGKILL)
-		}
-		if len(pids) > 0 {
+		doomed := g.Doom()
+		if doomed > 0 {
 			g.Thaw()
 		}
-		return len(pids) == 0
+		return doomed == 0
 	})
+}
+
+// Doom sends all processes of the group the signal that kills, and returns how
+// many there were. The version 1 freezer holds them all the same; once thawed
+// they die before they do anything else.
+func (g *Group) Doom() int {
+	pids := g.pids()
+	for _, pid := range pids {
+		// One that has ended meanwhile is what we want.
+		_ = unix.Kill(pid, unix.SIGKILL)
+	}
+	return len(pids)
 }
 
 // pids lists the processes that any of the group's directories holds.
