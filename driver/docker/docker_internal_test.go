@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
 
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -244,6 +247,24 @@ func TestTheFastestFreezerIsTaken(t *testing.T) {
 	} {
 		if got := (findings{took: tt.took}).fastest(); got != tt.want {
 			t.Errorf("of %v it takes %s, want %s", tt.took, got, tt.want)
+		}
+	}
+}
+
+// TestUnsent: what never reached the engine leaves things as they were.
+func TestUnsent(t *testing.T) {
+	engine, err := client.New(client.WithHost("unix://" + t.TempDir() + "/no.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	_, err = engine.ContainerUnpause(t.Context(), "x", client.ContainerUnpauseOptions{})
+	if !isUnsent(err) || !isSettled(err) {
+		t.Errorf("without an engine: %v is not taken for unsent", err)
+	}
+	for _, err := range []error{context.DeadlineExceeded, io.EOF, &net.OpError{Op: "read"}, errors.New("x")} {
+		if isSettled(err) {
+			t.Errorf("%v is taken for settled", err)
 		}
 	}
 }

@@ -35,6 +35,8 @@ type middleman struct {
 	mu      sync.Mutex
 	stalled chan struct{} // closed when the stall is over; nil if there is none
 	after   string        // a request with this text gets through and begins a stall; "" for none
+	late    string        // a request with this text waits until resume, whoever gave up; "" for none
+	held    chan struct{} // closed by resume; nil while nothing waits
 	conns   map[net.Conn]bool
 }
 
@@ -89,6 +91,7 @@ func (m *middleman) pass(to, from net.Conn) {
 		if stalled != nil {
 			<-stalled
 		}
+		m.holdBack(buffer[:n])
 		if n > 0 {
 			if _, err := to.Write(buffer[:n]); err != nil {
 				return
@@ -103,6 +106,25 @@ func (m *middleman) pass(to, from net.Conn) {
 	}
 }
 
+// holdBack returns when a request that is to be late may go on.
+func (m *middleman) holdBack(request []byte) {
+	m.mu.Lock()
+	if m.late == "" || !bytes.Contains(request, []byte(m.late)) {
+		m.mu.Unlock()
+		return
+	}
+	held := make(chan struct{})
+	m.held, m.late = held, ""
+	m.mu.Unlock()
+	<-held
+}
+
+func (m *middleman) delay(request string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.late = request
+}
+
 func (m *middleman) stall() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -115,6 +137,10 @@ func (m *middleman) resume() {
 	if m.stalled != nil {
 		close(m.stalled)
 		m.stalled = nil
+	}
+	if m.held != nil {
+		close(m.held)
+		m.held = nil
 	}
 }
 
@@ -169,6 +195,50 @@ func TestHangingEngine(t *testing.T) {
 		t.Errorf("Destroy, once the engine is back = %v", err)
 	}
 	awaitContainers(t, newEngine(t), config.Instance, 0)
+}
+
+// TestLatePause lets the engine carry out requests whose maker gave up long ago: a
+// sandbox that may be frozen or thawed at any moment is of no more use.
+func TestLatePause(t *testing.T) {
+	t.Parallel()
+	for _, request := range []string{"/pause", "/unpause"} {
+		t.Run(request[1:], func(t *testing.T) {
+			between, host := newMiddleman(t)
+			config := testConfig(t)
+			config.Host, config.Freezer = host, docker.FreezeEngine
+			driver := openDriver(t, config)
+			b := newBox(t, driver, whisk.CreateSandbox{Spec: nodejsSpec})
+			change := b.Suspend
+			if request == "/unpause" {
+				if err := b.Suspend(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				change = b.Resume
+			}
+			between.delay(request)
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			if err := change(ctx); err == nil || errors.Is(err, whisk.ErrStaysFrozen) {
+				t.Errorf("what the engine may do yet ended with %v", err)
+			}
+			if err := b.Suspend(t.Context()); err == nil {
+				t.Error("Suspend has nothing against it")
+			}
+			if err := b.Resume(t.Context()); err == nil || errors.Is(err, whisk.ErrStaysFrozen) {
+				t.Errorf("Resume = %v", err)
+			}
+			between.resume()
+			want := request == "/pause"
+			for deadline := time.Now().Add(20 * time.Second); inspect(t, config, b).State.Paused != want; time.Sleep(20 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("the engine does not carry out the late request")
+				}
+			}
+			if err := b.Destroy(t.Context()); err != nil {
+				t.Errorf("Destroy = %v", err)
+			}
+		})
+	}
 }
 
 // TestAnswerThatNeverComes lets the engine make a container whose maker never

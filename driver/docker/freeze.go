@@ -5,12 +5,15 @@ package docker
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 
 	"github.com/whirl-faas/whirl/driver/internal/cgroup"
+	"github.com/whirl-faas/whirl/whisk"
 )
 
 // suspension says how a sandbox was suspended, and so how it is resumed.
@@ -21,7 +24,11 @@ const (
 	inGroup             // through its cgroup, without the engine's knowledge
 	byEngine            // by the engine
 	found               // by a former agent; nobody knows how
+	unsure              // a request to the engine was broken off and may be carried out yet
 )
+
+// errUnsure has the sandbox destroyed: it may be frozen or thawed at any moment.
+var errUnsure = errors.New("a request to the engine was broken off and may be carried out yet")
 
 // freezer returns the part of a sandbox's cgroup to freeze it by, nil if that is
 // for the engine to do.
@@ -45,7 +52,10 @@ func freezerOf(way Freezer, group *cgroup.Group) *cgroup.Group {
 
 // freeze needs the turn.
 func (s *sandbox) freeze(ctx context.Context) error {
-	if s.frozen != running {
+	switch s.frozen {
+	case unsure:
+		return errUnsure
+	case inGroup, byEngine, found:
 		return nil
 	}
 	if group := s.freezer(); group != nil {
@@ -55,61 +65,100 @@ func (s *sandbox) freeze(ctx context.Context) error {
 		s.frozen = inGroup
 		return nil
 	}
-	// A pause that is broken off may still be carried out; a resume undoes it.
-	s.frozen = byEngine
-	if err := s.pause(ctx); err != nil {
-		return errors.Join(err, s.unpause(context.WithoutCancel(ctx)))
+	settled, err := s.pause(ctx)
+	if err != nil {
+		return errors.Join(err, s.undoPause(context.WithoutCancel(ctx), settled))
 	}
+	s.frozen = byEngine
 	return nil
 }
 
 // pause tries some times: the OCI runtime gives up on a container that is busy.
-func (s *sandbox) pause(ctx context.Context) error {
+// settled says that no try may be carried out yet.
+func (s *sandbox) pause(ctx context.Context) (settled bool, err error) {
 	const tries = 5
-	for try := 1; ; try++ {
-		_, err := s.driver.engine.ContainerPause(ctx, s.engineID, client.ContainerPauseOptions{})
+	settled = true
+	for range tries {
+		_, err = s.driver.engine.ContainerPause(ctx, s.engineID, client.ContainerPauseOptions{})
 		if err == nil || already(err, "paused") {
-			return nil
+			return true, nil
 		}
-		if try == tries || ctx.Err() != nil || errdefs.IsNotFound(err) {
-			return err
+		settled = settled && isSettled(err)
+		if ctx.Err() != nil || errdefs.IsNotFound(err) {
+			break
 		}
 	}
+	return settled, err
 }
 
-// thaw needs the turn.
+// undoPause makes sure that a container is not paused whose pause failed, or
+// has it stay unsure.
+func (s *sandbox) undoPause(ctx context.Context, settled bool) error {
+	ctx, cancel := context.WithTimeout(ctx, s.driver.config.Grace)
+	defer cancel()
+	_, err := s.driver.engine.ContainerUnpause(ctx, s.engineID, client.ContainerUnpauseOptions{})
+	switch {
+	case err == nil: // so the pause was carried out, and is undone
+		s.frozen = running
+		return nil
+	case settled && (already(err, "not paused") || isUnsent(err)):
+		s.frozen = running
+		return nil
+	}
+	s.frozen = unsure
+	return err
+}
+
+// thaw needs the turn. Its error wraps [whisk.ErrStaysFrozen] if that is so.
 func (s *sandbox) thaw(ctx context.Context) error {
-	var err error
 	switch s.frozen {
 	case running:
 		return nil
-	case inGroup:
-		err = s.group.ThawAll()
+	case unsure:
+		return errUnsure
 	case byEngine:
 		return s.unpause(ctx)
-	case found:
-		if s.group != nil {
-			err = s.group.ThawAll()
-		}
-		if err == nil {
-			return s.unpause(ctx)
+	}
+	if s.group != nil {
+		if err := s.group.ThawAll(); err != nil {
+			if s.group.Frozen() {
+				err = staysFrozen(err)
+			}
+			return err
 		}
 	}
-	if err == nil {
+	if s.frozen == found {
+		return s.unpause(ctx)
+	}
+	s.frozen = running
+	return nil
+}
+
+func (s *sandbox) unpause(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, s.driver.config.Grace)
+	defer cancel()
+	_, err := s.driver.engine.ContainerUnpause(limited, s.engineID, client.ContainerUnpauseOptions{})
+	switch {
+	case err == nil || already(err, "not paused"):
 		s.frozen = running
+		return nil
+	case !isSettled(err):
+		s.frozen = unsure
+	case s.frozen == byEngine && (isUnsent(err) || s.paused(ctx)):
+		err = staysFrozen(err)
 	}
 	return err
 }
 
-func (s *sandbox) unpause(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.driver.config.Grace)
-	defer cancel()
-	_, err := s.driver.engine.ContainerUnpause(ctx, s.engineID, client.ContainerUnpauseOptions{})
-	if err != nil && !already(err, "not paused") {
-		return err
-	}
-	s.frozen = running
-	return nil
+func staysFrozen(err error) error { return fmt.Errorf("%w, and %w", err, whisk.ErrStaysFrozen) }
+
+// isSettled reports whether a request that failed cannot be carried out later.
+func isSettled(err error) bool { return answered(err) || isUnsent(err) }
+
+// isUnsent reports whether a request never reached the engine.
+func isUnsent(err error) bool {
+	failed, ok := errors.AsType[*net.OpError](err)
+	return ok && failed.Op == "dial"
 }
 
 // already reports whether the engine refuses because things are so.

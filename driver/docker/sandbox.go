@@ -114,10 +114,10 @@ func (s *sandbox) change(ctx context.Context, what string, do func(context.Conte
 	if err == nil {
 		err = do(ctx)
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case s.life.Err() != nil || errdefs.IsNotFound(err):
+	}
+	if (s.life.Err() != nil || errdefs.IsNotFound(err)) && !errors.Is(err, whisk.ErrStaysFrozen) {
 		return whisk.Errorf(whisk.NotFound, "%s sandbox %s: %w", what, s.id, errEnded)
 	}
 	return fmt.Errorf("%s sandbox %s: %w", what, s.id, err)
@@ -173,8 +173,11 @@ func (s *sandbox) Destroy(ctx context.Context) error {
 // remove has the engine kill and forget the container. It may be repeated.
 func (s *sandbox) remove(ctx context.Context) error {
 	// The version 1 freezer holds even a killed process, and the engine does not
-	// know of it.
+	// know of it. What is frozen must not run on until the engine kills it.
 	if s.group != nil {
+		if s.frozen != running || s.group.Frozen() {
+			s.group.Doom()
+		}
 		if err := s.group.ThawAll(); err != nil {
 			return err
 		}

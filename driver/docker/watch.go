@@ -133,6 +133,7 @@ func (s *sandbox) killOutOfMemory() {
 	ctx, cancel := context.WithTimeout(s.life, s.driver.config.Grace)
 	defer cancel()
 	if s.group != nil {
+		s.group.Doom()
 		if err := s.group.ThawAll(); err != nil {
 			s.driver.log.Warn("sandbox out of memory not thawed", "container", string(s.id), "err", err)
 		}
