@@ -17,7 +17,7 @@ type Page struct {
 }
 
 // Action returns an action, with its code as it was sent if withCode is set and
-// nil otherwise.
+// nil otherwise, or if it has none.
 func (c *Controller) Action(ctx context.Context, caller *Caller, name whisk.FullName, withCode bool) (whisk.Action, []byte, error) {
 	if err := c.mayUse(ctx, caller, name); err != nil {
 		return whisk.Action{}, nil, err
@@ -107,10 +107,11 @@ func (c *Controller) mayUse(ctx context.Context, caller *Caller, name whisk.Full
 	return c.enterPackage(ctx, name)
 }
 
-// code returns an action's code as it was sent; it is never nil without an error.
+// code returns an action's code as it was sent; without an error it is nil only
+// for a blackbox action that has none.
 func (c *Controller) code(ctx context.Context, action whisk.Action) ([]byte, error) {
 	if action.Exec.Code == "" {
-		return []byte{}, nil
+		return noCode(action.Exec), nil
 	}
 	code, err := c.deps.Blobs.Get(ctx, action.Exec.Code)
 	if err != nil {

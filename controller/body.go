@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/distribution/reference"
+
 	"github.com/whirl-faas/whirl/controller/apijson"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -33,8 +35,16 @@ type actionWrite struct {
 // execWrite is what a PUT wants to run.
 type execWrite struct {
 	runtime whisk.Runtime
-	code    string // as it was sent
+	code    string // as it was sent; "" from blackbox actions that have none
 	main    string
+}
+
+// image is what a blackbox action brings, and else "".
+func (w execWrite) image() string {
+	if w.runtime.Kind == whisk.Blackbox {
+		return w.runtime.Image
+	}
+	return ""
 }
 
 // limitsWrite holds the limits that a PUT names, in the units of the API.
@@ -137,12 +147,15 @@ func (c *Controller) parseExec(text json.RawMessage) (*execWrite, error) {
 		return nil, errMalformed("'exec' must be an object")
 	}
 	// Old clients say jar for the code of java actions.
-	fields := membersOf(text, "kind", "code", "jar", "main")
+	fields := membersOf(text, "kind", "code", "jar", "main", "image")
 	kind, given := parseString(fields["kind"])
 	if !given {
 		return nil, errMalformed("'kind' must be a string defined in 'exec'")
 	}
 	kind = strings.ToLower(strings.TrimSpace(kind))
+	if kind == whisk.Blackbox && c.deps.Images {
+		return c.parseBlackbox(fields)
+	}
 	runtime, known := c.deps.Manifest.Resolve(kind)
 	if !known {
 		return nil, errMalformed("%w", c.errUnknownKind(kind))
@@ -154,14 +167,56 @@ func (c *Controller) parseExec(text json.RawMessage) (*execWrite, error) {
 	if !given {
 		return nil, errMalformed("'code' must be a string defined in 'exec' for '%s' actions", kind)
 	}
-	main, given := parseString(fields["main"])
+	main, err := parseMain(fields["main"], kind)
 	switch {
-	case !given && fields["main"] != nil:
-		return nil, errMalformed("if defined, 'main' be a string in 'exec' for '%s' actions", kind)
+	case err != nil:
+		return nil, err
 	case main == "" && runtime.RequireMain:
 		return nil, errMalformed("'main' must be a string defined in 'exec' for '%s' actions", kind)
 	}
 	return &execWrite{runtime, code, main}, nil
+}
+
+// parseBlackbox reads an exec that names an image. Blank code counts as none.
+func (c *Controller) parseBlackbox(fields map[string]json.RawMessage) (*execWrite, error) {
+	image, given := parseString(fields["image"])
+	if !given {
+		return nil, errMalformed("'image' must be a string defined in 'exec' for '%s' actions", whisk.Blackbox)
+	}
+	if !isImageName(image) {
+		return nil, errMalformed("could not parse image name")
+	}
+	code, given := parseString(fields["code"])
+	switch {
+	case !given && fields["code"] != nil:
+		return nil, errMalformed("'code' must be a string defined in 'exec' for '%s' actions", whisk.Blackbox)
+	case strings.TrimSpace(code) == "":
+		code = ""
+	}
+	main, err := parseMain(fields["main"], whisk.Blackbox)
+	if err != nil {
+		return nil, err
+	}
+	return &execWrite{c.deps.Manifest.Blackbox(image), code, main}, nil
+}
+
+// isImageName reports whether a text is a reference in docker's grammar.
+func isImageName(text string) bool {
+	parsed, err := reference.Parse(text)
+	if err != nil {
+		return false
+	}
+	_, named := parsed.(reference.Named)
+	return named
+}
+
+// parseMain reads the name of an entry point, "" if there is none.
+func parseMain(text json.RawMessage, kind string) (string, error) {
+	main, given := parseString(text)
+	if !given && text != nil {
+		return "", errMalformed("if defined, 'main' be a string in 'exec' for '%s' actions", kind)
+	}
+	return main, nil
 }
 
 // parseString returns a string's value, and whether text is one.

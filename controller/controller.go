@@ -49,6 +49,7 @@ type Deps struct {
 	Queue       whisk.Queue
 	Balancer    Balancer
 	Manifest    whisk.Manifest
+	Images      bool // actions may bring a container image of their own
 
 	Hint   func(kind string) string  // how to get a runtime that is missing; nil or "" if nothing is known
 	NewID  func() whisk.ActivationID // nil for UUIDs of version 7

@@ -21,6 +21,7 @@ type storedAction struct {
 	Size        whisk.Bytes        `json:"size"`
 	Binary      bool               `json:"binary"`
 	Main        string             `json:"main,omitempty"`
+	Image       string             `json:"image,omitempty"`
 	Parameters  whisk.Parameters   `json:"parameters"`
 	Annotations whisk.Parameters   `json:"annotations"`
 	Limits      whisk.ActionLimits `json:"limits"`
@@ -30,7 +31,8 @@ type storedAction struct {
 func documentOf(action whisk.Action, revision whisk.Revision) (whisk.Document, error) {
 	body, err := json.Marshal(storedAction{
 		Version: action.Version, Publish: action.Publish,
-		Kind: action.Exec.Kind, Code: action.Exec.Code, Size: action.Exec.Size, Binary: action.Exec.Binary, Main: action.Exec.Main,
+		Kind: action.Exec.Kind, Code: action.Exec.Code, Size: action.Exec.Size, Binary: action.Exec.Binary,
+		Main: action.Exec.Main, Image: action.Exec.Image,
 		Parameters: action.Parameters, Annotations: action.Annotations, Limits: action.Limits,
 	})
 	if err != nil {
@@ -55,7 +57,10 @@ func actionOf(doc whisk.Document) (whisk.Action, error) {
 	}
 	return whisk.Action{
 		Name: doc.Name, Version: stored.Version, Publish: stored.Publish,
-		Exec:       whisk.Exec{Kind: stored.Kind, Code: stored.Code, Size: stored.Size, Binary: stored.Binary, Main: stored.Main},
+		Exec: whisk.Exec{
+			Kind: stored.Kind, Code: stored.Code, Size: stored.Size, Binary: stored.Binary,
+			Main: stored.Main, Image: stored.Image,
+		},
 		Parameters: stored.Parameters, Annotations: stored.Annotations, Limits: stored.Limits,
 		Updated: doc.Updated,
 	}, nil

@@ -5,6 +5,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/whirl-faas/whirl/whisk"
@@ -15,9 +16,12 @@ func (c *Controller) storeExec(ctx context.Context, write execWrite) (whisk.Exec
 	if write.runtime.Deprecated {
 		return whisk.Exec{}, nil, errDeprecated(write.runtime.Kind)
 	}
-	exec := whisk.Exec{Kind: write.runtime.Kind, Size: whisk.Bytes(len(write.code)), Binary: isBase64(write.code), Main: write.main}
+	exec := whisk.Exec{
+		Kind: write.runtime.Kind, Image: write.image(),
+		Size: whisk.Bytes(len(write.code)), Binary: isBase64(write.code), Main: write.main,
+	}
 	if write.code == "" {
-		return exec, []byte{}, nil
+		return exec, noCode(exec), nil
 	}
 	digest, err := c.deps.Blobs.Put(ctx, strings.NewReader(write.code))
 	if err != nil {
@@ -27,8 +31,20 @@ func (c *Controller) storeExec(ctx context.Context, write execWrite) (whisk.Exec
 	return exec, []byte(write.code), nil
 }
 
+// noCode is the code of an action that has none: empty where code is required,
+// and nil where it is not.
+func noCode(exec whisk.Exec) []byte {
+	if exec.Kind == whisk.Blackbox {
+		return nil
+	}
+	return []byte{}
+}
+
 // runtimeOf returns the runtime of a stored action, if it may still be used.
 func (c *Controller) runtimeOf(action whisk.Action) (whisk.Runtime, error) {
+	if action.Exec.Kind == whisk.Blackbox && c.deps.Images {
+		return c.deps.Manifest.Blackbox(action.Exec.Image), nil
+	}
 	runtime, known := c.deps.Manifest.Resolve(action.Exec.Kind)
 	switch {
 	case !known:
@@ -42,8 +58,12 @@ func (c *Controller) runtimeOf(action whisk.Action) (whisk.Runtime, error) {
 // errUnknownKind lists what may be used instead and, if somebody knows, tells
 // how to get what was asked for.
 func (c *Controller) errUnknownKind(kind string) error {
-	valid := strings.Join(c.deps.Manifest.Kinds(), "', '")
-	text := fmt.Sprintf("The specified runtime '%s' is not supported by this platform. Valid values are: '%s'.", kind, valid)
+	kinds := c.deps.Manifest.Kinds()
+	if c.deps.Images {
+		kinds = append(kinds, whisk.Blackbox)
+		slices.Sort(kinds)
+	}
+	text := fmt.Sprintf("The specified runtime '%s' is not supported by this platform. Valid values are: '%s'.", kind, strings.Join(kinds, "', '"))
 	if hint := c.deps.Hint(kind); hint != "" {
 		text += " " + hint
 	}

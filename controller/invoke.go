@@ -127,7 +127,7 @@ func (c *Controller) newActivation(id whisk.ActivationID, call Call, action *res
 	act.invocation = whisk.Invocation{
 		Activation:  id,
 		Key:         whisk.ActionKey{Namespace: call.Caller.Namespace, Action: action.Name, Revision: action.revision},
-		Spec:        whisk.ContainerSpec{Kind: action.runtime.Kind, Memory: action.Limits.Memory},
+		Spec:        whisk.ContainerSpec{Kind: action.runtime.Kind, Image: action.Exec.Image, Memory: action.Limits.Memory},
 		Limits:      action.Limits,
 		Label:       action.label,
 		Received:    received,

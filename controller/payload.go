@@ -111,7 +111,8 @@ func appendDeadline(dst []byte, deadline time.Time) []byte {
 	return append(apijson.AppendInt(dst, deadline.UnixMilli()), `"}`...)
 }
 
-// appendInit appends the body of /init.
+// appendInit appends the body of /init. It is sent also for an image that comes
+// without code, which is nil then.
 func (a *activation) appendInit(dst, code []byte, deadline time.Time) []byte {
 	action := a.action
 	dst = apijson.AppendString(append(dst, `{"value":{"name":`...), action.Name.Name)
@@ -125,7 +126,9 @@ func (a *activation) appendInit(dst, code []byte, deadline time.Time) []byte {
 	} else {
 		dst = append(dst, `,"binary":false`...)
 	}
-	dst = apijson.AppendString(append(dst, `,"code":`...), code)
+	if code != nil {
+		dst = apijson.AppendString(append(dst, `,"code":`...), code)
+	}
 	dst = append(dst, `,"env":{`...)
 	for key, value := range a.environment {
 		dst = append(apijson.AppendString(dst, key), ':')

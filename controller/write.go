@@ -52,7 +52,7 @@ func (c *Controller) PutAction(ctx context.Context, caller *Caller, name whisk.F
 // checkSizes holds the parts of a PUT against the platform's limits.
 func (c *Controller) checkSizes(write actionWrite) error {
 	if write.exec != nil {
-		if size := whisk.Bytes(len(write.exec.code) + len(write.exec.main)); size > c.config.Limits.Code {
+		if size := whisk.Bytes(len(write.exec.code) + len(write.exec.main) + len(write.exec.image())); size > c.config.Limits.Code {
 			return errTooLarge("exec", size, c.config.Limits.Code)
 		}
 	}

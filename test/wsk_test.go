@@ -37,6 +37,8 @@ func (p *platform) testWskReplay(t *testing.T) {
 			200, []string{`"version":"0.0.1"`, `"timeout":5000`, `"memory":128`, `"logs":2`}},
 		{"action create (again)", "PUT", ns + "/actions/wsk?overwrite=false",
 			`{"namespace":"_","name":"wsk","exec":{"kind":"nodejs:default","code":"x"}}`, 409, []string{"resource already exists"}},
+		{"action create --docker (where nothing runs images)", "PUT", ns + "/actions/box?overwrite=false",
+			`{"namespace":"_","name":"box","exec":{"kind":"blackbox","image":"me/box"}}`, 400, []string{"The specified runtime 'blackbox' is not supported by this platform.", "--driver docker"}},
 		{"action update (looks first)", "GET", ns + "/actions/wsk?code=false", "", 200, []string{`"annotations"`}},
 		{"action update", "PUT", ns + "/actions/wsk?overwrite=true", `{"namespace":"_","name":"wsk","limits":{"timeout":1000}}`,
 			200, []string{`"version":"0.0.2"`, `"timeout":1000`, `"memory":128`}},

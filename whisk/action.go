@@ -19,13 +19,16 @@ type Action struct {
 
 // Exec says how an action runs.
 type Exec struct {
-	Kind   string // a concrete kind of the manifest, such as "nodejs:20"
+	Kind   string // a concrete kind of the manifest, such as "nodejs:20", or [Blackbox]
 	Code   Digest // "" if there is no code
 	Size   Bytes  // of the code, as sent
 	Binary bool   // the code is base64
 	Main   string // the entry point; "" stands for "main"
-	Image  string // container image; "" unless Kind is "blackbox"
+	Image  string // container image; "" unless Kind is [Blackbox]
 }
+
+// Blackbox is the kind of actions that bring a container image of their own.
+const Blackbox = "blackbox"
 
 // Digest names a blob by its content: "sha256-" and 64 lower-case hex digits.
 // The empty Digest names nothing.

@@ -72,6 +72,16 @@ func (m Manifest) Images() map[string]string {
 	return images
 }
 
+// Blackbox returns the runtime of an image that a user names. Such images are not
+// expected to write sentinels, but for those that the manifest lists.
+func (m Manifest) Blackbox(image string) Runtime {
+	listed := slices.ContainsFunc(m.Blackboxes, func(known string) bool { return withoutLatest(known) == withoutLatest(image) })
+	return Runtime{Kind: Blackbox, Image: image, Sentinels: listed}
+}
+
+// withoutLatest makes the two names of an image without a tag the same.
+func withoutLatest(image string) string { return strings.TrimSuffix(image, ":latest") }
+
 // Resolve finds the runtime of a kind as users write it: in any case, with
 // white space around it, and with "<family>:default" for the family's default.
 func (m Manifest) Resolve(kind string) (Runtime, bool) {

@@ -41,6 +41,7 @@ func openBack(ctx context.Context, settings backSettings, instance, api string, 
 	if err := open(ctx, instance, api); err != nil {
 		return nil, errors.Join(fmt.Errorf("make sandboxes: %w", err), b.closeGate())
 	}
+	b.offer.images = b.driver.Capabilities().Images
 	return b, nil
 }
 

@@ -140,6 +140,7 @@ func (f *front) makeController(inner controller.Balancer, figures http.Handler) 
 		Balancer:    inner,
 		Manifest:    f.offer.manifest,
 		Hint:        f.offer.hint,
+		Images:      f.offer.images,
 		Logger:      f.logger,
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 // offer is the runtimes that actions may ask for.
 type offer struct {
 	manifest whisk.Manifest
+	images   bool               // and images of their own
 	locals   []runtimes.Local   // of this machine, for the process driver
 	missing  []runtimes.Missing // that this machine could have
 }
@@ -21,11 +22,11 @@ type offer struct {
 // localOffer is what this machine has.
 func localOffer(ctx context.Context) offer {
 	locals, manifest, missing := runtimes.Detect(ctx, runtimes.Options{})
-	return offer{manifest, locals, missing}
+	return offer{manifest: manifest, locals: locals, missing: missing}
 }
 
 // runtimesUsage explains the flag that readOffer reads.
-const runtimesUsage = "the kinds on offer: local (what this machine has, for the process driver), openwhisk (those that OpenWhisk has images of), or a `FILE` in the form of OpenWhisk's runtimes.json"
+const runtimesUsage = "the kinds on offer: local (what this machine has, for the process driver), or, where the agents have the docker driver, openwhisk (those that OpenWhisk has images of) or a `FILE` in the form of OpenWhisk's runtimes.json"
 
 // readOffer finds out what --runtimes stands for.
 func readOffer(ctx context.Context, choice string) (offer, error) {
@@ -33,17 +34,20 @@ func readOffer(ctx context.Context, choice string) (offer, error) {
 	case "local":
 		return localOffer(ctx), nil
 	case "openwhisk":
-		return offer{manifest: runtimes.OpenWhisk()}, nil
+		return offer{manifest: runtimes.OpenWhisk(), images: true}, nil
 	}
 	manifest, err := runtimes.Load(choice)
 	if err != nil {
 		return offer{}, usageErrorf("--runtimes: want local, openwhisk or a file: %w", err)
 	}
-	return offer{manifest: manifest}, nil
+	return offer{manifest: manifest, images: true}, nil
 }
 
 // hint says how to get a runtime that is not offered, "" if nothing is known.
 func (o offer) hint(kind string) string {
+	if kind == whisk.Blackbox && !o.images {
+		return "Container images need --driver docker."
+	}
 	family, _, _ := strings.Cut(kind, ":")
 	for _, missing := range o.missing {
 		if missing.Family == family {

@@ -19,6 +19,7 @@ func TestAMissingRuntimeIsExplained(t *testing.T) {
 		"python:3.11": "On this machine no python was found; to have it: apt-get install python3.",
 		"nodejs:18":   "This machine has nodejs:20, which nodejs:default stands for; it offers the version that is first on the platform's PATH.",
 		"cobol:68":    "",
+		"blackbox":    "Container images need --driver docker.",
 	} {
 		if got := o.hint(kind); got != want {
 			t.Errorf("hint for %s: %q, want %q", kind, got, want)

@@ -5,13 +5,16 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/whirl-faas/whirl/client"
+	"github.com/whirl-faas/whirl/whisk"
 )
 
 const localManifest = `{"runtimes": {
@@ -19,16 +22,22 @@ const localManifest = `{"runtimes": {
   "python": [{"kind": "python:local", "image": {"prefix": "whirl", "name": "python", "tag": "local"}}],
   "native": [{"kind": "native:local", "image": {"prefix": "whirl", "name": "native", "tag": "local"}}],
   "ghost": [{"kind": "ghost:1", "image": {"prefix": "whirl", "name": "ghost", "tag": "1"}}]
-}}`
+}, "blackboxes": [{"prefix": "whirl", "name": "native", "tag": "local"}]}`
 
-// TestStandaloneWithDocker is the whole way: create, invoke, logs, and actions
-// that call the API, which listens on the loopback device alone.
-func TestStandaloneWithDocker(t *testing.T) {
+// startWithDocker runs a platform on the local images.
+func startWithDocker(t *testing.T, flags ...string) platform {
+	t.Helper()
 	manifest := filepath.Join(t.TempDir(), "runtimes.json")
 	if err := os.WriteFile(manifest, []byte(localManifest), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	running := startPlatform(t, t.TempDir(), "--driver", "docker", "--runtimes", manifest, "--sandbox-network", "outbound", "--docker-pull", "never", "--memory", "2g")
+	return startPlatform(t, t.TempDir(), append([]string{"--driver", "docker", "--runtimes", manifest, "--sandbox-network", "outbound", "--docker-pull", "never", "--memory", "2g"}, flags...)...)
+}
+
+// TestStandaloneWithDocker is the whole way: create, invoke, logs, and actions
+// that call the API, which listens on the loopback device alone.
+func TestStandaloneWithDocker(t *testing.T) {
+	running := startWithDocker(t)
 	guest := newClient(t, running.url, guestKey)
 	for kind, code := range map[string]string{
 		"nodejs": `function main({name}) { console.log("greeting", name); return {greeting: "Hello, " + name} }`,
@@ -64,5 +73,84 @@ function main() {
 	}
 	if status := running.stop(); status != statusOK {
 		t.Errorf("exit status %d", status)
+	}
+}
+
+// TestStandaloneWithDockerRunsUsersImages creates actions as wsk does with
+// --docker and with --native.
+func TestStandaloneWithDockerRunsUsersImages(t *testing.T) {
+	running := startWithDocker(t)
+	guest := newClient(t, running.url, guestKey)
+	create := func(name string, exec client.Exec) {
+		t.Helper()
+		exec.Kind = "blackbox"
+		made, err := guest.CreateAction(t.Context(), name, client.ActionSpec{Exec: &exec})
+		if err != nil || made.Exec.Image != exec.Image {
+			t.Fatalf("create %s = %+v, %v", name, made.Exec, err)
+		}
+	}
+	create("plain", client.Exec{Image: "whirl/blackbox:local"})
+	create("coded", client.Exec{Image: "whirl/blackbox:local", Code: "UEsDBA==", Main: "go"})
+	create("native", client.Exec{Image: "whirl/native:local", Code: "#!/bin/sh\necho greeting\necho '{\"greeting\": \"Hello, you\"}'\n"})
+	create("missing", client.Exec{Image: "whirl/missing"})
+
+	type echo struct {
+		Init struct {
+			Name, Main string
+			Code       *string
+			Binary     bool
+			Env        map[string]string
+		}
+		Args map[string]string
+	}
+	for name, want := range map[string]struct {
+		main, code string
+		binary     bool
+	}{"plain": {"main", "", false}, "coded": {"go", "UEsDBA==", true}} {
+		got, err := guest.Result(t.Context(), name, map[string]string{"a": "b"}, time.Minute)
+		var said echo
+		if err == nil {
+			err = json.Unmarshal(got, &said)
+		}
+		init := said.Init
+		if err != nil || said.Args["a"] != "b" || init.Name != name || init.Main != want.main || init.Binary != want.binary || init.Env["__OW_ACTION_NAME"] != "/guest/"+name {
+			t.Errorf("%s answered %s, %v", name, got, err)
+		}
+		if (init.Code == nil) != (want.code == "") || init.Code != nil && *init.Code != want.code {
+			t.Errorf("%s was initialised with code %v, want %q", name, init.Code, want.code)
+		}
+	}
+	// Again, in the warm container, where the image writes no sentinels.
+	wantLogs(t, guest, "plain", "stdout: running", "stderr: nothing wrong")
+	wantLogs(t, guest, "native", "stdout: greeting")
+
+	record, err := guest.Invoke(t.Context(), "missing", nil, time.Minute)
+	text := "Failed to pull container image 'whirl/missing'."
+	if err != nil || record.Response.Status != "action developer error" || !strings.Contains(string(record.Response.Result), text) {
+		t.Errorf("an image that is not there: %+v, %v, want %q", record.Response, err, text)
+	}
+	if status := running.stop(); status != statusOK {
+		t.Errorf("exit status %d", status)
+	}
+}
+
+// wantLogs runs an action once more and looks for lines in its logs, in any order.
+func wantLogs(t *testing.T, guest *client.Client, action string, lines ...string) {
+	t.Helper()
+	record, err := guest.Invoke(t.Context(), action, nil, time.Minute)
+	if err != nil || record.Response.Status != "success" {
+		t.Fatalf("%s: %+v, %v", action, record.Response, err)
+	}
+	logs, err := guest.ActivationLogs(t.Context(), record.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range lines {
+		if !slices.ContainsFunc(logs, func(log string) bool { return strings.Contains(log, line) }) {
+			t.Errorf("%s: %q is not in the logs %q", action, line, logs)
+		}
+	}
+	if extra := slices.ContainsFunc(logs, func(log string) bool { return strings.Contains(log, whisk.LogSentinel) }); extra {
+		t.Errorf("%s: a sentinel is in the logs %q", action, logs)
 	}
 }

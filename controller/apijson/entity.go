@@ -44,6 +44,9 @@ func AppendAction(dst []byte, action whisk.Action, code []byte) []byte {
 	dst = appendHead(dst, action)
 	dst = append(dst, `,"exec":{"kind":`...)
 	dst = AppendString(dst, action.Exec.Kind)
+	if action.Exec.Image != "" {
+		dst = AppendString(append(dst, `,"image":`...), action.Exec.Image)
+	}
 	if code != nil {
 		dst = AppendString(append(dst, `,"code":`...), code)
 	}

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/whirl-faas/whirl/controller"
 )
 
 // Whatever the path and the query, the answer is JSON and no fault of ours.
@@ -36,11 +38,11 @@ func FuzzRequestTarget(f *testing.F) {
 func FuzzPutBody(f *testing.F) {
 	for _, seed := range []string{
 		hello, `{}`, `{"exec":null,"limits":{"timeout":null}}`, `{"exec":{"kind":"nodejs:20","code":"x","jar":1}}`, `{"exec":{"kind":"nodejs:20","code":"x"},"limits":{"memory":1e3}}`,
-		`{"exec":{"kind":"nodejs:20","code":"x"},"parameters":[{"key":"a","value":[1,]}]}`, `{"exec":{"kind":"nodejs:20","code":"x"},"version":"1.2.3.4","annotations":[{"key":"exec","value":" 1 "}]}`, `[`,
+		`{"exec":{"kind":"nodejs:20","code":"x"},"parameters":[{"key":"a","value":[1,]}]}`, `{"exec":{"kind":"blackbox","image":"a.b:1/c/d:e@sha256:0","code":" "}}`, `{"exec":{"kind":"nodejs:20","code":"x"},"version":"1.2.3.4","annotations":[{"key":"exec","value":" 1 "}]}`, `[`,
 	} {
 		f.Add(seed)
 	}
-	p := newPlatform(f)
+	p := newPlatformWith(f, func(deps *controller.Deps) { deps.Images = true })
 	f.Fuzz(func(t *testing.T, body string) {
 		r := httptest.NewRequest("PUT", guest+"/actions/a?overwrite=true", strings.NewReader(body))
 		r.Header.Set("Authorization", basic(guestUUID, guestKey))

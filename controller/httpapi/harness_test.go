@@ -46,6 +46,12 @@ var manifest = whisk.Manifest{Families: []whisk.RuntimeFamily{
 
 func newPlatform(t testing.TB, configure ...func(*controller.Config)) *platform {
 	t.Helper()
+	return newPlatformWith(t, func(*controller.Deps) {}, configure...)
+}
+
+// newPlatformWith lets a test change what the controller works with.
+func newPlatformWith(t testing.TB, provide func(*controller.Deps), configure ...func(*controller.Config)) *platform {
+	t.Helper()
 	p := &platform{t: t, store: controllertest.NewStore(), balancer: &controllertest.Balancer{}}
 	for name, uuid := range map[string]string{"guest": guestUUID, "other": "other-uuid"} {
 		err := p.store.PutSubject(context.Background(), whisk.Subject{Name: name + "-user", Namespaces: []whisk.SubjectNamespace{
@@ -60,8 +66,7 @@ func newPlatform(t testing.TB, configure ...func(*controller.Config)) *platform 
 	for _, set := range configure {
 		set(&config)
 	}
-	var err error
-	p.control, err = controller.New(config, controller.Deps{
+	deps := controller.Deps{
 		Entities: p.store, Subjects: p.store, Blobs: p.store.Blobs(), Activations: p.store, Logs: p.store, Queue: p.store,
 		Balancer: p.balancer, Manifest: manifest,
 		Hint: func(kind string) string {
@@ -70,8 +75,10 @@ func newPlatform(t testing.TB, configure ...func(*controller.Config)) *platform 
 			}
 			return ""
 		},
-	})
-	if err != nil {
+	}
+	provide(&deps)
+	var err error
+	if p.control, err = controller.New(config, deps); err != nil {
 		t.Fatal(err)
 	}
 	p.handler = httpapi.New(httpapi.Config{Build: "today", BuildNumber: "7"}, p.control)

@@ -113,7 +113,7 @@ func TestUsersMistakesAreToldToThem(t *testing.T) {
 		{"unknown-user", archive(t, box), []string{`ENTRYPOINT ["/busybox", "true"]`, "USER ghost"}, "user"},
 		{"ends", archive(t, box), []string{`ENTRYPOINT ["/busybox", "sh", "-c", "echo broken setting; exit 3"]`}, "status 3 before it listened on port 8080. It said: broken setting"},
 		{"greedy", archive(t, box), []string{`ENTRYPOINT ["/busybox", "awk", "BEGIN { x = \"x\"; while (1) x = x x }"]`}, "needs more than 64 MB of memory"},
-		{"absent", nil, nil, "Failed to pull container image 'whirl-test/absent:1'"},
+		{"absent", nil, nil, "Failed to pull container image 'whirl-test/absent:1'."},
 		{"Bad Name", nil, nil, "not valid"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -106,7 +106,7 @@ func (d *Driver) provide(ctx context.Context, spec whisk.ContainerSpec) (picture
 	}
 	if !d.wantsPull(named, users, here) {
 		if !here {
-			return picture{}, &whisk.CreateError{Text: fmt.Sprintf("Failed to pull container image '%s': it is not on this node, and this platform pulls no images.", name)}
+			return picture{}, notPulled(name, "it is not on this node, and this platform pulls no images", nil)
 		}
 		return found, nil
 	}
@@ -215,6 +215,11 @@ func (d *Driver) pull(ctx context.Context, image reference.Named) error {
 	return stream.Wait(ctx)
 }
 
+// notPulled is OpenWhisk's text, and the reason.
+func notPulled(name, reason string, err error) error {
+	return &whisk.CreateError{Text: fmt.Sprintf("Failed to pull container image '%s'. The reason: %s.", name, reason), Err: err}
+}
+
 // pullFault tells a user's mistake from a registry or an engine in trouble. The
 // engine passes on what registries say as text, and often as an internal error.
 func pullFault(name string, err error) error {
@@ -237,7 +242,7 @@ func pullFault(name string, err error) error {
 		{"unsupported media type", "it is not a container image"},
 	} {
 		if strings.Contains(text, fault.sign) && !strings.Contains(text, "no such host") {
-			return &whisk.CreateError{Text: fmt.Sprintf("Failed to pull container image '%s': %s.", name, fault.says), Err: err}
+			return notPulled(name, fault.says, err)
 		}
 	}
 	return fmt.Errorf("pull image %s: %w", name, err)

@@ -325,7 +325,7 @@ func createFault(image string, err error) error {
 		return &whisk.CreateError{Text: fmt.Sprintf("The container of image '%s' cannot start: its entry point is missing or no program.", image), Err: err}
 	}
 	if errdefs.IsNotFound(err) && strings.Contains(text, "no such image") {
-		return &whisk.CreateError{Text: fmt.Sprintf("Failed to pull container image '%s': there is no such image or tag.", image), Err: err}
+		return notPulled(image, "there is no such image or tag", err)
 	}
 	return fmt.Errorf("start a container of image %s: %w", image, err)
 }
