@@ -93,12 +93,9 @@ func (b *back) openProcess(ctx context.Context, instance, api string) error {
 
 func (b *back) openDocker(_ context.Context, instance, api string) error {
 	b.offer = offer{manifest: b.settings.docker.manifest}
-	config := docker.Default()
+	config := b.settings.docker.config
 	config.Instance = instance
 	config.Images = b.offer.manifest.Images()
-	config.Pull = b.settings.docker.pull
-	config.Credentials = b.settings.docker.credentials
-	config.Options = b.settings.docker.options
 	config.Network = docker.Network(b.settings.network)
 	config.Denied = b.settings.denied
 	config.API = api

@@ -151,6 +151,12 @@ func Default() Config {
 	}
 }
 
+// What engines take as a bound of CPUs; more than the machine has they refuse.
+const (
+	leastCPUs = 0.01
+	mostCPUs  = 1 << 16
+)
+
 // Validate reports what is missing or makes no sense.
 func (c Config) Validate() error {
 	switch {
@@ -162,8 +168,8 @@ func (c Config) Validate() error {
 		return whisk.Errorf(whisk.Invalid, "%d open files per process are too few, at least 64", c.OpenFiles)
 	case c.Ports != nil && c.Network != Outbound:
 		return whisk.Errorf(whisk.Invalid, "the engine publishes no containers of the network %q: want outbound", string(c.Network))
-	case c.CPUs < 0:
-		return whisk.Errorf(whisk.Invalid, "%g CPUs per sandbox must not be negative", c.CPUs)
+	case c.CPUs != 0 && !(leastCPUs <= c.CPUs && c.CPUs <= mostCPUs): // also what is no number
+		return whisk.Errorf(whisk.Invalid, "%g CPUs per sandbox: want 0 for no bound, or %g to %d", c.CPUs, leastCPUs, mostCPUs)
 	case c.ListenTimeout <= 0 || c.PullTimeout <= 0 || c.Grace <= 0:
 		return whisk.Errorf(whisk.Invalid, "the listen timeout, the pull timeout and the grace must be positive")
 	}

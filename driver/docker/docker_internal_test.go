@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -130,7 +131,10 @@ func TestConfigIsChecked(t *testing.T) {
 		"instance":       func(c *Config) { c.Instance = "-a" },
 		"processes":      func(c *Config) { c.PIDs = 0 },
 		"open files":     func(c *Config) { c.OpenFiles = 1 },
-		"CPUs":           func(c *Config) { c.CPUs = -1 },
+		"-1 CPUs":        func(c *Config) { c.CPUs = -1 },
+		"0.001 CPUs":     func(c *Config) { c.CPUs = 0.001 },
+		"NaN CPUs":       func(c *Config) { c.CPUs = math.NaN() },
+		"+Inf CPUs":      func(c *Config) { c.CPUs = math.Inf(1) },
 		"pull policy":    func(c *Config) { c.Pull = "often" },
 		"network":        func(c *Config) { c.Network = "host" },
 		"read-only root": func(c *Config) { c.ReadOnly = "" },

@@ -97,6 +97,9 @@ func (d *Driver) open() error {
 	if err != nil {
 		return whisk.Errorf(whisk.Unavailable, "the docker engine at %s does not answer: %w", engine.DaemonHost(), err)
 	}
+	if d.config.CPUs > float64(info.Info.NCPU) {
+		return whisk.Errorf(whisk.Invalid, "%g CPUs per sandbox: the engine's machine has %d", d.config.CPUs, info.Info.NCPU)
+	}
 	if err := d.openNetwork(ctx); err != nil {
 		return err
 	}
