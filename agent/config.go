@@ -14,9 +14,10 @@ import (
 // Config is an agent's.
 type Config struct {
 	Node    whisk.NodeID
-	Address string      // host:port where controllers reach the agent; "" if they know it otherwise
-	Probes  string      // host:port where it answers /readyz over HTTP; "" if the scheduler is not to ask
-	Memory  whisk.Bytes // for action containers
+	Address string            // host:port where controllers reach the agent; "" if they know it otherwise
+	Probes  string            // host:port where it answers /readyz over HTTP; "" if the scheduler is not to ask
+	Memory  whisk.Bytes       // for action containers
+	Env     map[string]string // of every container, also of those made before their action is known
 
 	Creations  int // in flight at once; more wait for their turn
 	Containers int // existing, being made or being removed; more are refused

@@ -108,7 +108,7 @@ func (a *Agent) create(ctx context.Context, c *container) (whisk.Sandbox, error)
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.config.CreateTimeout)
 	defer cancel()
-	return a.driver.Create(ctx, whisk.CreateSandbox{ID: c.ID, Spec: c.Spec, Label: c.label})
+	return a.driver.Create(ctx, whisk.CreateSandbox{ID: c.ID, Spec: c.Spec, Label: c.label, Env: a.config.Env})
 }
 
 // createdLocked takes a new sandbox into the books. With err nobody could reach it, and

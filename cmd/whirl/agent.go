@@ -83,6 +83,7 @@ the driver can take containers over, as docker's can, none is lost by an upgrade
 	flags.String("data", defaultDataDirectory(), "`DIRECTORY` for what the next agent has to know")
 	flags.String("logs", "", "`FILE` of the log store, which the controller shares (default: logs.db in --data)")
 	flags.String("api", "http://127.0.0.1:3233", "`URL` by which actions reach the API")
+	addConcurrencyFlag(flags, "the controllers' `NUMBER`; above 1 all containers find __OW_ALLOW_CONCURRENT=true, without which nodejs takes one activation at a time")
 	flags.Bool("keep-on-stop", false, "leave the containers to the next agent instead of removing them")
 	addBackFlags(flags)
 	addPublishFlags(flags)

@@ -115,6 +115,7 @@ func (b *back) openDocker(_ context.Context, instance, api string) error {
 // reach the others.
 func (b *back) assemble(config agent.Config, deps agent.Deps) (err error) {
 	config.Memory = b.settings.memory
+	config.Env = b.settings.environment()
 	deps.Driver = b.driver
 	deps.Logger = b.logger
 	if b.gate != nil {

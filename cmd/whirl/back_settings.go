@@ -23,12 +23,13 @@ const minimumMemory = 256 * whisk.MB
 
 // backSettings are the flags of a process that plays the agent, checked.
 type backSettings struct {
-	memory  whisk.Bytes // for actions
-	driver  string
-	network string
-	denied  []netip.Prefix // networks that actions may not reach
-	publish gate.Config    // its Address is not valid if containers are not published
-	docker  dockerSettings
+	memory      whisk.Bytes // for actions
+	driver      string
+	network     string
+	denied      []netip.Prefix // networks that actions may not reach
+	publish     gate.Config    // its Address is not valid if containers are not published
+	concurrency int            // that the controllers allow
+	docker      dockerSettings
 }
 
 func addBackFlags(flags *pflag.FlagSet) {
@@ -42,6 +43,10 @@ func addBackFlags(flags *pflag.FlagSet) {
 func (s *backSettings) read(flags *pflag.FlagSet) error {
 	text := func(name string) string { return textOf(flags, name) }
 	if err := s.readMemory(text("memory")); err != nil {
+		return err
+	}
+	var err error
+	if s.concurrency, err = readConcurrency(flags); err != nil {
 		return err
 	}
 	s.driver, s.network = text("driver"), text("sandbox-network")
@@ -60,6 +65,32 @@ func (s *backSettings) read(flags *pflag.FlagSet) error {
 		return refuseDockerFlags(flags)
 	}
 	return s.docker.read(text)
+}
+
+// addConcurrencyFlag gives both parts of a process the limit that they share.
+func addConcurrencyFlag(flags *pflag.FlagSet, what string) {
+	flags.Int("max-concurrency", 1, what)
+}
+
+// mostConcurrency is about what one container could serve.
+const mostConcurrency = 1000
+
+func readConcurrency(flags *pflag.FlagSet) (int, error) {
+	n, _ := flags.GetInt("max-concurrency")
+	if n < 1 || n > mostConcurrency {
+		return 0, usageErrorf("--max-concurrency %d: want 1 to %d", n, mostConcurrency)
+	}
+	return n, nil
+}
+
+// environment is what all containers find. OpenWhisk's nodejs images take one
+// activation at a time unless they are told from the start that there may be
+// more, and a prewarmed container starts before anybody knows its action.
+func (s *backSettings) environment() map[string]string {
+	if s.concurrency == 1 {
+		return nil
+	}
+	return map[string]string{"__OW_ALLOW_CONCURRENT": "true"}
 }
 
 func (s *backSettings) readMemory(text string) (err error) {

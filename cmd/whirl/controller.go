@@ -62,6 +62,7 @@ another's, if the scheduler knows of one.
 	flags.String("name", "", "the `NAME` that its ids begin with (default: the certificate's, or else none)")
 	flags.String("scheduler", schedulerAddress, "`HOST:PORT` of the scheduler")
 	flags.String("runtimes", "local", runtimesUsage)
+	addConcurrencyFlag(flags, "how many activations at once in one container an action may ask for; the agents want the same `NUMBER`")
 	addFrontFlags(flags)
 	addForwardFlags(flags)
 	addPeerFlags(flags)

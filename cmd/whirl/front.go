@@ -130,6 +130,7 @@ func (f *front) makeController(inner controller.Balancer, figures http.Handler) 
 	config.ID = f.id
 	config.DrainTimeout = f.settings.drain
 	config.Retention = f.settings.retention
+	config.Limits.MaxAction.Concurrency = f.settings.concurrency
 	f.controller, err = controller.New(config, controller.Deps{
 		Entities:    f.data.entities,
 		Subjects:    f.data.entities,
@@ -139,8 +140,8 @@ func (f *front) makeController(inner controller.Balancer, figures http.Handler) 
 		Queue:       f.data.entities,
 		Balancer:    inner,
 		Manifest:    f.offer.manifest,
-		Hint:        f.offer.hint,
 		Images:      f.offer.images,
+		Hint:        f.offer.hint,
 		Logger:      f.logger,
 	})
 	if err != nil {

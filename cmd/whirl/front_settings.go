@@ -20,13 +20,14 @@ const guestKey = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFp
 
 // frontSettings are the flags of a process that plays the controller, checked.
 type frontSettings struct {
-	listen     string
-	data       string
-	auth       whisk.AuthKey
-	drain      time.Duration
-	retention  time.Duration
-	http       officeSettings
-	apiMetrics bool
+	listen      string
+	data        string
+	auth        whisk.AuthKey
+	drain       time.Duration
+	retention   time.Duration
+	concurrency int // that actions may have at most
+	http        officeSettings
+	apiMetrics  bool
 }
 
 func addFrontFlags(flags *pflag.FlagSet) {
@@ -49,6 +50,9 @@ func (s *frontSettings) read(flags *pflag.FlagSet, plain bool) (err error) {
 		return usageErrorf("--drain and --retention must not be negative")
 	}
 	if s.data, err = readData(flags); err != nil {
+		return err
+	}
+	if s.concurrency, err = readConcurrency(flags); err != nil {
 		return err
 	}
 	s.apiMetrics, _ = flags.GetBool("api-metrics")

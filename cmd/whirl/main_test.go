@@ -80,6 +80,7 @@ func TestWrongUseIsRefused(t *testing.T) {
 		{"credentials", nil, "standalone --driver docker --docker-credentials /nosuch.json", []string{"--docker-credentials", "/nosuch.json"}},
 		{"options", nil, "standalone --driver docker --docker-options /nosuch.json", []string{"--docker-options", "/nosuch.json"}},
 		{"network", nil, "standalone --sandbox-network bridge", []string{`"bridge"`, "outbound, none or host"}},
+		{"concurrency", nil, "standalone --max-concurrency 0", []string{"--max-concurrency 0", "1 to 1000"}},
 		{"listen", nil, "standalone --listen 3233", []string{`"3233"`, "HOST:PORT"}},
 		{"auth", nil, "standalone --auth me", []string{"--auth", "UUID:KEY"}},
 		{"log level", nil, "standalone --log-level loud", []string{`"loud"`, "debug, info, warn or error"}},

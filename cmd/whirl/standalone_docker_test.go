@@ -76,6 +76,16 @@ function main() {
 	}
 }
 
+// TestStandaloneWithDockerRunsManyAtOnce also runs in a container that was made
+// before anybody knew its action.
+func TestStandaloneWithDockerRunsManyAtOnce(t *testing.T) {
+	running := startWithDocker(t, "--max-concurrency", "5")
+	gather(t, newClient(t, running.url, guestKey), 5)
+	if status := running.stop(); status != statusOK {
+		t.Errorf("exit status %d", status)
+	}
+}
+
 // TestStandaloneWithDockerRunsUsersImages creates actions as wsk does with
 // --docker and with --native.
 func TestStandaloneWithDockerRunsUsersImages(t *testing.T) {

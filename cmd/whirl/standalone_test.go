@@ -7,8 +7,10 @@ import (
 	"context"
 	"io"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -100,6 +102,53 @@ func TestStandaloneRunsAnActionAndKeepsIt(t *testing.T) {
 	if status := second.stop(); status != statusOK {
 		t.Errorf("exit status %d", status)
 	}
+}
+
+// gathering answers when as many of its activations as its parameter says are in
+// one container at once.
+const gathering = `const waiting = [];
+function main({together}) {
+  return new Promise((done) => {
+    waiting.push(done);
+    if (waiting.length === together) for (const each of waiting.splice(0)) each({allowed: process.env.__OW_ALLOW_CONCURRENT});
+  });
+}`
+
+func TestStandaloneRunsManyAtOnce(t *testing.T) {
+	if _, err := exec.LookPath("node"); err != nil && os.Getenv("CI") != "true" {
+		t.Skip("needs node")
+	}
+	running := startPlatform(t, t.TempDir(), "--max-concurrency", "5")
+	gather(t, newClient(t, running.url, guestKey), 5)
+	if status := running.stop(); status != statusOK {
+		t.Errorf("exit status %d", status)
+	}
+}
+
+// gather has n activations of a nodejs action wait for each other in a container.
+func gather(t *testing.T, guest *client.Client, n int) {
+	t.Helper()
+	spec := client.ActionSpec{
+		Exec:   &client.Exec{Kind: "nodejs:default", Code: gathering},
+		Limits: &client.LimitsSpec{Concurrency: n, Memory: 256},
+	}
+	if _, err := guest.CreateAction(t.Context(), "gathering", spec); err != nil {
+		t.Fatal(err)
+	}
+	// The container has the code first; more than one would never gather them.
+	if _, err := guest.Result(t.Context(), "gathering", map[string]int{"together": 1}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	var calls sync.WaitGroup
+	for range n {
+		calls.Go(func() {
+			got, err := guest.Result(t.Context(), "gathering", map[string]int{"together": n}, time.Minute)
+			if err != nil || string(got) != `{"allowed":"true"}` {
+				t.Errorf("an activation answered %s, %v", got, err)
+			}
+		})
+	}
+	calls.Wait()
 }
 
 func invokeEcho(t *testing.T, c *client.Client) {
