@@ -31,7 +31,7 @@ func addDockerFlags(flags *pflag.FlagSet) {
 	flags.String("docker-options", "", "a `FILE` with a JSON object of the Engine API's HostConfig, whose fields replace the platform's for every container")
 }
 
-const freezerChoices = "cgroup-v2, cgroup-v1 or engine (the engine's pause)"
+const freezerChoices = "cgroup-v2, cgroup-v1, runtime (the OCI runtime) or engine (the engine's pause)"
 
 // refuseDockerFlags refuses what was set in vain, wherever it was set.
 func refuseDockerFlags(flags *pflag.FlagSet) (err error) {

@@ -56,14 +56,15 @@ func (d *Driver) bound() string {
 // describeFreezer tells how sandboxes are suspended and what was measured.
 func (d *Driver) describeFreezer(found findings) string {
 	names := map[Freezer]string{
-		FreezeAuto:    "the container's cgroup, or the engine's pause where that is out of reach; no image was here to try it on",
+		FreezeAuto:    "the container's cgroup, or the OCI runtime or the engine's pause where that is out of reach; no image was here to try it on",
 		FreezeUnified: "cgroup v2's cgroup.freeze",
 		FreezeLegacy:  "cgroup v1's freezer",
+		FreezeRuntime: "the OCI runtime",
 		FreezeEngine:  "the engine's pause",
 	}
 	text := names[d.freezer]
 	var measured []string
-	for _, way := range []Freezer{FreezeUnified, FreezeLegacy, FreezeEngine} {
+	for _, way := range []Freezer{FreezeUnified, FreezeLegacy, FreezeRuntime, FreezeEngine} {
 		if took, ok := found.took[way]; ok {
 			measured = append(measured, fmt.Sprintf("%s %s", way, took.Round(10*time.Microsecond)))
 		}

@@ -131,6 +131,7 @@ const (
 	FreezeAuto    Freezer = "auto"
 	FreezeUnified Freezer = "cgroup-v2" // cgroup.freeze of the container's cgroup
 	FreezeLegacy  Freezer = "cgroup-v1" // the freezer hierarchy
+	FreezeRuntime Freezer = "runtime"   // the OCI runtime that made the container
 	FreezeEngine  Freezer = "engine"    // the engine's pause
 )
 
@@ -180,7 +181,7 @@ func (c Config) Validate() error {
 		{"pull policy", string(c.Pull), []string{"auto", "always", "missing", "never"}},
 		{"network", string(c.Network), []string{"outbound", "none"}},
 		{"read-only root", string(c.ReadOnly), []string{"labelled", "always", "never"}},
-		{"freezer", string(c.Freezer), []string{"auto", "cgroup-v2", "cgroup-v1", "engine"}},
+		{"freezer", string(c.Freezer), []string{"auto", "cgroup-v2", "cgroup-v1", "runtime", "engine"}},
 	} {
 		if err := oneOf(choice.what, choice.value, choice.allowed); err != nil {
 			return err

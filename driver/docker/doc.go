@@ -27,7 +27,8 @@
 //
 // Every call to the engine ends with its context, but for those that make a
 // container: they may go on for Config.Grace, because a request that was broken
-// off may still be carried out and must be undone.
+// off may still be carried out and must be undone. Calls of the OCI runtime are
+// not broken off either, for at most ten seconds.
 //
 // Methods may be called concurrently; calls that change one sandbox's state take
 // turns. One process at a time holds an instance; a file lock sees to that.

@@ -247,6 +247,7 @@ func TestTheFastestFreezerIsTaken(t *testing.T) {
 		{map[Freezer]time.Duration{FreezeUnified: ms(2), FreezeLegacy: ms(1), FreezeEngine: ms(50)}, FreezeUnified},
 		{map[Freezer]time.Duration{FreezeUnified: ms(20), FreezeLegacy: ms(1), FreezeEngine: ms(50)}, FreezeLegacy},
 		{map[Freezer]time.Duration{FreezeLegacy: ms(1), FreezeEngine: ms(50)}, FreezeLegacy},
+		{map[Freezer]time.Duration{FreezeRuntime: ms(30), FreezeEngine: ms(50)}, FreezeRuntime},
 		{map[Freezer]time.Duration{FreezeEngine: ms(50)}, FreezeEngine},
 	} {
 		if got := (findings{took: tt.took}).fastest(); got != tt.want {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 
 	"github.com/whirl-faas/whirl/driver/internal/cgroup"
@@ -33,6 +34,8 @@ type Driver struct {
 	frost        *cgroup.Frost
 	capabilities whisk.Capabilities
 	pulls        pulls
+	runtimes     map[string]system.RuntimeWithStatus // of the engine, by name
+	usualRuntime string
 
 	life  context.Context // ends with Close
 	stop  context.CancelFunc
@@ -97,6 +100,7 @@ func (d *Driver) open() error {
 	if err != nil {
 		return whisk.Errorf(whisk.Unavailable, "the docker engine at %s does not answer: %w", engine.DaemonHost(), err)
 	}
+	d.runtimes, d.usualRuntime = info.Info.Runtimes, info.Info.DefaultRuntime
 	if d.config.CPUs > float64(info.Info.NCPU) {
 		return whisk.Errorf(whisk.Invalid, "%g CPUs per sandbox: the engine's machine has %d", d.config.CPUs, info.Info.NCPU)
 	}

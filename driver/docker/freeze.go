@@ -20,18 +20,19 @@ import (
 type suspension uint8
 
 const (
-	running  suspension = iota
-	inGroup             // through its cgroup, without the engine's knowledge
-	byEngine            // by the engine
-	found               // by a former agent; nobody knows how
-	unsure              // a request to the engine was broken off and may be carried out yet
+	running   suspension = iota
+	inGroup              // through its cgroup, without the engine's knowledge
+	byRuntime            // by the OCI runtime, likewise
+	byEngine             // by the engine
+	found                // by a former agent; nobody knows how
+	unsure               // a request to the engine was broken off and may be carried out yet
 )
 
 // errUnsure has the sandbox destroyed: it may be frozen or thawed at any moment.
 var errUnsure = errors.New("a request to the engine was broken off and may be carried out yet")
 
 // freezer returns the part of a sandbox's cgroup to freeze it by, nil if that is
-// for the engine to do.
+// for others to do.
 func (s *sandbox) freezer() *cgroup.Group {
 	if s.group == nil {
 		return nil
@@ -50,12 +51,17 @@ func freezerOf(way Freezer, group *cgroup.Group) *cgroup.Group {
 	return nil
 }
 
+// runtimeFreezes reports whether the OCI runtime is to suspend what has no freezer.
+func (s *sandbox) runtimeFreezes() bool {
+	return s.runtime != nil && (s.driver.freezer == FreezeAuto || s.driver.freezer == FreezeRuntime)
+}
+
 // freeze needs the turn.
 func (s *sandbox) freeze(ctx context.Context) error {
 	switch s.frozen {
 	case unsure:
 		return errUnsure
-	case inGroup, byEngine, found:
+	case inGroup, byRuntime, byEngine, found:
 		return nil
 	}
 	if group := s.freezer(); group != nil {
@@ -63,6 +69,13 @@ func (s *sandbox) freeze(ctx context.Context) error {
 			return err
 		}
 		s.frozen = inGroup
+		return nil
+	}
+	if s.runtimeFreezes() {
+		if err := s.runtime.freeze(ctx); err != nil {
+			return err
+		}
+		s.frozen = byRuntime
 		return nil
 	}
 	settled, err := s.pause(ctx)
@@ -73,12 +86,14 @@ func (s *sandbox) freeze(ctx context.Context) error {
 	return nil
 }
 
+// pauseTries is how often a pause is tried before it counts as failed.
+const pauseTries = 5
+
 // pause tries some times: the OCI runtime gives up on a container that is busy.
 // settled says that no try may be carried out yet.
 func (s *sandbox) pause(ctx context.Context) (settled bool, err error) {
-	const tries = 5
 	settled = true
-	for range tries {
+	for range pauseTries {
 		_, err = s.driver.engine.ContainerPause(ctx, s.engineID, client.ContainerPauseOptions{})
 		if err == nil || already(err, "paused") {
 			return true, nil
@@ -119,19 +134,29 @@ func (s *sandbox) thaw(ctx context.Context) error {
 	case byEngine:
 		return s.unpause(ctx)
 	}
-	if s.group != nil {
-		if err := s.group.ThawAll(); err != nil {
-			if s.group.Frozen() {
-				err = staysFrozen(err)
-			}
-			return err
-		}
+	if err := s.thawUnknown(ctx); err != nil {
+		return err
 	}
 	if s.frozen == found {
 		return s.unpause(ctx)
 	}
 	s.frozen = running
 	return nil
+}
+
+// thawUnknown undoes what was done without the engine's knowledge.
+func (s *sandbox) thawUnknown(ctx context.Context) error {
+	switch {
+	case s.frozen == byRuntime, s.group == nil && s.runtime.paused(ctx):
+		return s.runtime.thaw(ctx)
+	case s.group == nil:
+		return nil
+	}
+	err := s.group.ThawAll()
+	if err != nil && s.group.Frozen() {
+		return staysFrozen(err)
+	}
+	return err
 }
 
 func (s *sandbox) unpause(ctx context.Context) error {

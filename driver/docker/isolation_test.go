@@ -246,7 +246,7 @@ func TestCapabilitiesTellWhatWasMeasured(t *testing.T) {
 	caps := driver.Capabilities()
 	text := strings.Join(caps.Isolation, "\n")
 	t.Log(text, "\nweak: ", strings.Join(caps.Weak, "\n"))
-	if caps.Name != "docker" || !caps.Suspend || !caps.Recovers || !caps.Images || !strings.Contains(text, "suspend and resume took: ") || !strings.Contains(text, "engine ") {
+	if caps.Name != "docker" || !caps.Suspend || !caps.Recovers || !caps.Images || !strings.Contains(text, "suspend and resume took: ") || !strings.Contains(text, "runtime ") || !strings.Contains(text, "engine ") {
 		t.Errorf("Capabilities = %+v", caps)
 	}
 	wantContainers(t, newEngine(t), config.Instance, 0)

@@ -255,6 +255,7 @@ func (s *sandbox) place(c container.InspectResponse) {
 		return // it has ended, which its events tell
 	}
 	group, err := cgroup.Of(c.State.Pid, s.engineID)
+	s.runtime = s.driver.runtimeOf(c)
 	if err != nil {
 		s.driver.log.Debug("container's cgroup not found", "container", string(s.id), "err", err)
 		return

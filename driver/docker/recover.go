@@ -85,7 +85,7 @@ func (d *Driver) adopt(ctx context.Context, left container.Summary) (*sandbox, e
 	if err := d.enter(s); err != nil {
 		return nil, err
 	}
-	if inspected.Container.State.Paused || s.group != nil && s.group.Frozen() {
+	if inspected.Container.State.Paused || s.group != nil && s.group.Frozen() || s.group == nil && s.runtime.paused(ctx) {
 		s.frozen = found
 	}
 	d.loops.Go(func() { s.tap.runLoop(nil) })

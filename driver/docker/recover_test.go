@@ -140,7 +140,7 @@ func TestCloseLeavesSandboxesToTheNext(t *testing.T) {
 
 func TestRecoverKnowsWhatIsFrozen(t *testing.T) {
 	t.Parallel()
-	for _, freezer := range []docker.Freezer{docker.FreezeAuto, docker.FreezeEngine} {
+	for _, freezer := range []docker.Freezer{docker.FreezeAuto, docker.FreezeRuntime, docker.FreezeEngine} {
 		t.Run(string(freezer), func(t *testing.T) {
 			config := testConfig(t)
 			config.Freezer = freezer

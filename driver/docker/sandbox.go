@@ -37,6 +37,7 @@ type sandbox struct {
 	published netip.AddrPort // for other hosts; not valid if it is not published
 	port      netip.AddrPort // the same, until it was given back
 	group     *cgroup.Group  // nil if its cgroup is out of our reach
+	runtime   *ociRuntime    // likewise
 	tap       *tap           // nil before it is attached to
 
 	life   context.Context // ends with the sandbox, or when Destroy begins
@@ -145,7 +146,7 @@ func (s *sandbox) Stats(ctx context.Context) (whisk.SandboxStats, error) {
 	return whisk.SandboxStats{
 		Memory:    whisk.Bytes(stats.MemoryStats.Usage - min(idle, stats.MemoryStats.Usage)),
 		CPU:       time.Duration(stats.CPUStats.CPUUsage.TotalUsage),
-		Suspended: s.paused(ctx),
+		Suspended: s.paused(ctx) || s.runtime.paused(ctx),
 	}, nil
 }
 
@@ -172,15 +173,8 @@ func (s *sandbox) Destroy(ctx context.Context) error {
 
 // remove has the engine kill and forget the container. It may be repeated.
 func (s *sandbox) remove(ctx context.Context) error {
-	// The version 1 freezer holds even a killed process, and the engine does not
-	// know of it. What is frozen must not run on until the engine kills it.
-	if s.group != nil {
-		if s.frozen != running || s.group.Frozen() {
-			s.group.Doom()
-		}
-		if err := s.group.ThawAll(); err != nil {
-			return err
-		}
+	if err := s.letDie(ctx); err != nil {
+		return err
 	}
 	began := time.Now()
 	if err := s.driver.removeContainer(ctx, s.engineID); err != nil {
@@ -192,6 +186,21 @@ func (s *sandbox) remove(ctx context.Context) error {
 		s.tap.discard()
 	}
 	return s.giveBack()
+}
+
+// letDie thaws what the engine does not know to be frozen: the version 1 freezer
+// holds even a killed process. It is killed before, and so does not run on.
+func (s *sandbox) letDie(ctx context.Context) error {
+	switch {
+	case s.group != nil:
+		if s.frozen != running || s.group.Frozen() {
+			s.group.Doom()
+		}
+		return s.group.ThawAll()
+	case s.frozen == byRuntime, s.frozen == found && s.runtime != nil:
+		return s.runtime.letDie(ctx)
+	}
+	return nil
 }
 
 // finish is the end of the container, however it is learned of.

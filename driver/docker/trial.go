@@ -68,7 +68,7 @@ func (f findings) fastest() Freezer {
 	for _, took := range f.took {
 		best = min(best, took)
 	}
-	for _, way := range []Freezer{FreezeUnified, FreezeLegacy, FreezeEngine} {
+	for _, way := range []Freezer{FreezeUnified, FreezeLegacy, FreezeRuntime, FreezeEngine} {
 		if took, ok := f.took[way]; ok && took <= near*best {
 			return way
 		}
@@ -99,8 +99,14 @@ func (d *Driver) timeFreezers(ctx context.Context, s *sandbox) map[Freezer]time.
 			}
 		}
 	}
+	if s.runtime != nil {
+		start := time.Now()
+		if err := errors.Join(s.runtime.freeze(ctx), s.runtime.thaw(ctx)); err == nil {
+			took[FreezeRuntime] = time.Since(start)
+		}
+	}
 	start := time.Now()
-	_, err := d.engine.ContainerPause(ctx, s.engineID, client.ContainerPauseOptions{})
+	_, err := s.pause(ctx)
 	if err == nil {
 		_, err = d.engine.ContainerUnpause(ctx, s.engineID, client.ContainerUnpauseOptions{})
 	}
