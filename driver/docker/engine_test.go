@@ -144,6 +144,19 @@ func (m *middleman) resume() {
 	}
 }
 
+// awaitStall waits until nothing passes any more.
+func (m *middleman) awaitStall(ctx context.Context) {
+	for ctx.Err() == nil {
+		m.mu.Lock()
+		stalled := m.stalled != nil
+		m.mu.Unlock()
+		if stalled {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
 // cut breaks all connections, as an engine's restart does.
 func (m *middleman) cut() {
 	m.mu.Lock()
@@ -160,7 +173,7 @@ func TestHangingEngine(t *testing.T) {
 	t.Parallel()
 	between, host := newMiddleman(t)
 	config := testConfig(t)
-	config.Host, config.Freezer, config.Grace = host, docker.FreezeEngine, 500*time.Millisecond
+	config.Host, config.Freezer, config.Grace = host, docker.FreezeEngine, 5*time.Second
 	driver := openDriver(t, config)
 	b := newBox(t, driver, whisk.CreateSandbox{Spec: nodejsSpec})
 	between.stall()
@@ -247,13 +260,17 @@ func TestAnswerThatNeverComes(t *testing.T) {
 	t.Parallel()
 	between, host := newMiddleman(t)
 	config := testConfig(t)
-	config.Host, config.Grace = host, 500*time.Millisecond
+	config.Host, config.Grace = host, 5*time.Second
 	driver, engine := openDriver(t, config), newEngine(t)
 	between.mu.Lock()
 	between.after = "/containers/create"
 	between.mu.Unlock()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	go func() {
+		between.awaitStall(ctx)
+		cancel()
+	}()
 	_, err := driver.Create(ctx, whisk.CreateSandbox{ID: "unheard", Spec: nodejsSpec})
 	if _, user := errors.AsType[*whisk.CreateError](err); err == nil || user {
 		t.Errorf("Create = %v", err)
