@@ -80,15 +80,16 @@ func (m *middleman) acceptLoop() {
 func (m *middleman) pass(to, from net.Conn) {
 	defer to.Close()
 	buffer := make([]byte, 32<<10)
+	through := false // the request that began the stall: the rest of it may come apart
 	for {
 		n, err := from.Read(buffer)
 		m.mu.Lock()
 		stalled := m.stalled
 		if m.after != "" && bytes.Contains(buffer[:n], []byte(m.after)) {
-			m.stalled, m.after = make(chan struct{}), ""
+			m.stalled, m.after, through = make(chan struct{}), "", true
 		}
 		m.mu.Unlock()
-		if stalled != nil {
+		if stalled != nil && !through {
 			<-stalled
 		}
 		m.holdBack(buffer[:n])

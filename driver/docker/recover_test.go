@@ -229,7 +229,12 @@ func TestFrozenBehindTheEnginesBack(t *testing.T) {
 		"cgroup v1": func(_ string, group *cgroup.Group) error { return freezePart(t, group.Legacy()) },
 		"cgroup v2": func(_ string, group *cgroup.Group) error { return freezePart(t, group.Unified()) },
 		"engine": func(id string, _ *cgroup.Group) error {
-			_, err := engine.ContainerPause(t.Context(), id, client.ContainerPauseOptions{})
+			var err error
+			for range 10 { // runc gives up on a container that is busy
+				if _, err = engine.ContainerPause(t.Context(), id, client.ContainerPauseOptions{}); err == nil {
+					break
+				}
+			}
 			return err
 		},
 	}
