@@ -144,7 +144,7 @@ func (b *Balancer) see(ctx context.Context, a *action, inv *whisk.Invocation, c 
 		if job.attempts >= b.config.Attempts {
 			return job.unstarted(whisk.ErrorResponse(whisk.WhiskError, textNoContainer))
 		}
-		c, w = a.reenter(inv, v)
+		a, c, w = b.reenter(inv, v)
 	}
 }
 
@@ -160,22 +160,23 @@ func (a *action) settle(v verdict) {
 
 // reenter finds the next container for an activation that one turned away, or
 // another controller. It is the oldest, and was accepted long ago: it waits at
-// the head of the queue and beyond the limits, by at most as many as run.
-func (a *action) reenter(inv *whisk.Invocation, former verdict) (*container, *waiter) {
-	a.mu.Lock()
+// the head of the queue and beyond the limits, by at most as many as run. The
+// action is looked up: if that container was the last, it may have been forgotten.
+func (b *Balancer) reenter(inv *whisk.Invocation, former verdict) (*action, *container, *waiter) {
+	a := b.lockAction(inv)
 	defer a.mu.Unlock()
-	now := a.b.now()
+	now := b.now()
 	if former.peer != nil {
 		a.away--
 		a.insistLocked(now)
 	}
-	if !a.b.stopped.Load() {
+	if !b.stopped.Load() {
 		if c := a.takeLocked(now); c != nil {
-			return c, nil
+			return a, c, nil
 		}
 	}
 	a.room.force(inv.Size)
-	return nil, a.waitLocked(inv, true, now)
+	return a, nil, a.waitLocked(inv, true, now)
 }
 
 // await waits for w's verdict, no longer than StartBy or ctx allow.
