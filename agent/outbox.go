@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/whirl-faas/whirl/whisk"
@@ -67,11 +68,21 @@ func (o *outbox[T]) sendLoop(ctx context.Context, send func(context.Context, T) 
 	}
 }
 
+// flush sends what is there. What could not be sent stays: a session that ends
+// in good order flushes once more after its loop.
 func (o *outbox[T]) flush(ctx context.Context, send func(context.Context, T) error) error {
-	for _, message := range o.takeAll() {
+	all := o.takeAll()
+	for i, message := range all {
 		if err := send(ctx, message); err != nil {
+			o.putBack(all[i:])
 			return err
 		}
 	}
 	return nil
+}
+
+func (o *outbox[T]) putBack(unsent []T) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.queue = slices.Concat(unsent, o.queue)
 }
