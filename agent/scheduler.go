@@ -135,15 +135,15 @@ func (a *Agent) obeyLocked(command whisk.AgentCommand) {
 	case whisk.KeepAlive:
 		a.epoch = max(a.epoch, m.Epoch)
 	case whisk.CreateContainer:
-		if a.followLocked(m.Epoch, m.Container) {
+		if a.followLocked(m.Epoch, m.Container, 0) {
 			a.obeyCreateLocked(m)
 		}
 	case whisk.GrantLease:
-		if a.followLocked(m.Epoch, m.Container) && !a.waitsLocked(m.Container, m) {
+		if a.followLocked(m.Epoch, m.Container, m.Order) && !a.waitsLocked(m.Container, m.Order, m) {
 			a.obeyGrantLocked(m)
 		}
 	case whisk.RemoveContainer:
-		if a.followLocked(m.Epoch, m.Container) && !a.waitsLocked(m.Container, m) {
+		if a.followLocked(m.Epoch, m.Container, 0) && !a.waitsLocked(m.Container, 0, m) {
 			a.obeyRemoveLocked(m)
 		}
 	case whisk.DrainNode:
@@ -156,13 +156,13 @@ func (a *Agent) obeyLocked(command whisk.AgentCommand) {
 
 // waitsLocked puts a command aside while the container's record is written: who
 // holds it is only then decided.
-func (a *Agent) waitsLocked(id whisk.ContainerID, command whisk.AgentCommand) bool {
+func (a *Agent) waitsLocked(id whisk.ContainerID, order uint64, command whisk.AgentCommand) bool {
 	c := a.containers[id]
 	if c == nil || !c.writing {
 		return false
 	}
 	if len(c.commands) >= a.config.Operations {
-		a.refuseLocked(id, "too many commands wait for it")
+		a.refuseLocked(id, order, "too many commands wait for it")
 		return true
 	}
 	c.commands = append(c.commands, command)
@@ -170,23 +170,24 @@ func (a *Agent) waitsLocked(id whisk.ContainerID, command whisk.AgentCommand) bo
 }
 
 // followLocked refuses the commands of a leader that has a successor.
-func (a *Agent) followLocked(epoch uint64, id whisk.ContainerID) bool {
+func (a *Agent) followLocked(epoch uint64, id whisk.ContainerID, order uint64) bool {
 	if epoch < a.epoch {
 		a.reportLocked(whisk.KeepAlive{Epoch: a.epoch}) // first, or it would believe the refusal
-		a.refuseLocked(id, fmt.Sprintf("epoch %d is over, the present one is %d", epoch, a.epoch))
+		a.refuseLocked(id, order, fmt.Sprintf("epoch %d is over, the present one is %d", epoch, a.epoch))
 		return false
 	}
 	a.epoch = epoch
 	return true
 }
 
-func (a *Agent) refuseLocked(id whisk.ContainerID, reason string) {
+// refuseLocked refuses a command; order is that of a GrantLease, 0 for others.
+func (a *Agent) refuseLocked(id whisk.ContainerID, order uint64, reason string) {
 	var lessee whisk.ControllerID
 	if c := a.containers[id]; c != nil {
 		lessee = c.lessee
 	}
 	a.logger.Warn("command refused", "container", string(id), "reason", reason)
-	a.reportLocked(whisk.LeaseRefused{Container: id, Lessee: lessee, Reason: reason})
+	a.reportLocked(whisk.LeaseRefused{Container: id, Lessee: lessee, Reason: reason, Order: order})
 }
 
 func (a *Agent) obeyCreateLocked(m whisk.CreateContainer) {
@@ -230,10 +231,10 @@ func (a *Agent) obeyGrantLocked(m whisk.GrantLease) {
 	c := a.containers[m.Container]
 	switch {
 	case c == nil || c.state == gone || c.state == removing:
-		a.refuseLocked(m.Container, "there is no such container")
+		a.refuseLocked(m.Container, m.Order, "there is no such container")
 		return
 	case c.lessee != m.From:
-		a.refuseLocked(m.Container, fmt.Sprintf("%q does not hold it", m.From))
+		a.refuseLocked(m.Container, m.Order, fmt.Sprintf("%q does not hold it", m.From))
 		return
 	}
 	goOn := func(err error, failure string) {
@@ -241,7 +242,7 @@ func (a *Agent) obeyGrantLocked(m whisk.GrantLease) {
 			c.reason = failure
 			a.applyLocked(c, remove)
 		}
-		a.moveLocked(c, m.To)
+		a.moveLocked(c, m)
 	}
 	// The door is shut first: our successor takes whoever is let in for the lessee
 	// whom the record names. The record is next. Were we killed after the next
@@ -264,23 +265,23 @@ func (c *container) recordIf(to whisk.ControllerID) ledger.Record {
 }
 
 // moveLocked gives the container to its next lessee, and begins the handover.
-func (a *Agent) moveLocked(c *container, to whisk.ControllerID) {
+func (a *Agent) moveLocked(c *container, m whisk.GrantLease) {
 	c.moving = false
 	if c.state == removing || c.state == gone { // meanwhile
-		a.reportLocked(whisk.LeaseRefused{Container: c.ID, Reason: "the container is being removed"})
+		a.endingLocked(m)
 		return
 	}
 	now := time.Now()
 	inUse := len(c.tenures) > 0 && (c.lessee != "" || now.Sub(c.granted) < a.config.Handover)
-	c.lease(to, now)
+	c.lease(m.To, now)
 	asleep := c.state != creating && c.state != running || len(c.queue) > 0
-	if to == "" {
-		a.reportLocked(whisk.LeaseGranted{Container: c.ID, Lessee: to})
+	if m.To == "" {
+		a.grantedLocked(m)
 		return
 	}
-	c.visitors = a.sources[to]
+	c.visitors = a.sources[m.To]
 	if !inUse && !asleep {
-		a.guardLocked(c, func(err error) { a.admittedLocked(c, to, err) })
+		a.guardLocked(c, func(err error) { a.admittedLocked(c, m, err) })
 		return
 	}
 	admitted := make(chan error, 1)
@@ -291,57 +292,66 @@ func (a *Agent) moveLocked(c *container, to whisk.ControllerID) {
 	a.tasks.Go(func() {
 		sleep(a.ops, a.config.Handover)
 		thawed := <-thaw.done
-		a.confirm(c, to, thawed, <-admitted)
+		a.confirm(c, m, thawed, <-admitted)
 	})
 }
 
 // admittedLocked ends a handover of a container that nobody used before.
-func (a *Agent) admittedLocked(c *container, to whisk.ControllerID, err error) {
+func (a *Agent) admittedLocked(c *container, m whisk.GrantLease, err error) {
 	if err != nil {
 		a.unreachableLocked(c, err)
 	}
 	if c.state == removing || c.state == gone {
-		a.reportLocked(whisk.LeaseRefused{Container: c.ID, Reason: "the container is being removed"})
+		a.endingLocked(m)
 		return
 	}
-	a.reportLocked(whisk.LeaseGranted{Container: c.ID, Lessee: to})
+	a.grantedLocked(m)
 }
 
 // confirm ends a handover. The next lessee does not know that the former one
 // left the container frozen, so it was thawed; and the former one's last output
 // was given time to arrive, or it would be taken for the next one's.
-func (a *Agent) confirm(c *container, to whisk.ControllerID, err, notAdmitted error) {
+func (a *Agent) confirm(c *container, m whisk.GrantLease, err, notAdmitted error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if notAdmitted != nil {
 		a.unreachableLocked(c, notAdmitted)
 	}
 	switch {
-	case c.lessee != to:
+	case c.lessee != m.To:
 		// Another command moved it on meanwhile, and has an answer of its own.
 	case err != nil, c.state == removing, c.state == gone:
 		// Not the heir's name: the scheduler would take it for a yes, and hand
 		// out a container that is on its way out.
-		a.logger.Warn("lease not granted", "container", string(c.ID), "controller", string(to), "state", c.state.String(), "err", err)
-		a.reportLocked(whisk.LeaseRefused{Container: c.ID, Reason: "the container is being removed"})
+		a.logger.Warn("lease not granted", "container", string(c.ID), "controller", string(m.To), "state", c.state.String(), "err", err)
+		a.endingLocked(m)
 	default:
 		c.granted = time.Now()
 		if !c.rebase() || c.writing {
-			a.reportLocked(whisk.LeaseGranted{Container: c.ID, Lessee: to})
+			a.grantedLocked(m)
 			return
 		}
-		a.recordLocked(c, c.record(), func(error) { a.confirmedLocked(c, to) })
+		a.recordLocked(c, c.record(), func(error) { a.confirmedLocked(c, m) })
 	}
 }
 
 // confirmedLocked ends a handover in which the former lessee's last runs moved
 // the next one's: those are written down by now, as well as they can be.
-func (a *Agent) confirmedLocked(c *container, to whisk.ControllerID) {
-	if c.lessee != to || c.state == removing || c.state == gone {
-		a.reportLocked(whisk.LeaseRefused{Container: c.ID, Reason: "the container is being removed"})
+func (a *Agent) confirmedLocked(c *container, m whisk.GrantLease) {
+	if c.lessee != m.To || c.state == removing || c.state == gone {
+		a.endingLocked(m)
 		return
 	}
-	a.reportLocked(whisk.LeaseGranted{Container: c.ID, Lessee: to})
+	a.grantedLocked(m)
+}
+
+func (a *Agent) grantedLocked(m whisk.GrantLease) {
+	a.reportLocked(whisk.LeaseGranted{Container: m.Container, Lessee: m.To, Order: m.Order})
+}
+
+// endingLocked refuses a lease of a container that ends.
+func (a *Agent) endingLocked(m whisk.GrantLease) {
+	a.reportLocked(whisk.LeaseRefused{Container: m.Container, Order: m.Order, Reason: "the container is being removed"})
 }
 
 func (a *Agent) obeyRemoveLocked(m whisk.RemoveContainer) {
@@ -354,7 +364,7 @@ func (a *Agent) obeyRemoveLocked(m whisk.RemoveContainer) {
 		return // whoever held it; its end answers this command too
 	}
 	if c.lessee != m.Lessee {
-		a.refuseLocked(m.Container, fmt.Sprintf("%q does not hold it", m.Lessee))
+		a.refuseLocked(m.Container, 0, fmt.Sprintf("%q does not hold it", m.Lessee))
 		return
 	}
 	c.expected, c.reason = true, "the scheduler removed it"

@@ -26,6 +26,7 @@ func outAgentCommand(f *fields, message whisk.AgentCommand) frame {
 			Container: f.container(string(m.Container)),
 			From:      f.optional("from", string(m.From)),
 			To:        f.optional("to", string(m.To)),
+			Order:     m.Order,
 		}}
 	case whisk.RemoveContainer:
 		out.Kind = &proto.AgentCommand_RemoveContainer{RemoveContainer: &proto.RemoveContainer{
@@ -59,6 +60,7 @@ func inAgentCommand(f *fields, wire *proto.AgentCommand) whisk.AgentCommand {
 			Container: whisk.ContainerID(f.container(m.GrantLease.Container)),
 			From:      whisk.ControllerID(f.optional("from", m.GrantLease.From)),
 			To:        whisk.ControllerID(f.optional("to", m.GrantLease.To)),
+			Order:     m.GrantLease.Order,
 		}
 	case *proto.AgentCommand_RemoveContainer:
 		return whisk.RemoveContainer{
@@ -95,12 +97,14 @@ func outAgentReport(f *fields, message whisk.AgentReport) frame {
 		out.Kind = &proto.AgentReport_LeaseGranted{LeaseGranted: &proto.LeaseGranted{
 			Container: f.container(string(m.Container)),
 			Lessee:    f.optional("lessee", string(m.Lessee)),
+			Order:     m.Order,
 		}}
 	case whisk.LeaseRefused:
 		out.Kind = &proto.AgentReport_LeaseRefused{LeaseRefused: &proto.LeaseRefused{
 			Container: f.container(string(m.Container)),
 			Lessee:    f.optional("lessee", string(m.Lessee)),
 			Reason:    legible(m.Reason),
+			Order:     m.Order,
 		}}
 	case whisk.ContainerGone:
 		out.Kind = &proto.AgentReport_ContainerGone{ContainerGone: &proto.ContainerGone{
@@ -135,12 +139,14 @@ func inAgentReport(f *fields, wire *proto.AgentReport) whisk.AgentReport {
 		return whisk.LeaseGranted{
 			Container: whisk.ContainerID(f.container(m.LeaseGranted.Container)),
 			Lessee:    whisk.ControllerID(f.optional("lessee", m.LeaseGranted.Lessee)),
+			Order:     m.LeaseGranted.Order,
 		}
 	case *proto.AgentReport_LeaseRefused:
 		return whisk.LeaseRefused{
 			Container: whisk.ContainerID(f.container(m.LeaseRefused.Container)),
 			Lessee:    whisk.ControllerID(f.optional("lessee", m.LeaseRefused.Lessee)),
 			Reason:    f.text("reason", m.LeaseRefused.Reason),
+			Order:     m.LeaseRefused.Order,
 		}
 	case *proto.AgentReport_ContainerGone:
 		return whisk.ContainerGone{

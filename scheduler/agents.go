@@ -34,7 +34,7 @@ func (s *state) agentSaid(id sessionID, m whisk.AgentReport) {
 			s.creationFailed(c, m)
 		}
 	case whisk.LeaseGranted:
-		if c := s.hosted(n, m.Container); c != nil && c.condition == granting && c.heir == m.Lessee {
+		if c := s.hosted(n, m.Container); c != nil && c.condition == granting && c.order == m.Order {
 			s.granted(c)
 		}
 	case whisk.LeaseRefused:
@@ -187,7 +187,10 @@ func (s *state) refused(c *container, m whisk.LeaseRefused) {
 	s.log.Warn("lease refused", "container", c.ID, "node", c.node.id, "lessee", m.Lessee, "reason", m.Reason)
 	switch c.condition {
 	case granting:
-		if m.Lessee == c.heir && c.heir != c.lessee {
+		if m.Order != c.order {
+			return // an answer to a former order
+		}
+		if m.Lessee == c.heir && m.Lessee != "" && c.heir != c.lessee {
 			s.granted(c)
 			return
 		}
@@ -197,7 +200,8 @@ func (s *state) refused(c *container, m whisk.LeaseRefused) {
 			s.believe(c, m.Lessee, true)
 		} else {
 			// It is not the lessee that was wrong: the container ends, or we
-			// do. To try the same again would be an endless loop.
+			// do. To try the same again would be an endless loop. Nor is
+			// nobody as the lessee a success where nobody was to have it.
 			c.lessee = m.Lessee
 			s.remove(c)
 		}
@@ -205,8 +209,8 @@ func (s *state) refused(c *container, m whisk.LeaseRefused) {
 			s.serve(r)
 		}
 	case removing:
-		if m.Lessee == c.lessee {
-			return // it is not the lessee that is wrong, but we; asking again is no use
+		if m.Order != 0 || m.Lessee == c.lessee {
+			return // an answer to a former order; or it is not the lessee that is wrong, but we; asking again is no use
 		}
 		if m.Lessee == "" {
 			c.lessee = ""

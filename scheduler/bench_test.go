@@ -76,7 +76,7 @@ func (p *park) handle(e event) {
 		case whisk.CreateContainer:
 			answers = append(answers, agentSaid{do.session, whisk.ContainerCreated{Container: whisk.Container{ID: m.Container, Node: p.nodes[do.session], Spec: m.Spec}}})
 		case whisk.GrantLease:
-			answers = append(answers, agentSaid{do.session, whisk.LeaseGranted{Container: m.Container, Lessee: m.To}})
+			answers = append(answers, agentSaid{do.session, whisk.LeaseGranted{Container: m.Container, Lessee: m.To, Order: m.Order}})
 		case whisk.RemoveContainer:
 			answers = append(answers, agentSaid{do.session, whisk.ContainerGone{Container: m.Container, Expected: true}})
 		}

@@ -97,8 +97,8 @@ func TestAFormerLeadersCreationIsConfirmed(t *testing.T) {
 	tb.gets(agentSaid{agentSession, report})
 	tb.asks(oneSession, 1, 1)
 	made := report.Containers[0].Container
-	tb.gets(agentSaid{agentSession, whisk.ContainerCreated{Container: made}}, whisk.GrantLease{Epoch: 1, Container: "c", From: "one", To: "one"})
-	tb.gets(agentSaid{agentSession, whisk.LeaseGranted{Container: "c", Lessee: "one"}}, whisk.Allocation{Requisition: 1, Container: made})
+	tb.gets(agentSaid{agentSession, whisk.ContainerCreated{Container: made}}, whisk.GrantLease{Epoch: 1, Container: "c", From: "one", To: "one", Order: nth(1)})
+	tb.gets(agentSaid{agentSession, whisk.LeaseGranted{Container: "c", Lessee: "one", Order: nth(1)}}, whisk.Allocation{Requisition: 1, Container: made})
 }
 
 // A leader that hears of a younger one does nothing about what it hears with it.
@@ -129,13 +129,13 @@ func TestOrdersLostWithASession(t *testing.T) {
 	}
 	t.Run("a grant", func(t *testing.T) {
 		tb := begin(t)
-		tb.gets(controllerSaid{oneSession, whisk.Release{Container: "c", Reason: whisk.ReleaseLeaving}}, whisk.GrantLease{Epoch: 1, Container: "c", From: "one"})
+		tb.gets(controllerSaid{oneSession, whisk.Release{Container: "c", Reason: whisk.ReleaseLeaving}}, whisk.GrantLease{Epoch: 1, Container: "c", From: "one", Order: nth(1)})
 		tb.gets(sessionEnded{session: agentSession})
-		tb.gets(agentSaid{laterSession, hosting("one")}, whisk.GrantLease{Epoch: 1, Container: "c", From: "one"})
+		tb.gets(agentSaid{laterSession, hosting("one")}, whisk.GrantLease{Epoch: 1, Container: "c", From: "one", Order: nth(2)})
 	})
 	t.Run("a grant, and another holds it", func(t *testing.T) {
 		tb := begin(t)
-		tb.gets(controllerSaid{oneSession, whisk.Release{Container: "c", Reason: whisk.ReleaseLeaving}}, whisk.GrantLease{Epoch: 1, Container: "c", From: "one"})
+		tb.gets(controllerSaid{oneSession, whisk.Release{Container: "c", Reason: whisk.ReleaseLeaving}}, whisk.GrantLease{Epoch: 1, Container: "c", From: "one", Order: nth(1)})
 		tb.gets(sessionEnded{session: agentSession})
 		tb.gets(agentSaid{laterSession, hosting("stranger")})
 		if c := tb.s.containers["c"]; c.condition != busy || c.lessee != "stranger" {
@@ -144,14 +144,28 @@ func TestOrdersLostWithASession(t *testing.T) {
 	})
 	t.Run("a grant to the one who held it", func(t *testing.T) {
 		tb := begin(t)
-		order := whisk.GrantLease{Epoch: 1, Container: "c", From: "one", To: "one"}
+		order := whisk.GrantLease{Epoch: 1, Container: "c", From: "one", To: "one", Order: nth(1)}
 		tb.gets(agentSaid{agentSession, whisk.NodeReport{Node: "n", Memory: parkSpec.Memory, Containers: hosting("one").Containers}})
 		tb.asks(oneSession, 1, 1)
 		tb.gets(controllerSaid{oneSession, whisk.Release{Container: "c", Reason: whisk.ReleaseReclaimed}}, order)
 		tb.gets(sessionEnded{session: agentSession})
 		again := hosting("one")
 		again.Memory = parkSpec.Memory
+		order.Order = nth(2)
 		tb.gets(agentSaid{laterSession, again}, order)
+
+		// The first one was obeyed, and both are answered. So late an answer may
+		// come that another order was given since.
+		granted := whisk.LeaseGranted{Container: "c", Lessee: "one", Order: nth(1)}
+		tb.gets(agentSaid{laterSession, granted})
+		granted.Order = nth(2)
+		tb.gets(agentSaid{laterSession, granted}, whisk.Allocation{
+			Requisition: 1, Container: hosting("").Containers[0].Container, Origin: whisk.Transferred,
+		})
+		tb.asks(oneSession, 2, 1)
+		order.Order = nth(3)
+		tb.gets(controllerSaid{oneSession, whisk.Release{Container: "c", Reason: whisk.ReleaseReclaimed}}, order)
+		tb.gets(agentSaid{laterSession, granted})
 	})
 	t.Run("a removal", func(t *testing.T) {
 		tb := begin(t)

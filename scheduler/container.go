@@ -19,6 +19,7 @@ type container struct {
 	action      *action            // whose code it holds or is about to; nil for none, or not known
 	lessee      whisk.ControllerID // by the agent's word; in granting, the one that it goes from
 	heir        whisk.ControllerID // in granting, the one that it goes to
+	order       uint64             // the last one to move its lease; answers to former ones are of no interest
 	purpose     *requisition       // that it is made, moved or asked back for; nil for none
 	concurrency int                // slots of it while leased
 	stocked     bool               // it was prewarmed once

@@ -44,7 +44,7 @@ func TestDrain(t *testing.T) {
 			synctest.Wait() // until there is a stem cell
 			ctl.say(request(id, name))
 			grant := agent.hear().(whisk.GrantLease)
-			agent.say(whisk.LeaseGranted{Container: grant.Container, Lessee: "one"})
+			agent.say(whisk.LeaseGranted{Container: grant.Container, Lessee: "one", Order: grant.Order})
 			makes(agent) // the next stem cell
 			c := ctl.hear().(whisk.Allocation).Container
 			return c
@@ -53,10 +53,8 @@ func TestDrain(t *testing.T) {
 		ctl.say(states(idle, whisk.Free))
 		synctest.Wait()
 		synctest.Wait()
-		prewarmed := func() whisk.ContainerID {
-			ctl.say(request(3, "third")) // for a container that is still being given when the drain comes
-			return agent.hear().(whisk.GrantLease).Container
-		}()
+		ctl.say(request(3, "third")) // for a container that is still being given when the drain comes
+		prewarmed := agent.hear().(whisk.GrantLease)
 		agent.hear() // the stem cell in its place: it is never made
 		synctest.Wait()
 
@@ -79,18 +77,18 @@ func TestDrain(t *testing.T) {
 				t.Errorf("heard %T%+v", m, m)
 			}
 		}
-		agent.say(whisk.LeaseGranted{Container: prewarmed, Lessee: "one"})
-		if got := ctl.hear().(whisk.Allocation); got.Container.ID != prewarmed {
+		agent.say(whisk.LeaseGranted{Container: prewarmed.Container, Lessee: "one", Order: prewarmed.Order})
+		if got := ctl.hear().(whisk.Allocation); got.Container.ID != prewarmed.Container {
 			t.Errorf("heard %+v", got)
 		}
-		ctl.want(whisk.Reclaim{Container: prewarmed, Drain: true})
+		ctl.want(whisk.Reclaim{Container: prewarmed.Container, Drain: true})
 		ctl.say(request(4, "hello")) // nothing is placed there
 		agent.silent(time.Second)
 
 		ctl.say(whisk.Release{Container: idle.ID, Reason: whisk.ReleaseReclaimed})
 		removes(agent, idle.ID, "one")
-		ctl.say(whisk.Release{Container: prewarmed, Reason: whisk.ReleaseReclaimed})
-		removes(agent, prewarmed, "one")
+		ctl.say(whisk.Release{Container: prewarmed.Container, Reason: whisk.ReleaseReclaimed})
+		removes(agent, prewarmed.Container, "one")
 		st.wantStanding("node", "draining")
 		ctl.say(whisk.Release{Container: working.ID, Reason: whisk.ReleaseReclaimed})
 		removes(agent, working.ID, "one")

@@ -302,5 +302,14 @@ func (s *state) regrant(c *container, to whisk.ControllerID) {
 	}
 	c.heir = to
 	s.move(c, moved)
-	s.command(c.node, whisk.GrantLease{Epoch: s.cfg.Epoch, Container: c.ID, From: c.lessee, To: to})
+	s.orderGrant(c)
+}
+
+// orderGrant tells the agent where the lease goes. Each order has a number of its
+// own, also among those of several leaders: an answer that comes late, or twice
+// because an order was given again, is not taken for that to a later one.
+func (s *state) orderGrant(c *container) {
+	s.orders++
+	c.order = s.cfg.Epoch<<20 + s.orders
+	s.command(c.node, whisk.GrantLease{Epoch: s.cfg.Epoch, Container: c.ID, From: c.lessee, To: c.heir, Order: c.order})
 }

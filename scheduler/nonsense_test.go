@@ -46,6 +46,9 @@ func (b babble) hosted() whisk.HostedContainer {
 	}
 }
 
+// order is often the number of one that was given.
+func (b babble) order() uint64 { return pick(b, 0, nth(1), nth(2), nth(3), nth(4), 1) }
+
 func (b babble) report() whisk.AgentReport {
 	switch b.IntN(8) {
 	case 0:
@@ -53,9 +56,9 @@ func (b babble) report() whisk.AgentReport {
 	case 1:
 		return whisk.CreationFailed{Container: b.container(), Fault: whisk.Fault(b.IntN(4))}
 	case 2:
-		return whisk.LeaseGranted{Container: b.container(), Lessee: b.controller()}
+		return whisk.LeaseGranted{Container: b.container(), Lessee: b.controller(), Order: b.order()}
 	case 3:
-		return whisk.LeaseRefused{Container: b.container(), Lessee: b.controller()}
+		return whisk.LeaseRefused{Container: b.container(), Lessee: b.controller(), Order: b.order()}
 	case 4:
 		return whisk.ContainerGone{Container: b.container()}
 	case 5:

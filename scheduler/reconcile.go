@@ -168,7 +168,7 @@ func (s *state) recover(c *container, h whisk.HostedContainer) {
 		// The order was lost, or it was to confirm the lessee, and nothing shows
 		// whether it was obeyed. Whoever it goes from has given it up.
 		c.lessee = h.Lessee
-		s.command(c.node, whisk.GrantLease{Epoch: s.cfg.Epoch, Container: c.ID, From: c.lessee, To: c.heir})
+		s.orderGrant(c)
 	case removing:
 		if h.Lessee != "" && h.Lessee != c.lessee {
 			s.believe(c, h.Lessee, h.Used)

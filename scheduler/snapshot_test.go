@@ -23,7 +23,7 @@ func TestSnapshotAndMetrics(t *testing.T) {
 		synctest.Wait()
 		ctl.say(request(1, "hello")) // prewarmed
 		m := agent.hear().(whisk.GrantLease)
-		agent.say(whisk.LeaseGranted{Container: m.Container, Lessee: "one"})
+		agent.say(whisk.LeaseGranted{Container: m.Container, Lessee: "one", Order: m.Order})
 		makes(agent) // the next stem cell
 		first := ctl.hear().(whisk.Allocation).Container
 		big := request(2, "big")

@@ -49,6 +49,7 @@ type state struct {
 	requisitions int                   // that stand
 	turns        uint64                // last turn given to a waiting action
 	arrivals     uint64                // last number given to a requisition
+	orders       uint64                // likewise to an order that moves a lease
 	plans        int                   // that wait on any node
 	impatient    list[*requisition]    // that insist, and whose turn it is not yet
 

@@ -20,6 +20,9 @@ type table struct {
 	now time.Time
 }
 
+// nth is the number of the nth order that a state gives to move a lease.
+func nth(n uint64) uint64 { return 1<<20 + n }
+
 func newTable(t *testing.T) *table {
 	cfg := Default()
 	ids, err := newIdentities(cfg.Epoch, strings.NewReader("12345"))
@@ -107,11 +110,11 @@ func TestNothingIsPassedOnFromANodeToBeEmptied(t *testing.T) {
 	tb.gets(agentSaid{agentSession, whisk.NodeReport{Node: "n", Memory: parkSpec.Memory, Containers: []whisk.HostedContainer{{
 		Container: whisk.Container{ID: "c", Node: "n", Spec: parkSpec},
 	}}}})
-	tb.asks(oneSession, 1, 1, whisk.GrantLease{Epoch: 1, Container: "c", To: "one"})
+	tb.asks(oneSession, 1, 1, whisk.GrantLease{Epoch: 1, Container: "c", To: "one", Order: nth(1)})
 	tb.asks(twoSession, 1, 2)
 	tb.drains()
 	tb.gets(controllerSaid{oneSession, whisk.Withdraw{ID: 1, Count: 1}})
-	tb.gets(agentSaid{agentSession, whisk.LeaseGranted{Container: "c", Lessee: "one"}},
+	tb.gets(agentSaid{agentSession, whisk.LeaseGranted{Container: "c", Lessee: "one", Order: nth(1)}},
 		whisk.RemoveContainer{Epoch: 1, Container: "c", Lessee: "one"})
 }
 

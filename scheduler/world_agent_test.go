@@ -91,15 +91,15 @@ func (a *worldAgent) obey(e effect) {
 	case whisk.GrantLease:
 		h := a.hosts[m.Container]
 		if h == nil {
-			a.tell(whisk.LeaseRefused{Container: m.Container, Reason: "there is no such container"})
+			a.tell(whisk.LeaseRefused{Container: m.Container, Order: m.Order, Reason: "there is no such container"})
 			return
 		}
 		if h.Lessee != m.From || h.removing {
-			a.tell(whisk.LeaseRefused{Container: m.Container, Lessee: h.Lessee, Reason: "another lessee"})
+			a.tell(whisk.LeaseRefused{Container: m.Container, Lessee: h.Lessee, Order: m.Order, Reason: "another lessee"})
 			return
 		}
 		h.Lessee, h.Used = m.To, h.Used || m.To != ""
-		a.tell(whisk.LeaseGranted{Container: m.Container, Lessee: m.To})
+		a.tell(whisk.LeaseGranted{Container: m.Container, Lessee: m.To, Order: m.Order})
 	case whisk.RemoveContainer:
 		h := a.hosts[m.Container]
 		if h != nil && h.Lessee != m.Lessee {

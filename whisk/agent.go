@@ -58,6 +58,7 @@ type GrantLease struct {
 	Epoch     uint64
 	Container ContainerID
 	From, To  ControllerID
+	Order     uint64 // names it in its answer; no two of a container's have the same
 }
 
 // RemoveContainer destroys a container that Lessee has given up, or that nobody
@@ -103,6 +104,7 @@ const (
 type LeaseGranted struct {
 	Container ContainerID
 	Lessee    ControllerID
+	Order     uint64 // of the GrantLease
 }
 
 // LeaseRefused says that a command named the wrong lessee, or an old epoch, and
@@ -112,6 +114,7 @@ type LeaseRefused struct {
 	Container ContainerID
 	Lessee    ControllerID // who does hold it; "" also if it is of no use to anybody
 	Reason    string
+	Order     uint64 // of the [GrantLease] that is refused, 0 for other commands
 }
 
 // ContainerGone says that a container is no more and its memory is free again.

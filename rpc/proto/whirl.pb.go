@@ -2359,8 +2359,9 @@ type GrantLease struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Container     string                 `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
-	From          string                 `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"` // empty for nobody
-	To            string                 `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`     // empty for nobody
+	From          string                 `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`    // empty for nobody
+	To            string                 `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`        // empty for nobody
+	Order         uint64                 `protobuf:"varint,5,opt,name=order,proto3" json:"order,omitempty"` // comes back with the answer
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2421,6 +2422,13 @@ func (x *GrantLease) GetTo() string {
 		return x.To
 	}
 	return ""
+}
+
+func (x *GrantLease) GetOrder() uint64 {
+	if x != nil {
+		return x.Order
+	}
+	return 0
 }
 
 type RemoveContainer struct {
@@ -2819,6 +2827,7 @@ type LeaseGranted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Container     string                 `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
 	Lessee        string                 `protobuf:"bytes,2,opt,name=lessee,proto3" json:"lessee,omitempty"` // empty for nobody
+	Order         uint64                 `protobuf:"varint,3,opt,name=order,proto3" json:"order,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2867,11 +2876,19 @@ func (x *LeaseGranted) GetLessee() string {
 	return ""
 }
 
+func (x *LeaseGranted) GetOrder() uint64 {
+	if x != nil {
+		return x.Order
+	}
+	return 0
+}
+
 type LeaseRefused struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Container     string                 `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
 	Lessee        string                 `protobuf:"bytes,2,opt,name=lessee,proto3" json:"lessee,omitempty"` // empty for nobody
 	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Order         uint64                 `protobuf:"varint,4,opt,name=order,proto3" json:"order,omitempty"` // 0 if it was no GrantLease
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2925,6 +2942,13 @@ func (x *LeaseRefused) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *LeaseRefused) GetOrder() uint64 {
+	if x != nil {
+		return x.Order
+	}
+	return 0
 }
 
 type ContainerGone struct {
@@ -4253,13 +4277,14 @@ const file_whirl_proto_rawDesc = "" +
 	"\tcontainer\x18\x02 \x01(\tR\tcontainer\x12+\n" +
 	"\x04spec\x18\x03 \x01(\v2\x17.whirl.v1.ContainerSpecR\x04spec\x12\x14\n" +
 	"\x05label\x18\x04 \x01(\tR\x05label\x12\x16\n" +
-	"\x06lessee\x18\x05 \x01(\tR\x06lessee\"d\n" +
+	"\x06lessee\x18\x05 \x01(\tR\x06lessee\"z\n" +
 	"\n" +
 	"GrantLease\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x1c\n" +
 	"\tcontainer\x18\x02 \x01(\tR\tcontainer\x12\x12\n" +
 	"\x04from\x18\x03 \x01(\tR\x04from\x12\x0e\n" +
-	"\x02to\x18\x04 \x01(\tR\x02to\"]\n" +
+	"\x02to\x18\x04 \x01(\tR\x02to\x12\x14\n" +
+	"\x05order\x18\x05 \x01(\x04R\x05order\"]\n" +
 	"\x0fRemoveContainer\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x1c\n" +
 	"\tcontainer\x18\x02 \x01(\tR\tcontainer\x12\x16\n" +
@@ -4290,14 +4315,16 @@ const file_whirl_proto_rawDesc = "" +
 	"\x0eCreationFailed\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12%\n" +
 	"\x05fault\x18\x02 \x01(\x0e2\x0f.whirl.v1.FaultR\x05fault\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"D\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"Z\n" +
 	"\fLeaseGranted\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x16\n" +
-	"\x06lessee\x18\x02 \x01(\tR\x06lessee\"\\\n" +
+	"\x06lessee\x18\x02 \x01(\tR\x06lessee\x12\x14\n" +
+	"\x05order\x18\x03 \x01(\x04R\x05order\"r\n" +
 	"\fLeaseRefused\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x16\n" +
 	"\x06lessee\x18\x02 \x01(\tR\x06lessee\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"a\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05order\x18\x04 \x01(\x04R\x05order\"a\n" +
 	"\rContainerGone\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x1a\n" +
 	"\bexpected\x18\x02 \x01(\bR\bexpected\x12\x16\n" +
