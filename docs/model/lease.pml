@@ -27,6 +27,7 @@
 /* BUG_SETTLE   a new leader removes before all had time to report            */
 /* BUG_REFUSAL  a refusal names the last lessee of a container being removed  */
 /* BUG_RECLAIM  a reclaim washes a failed container clean                     */
+/* BUG_ORDER    an answer is taken for that to any order                      */
 /* BUG_INHERIT  a leader hands out what its predecessor ordered, unconfirmed  */
 /* BUG_ASKED    a controller does not ask again in its next session           */
 
@@ -42,12 +43,12 @@
 #define LOST 8
 #define REJECTION 9
 #define CREATE 10	/* leader to agent; v: lessee */
-#define GRANT 11	/* v: from * 3 + to */
+#define GRANT 11	/* v: from * 3 + to + 9 * the order's number */
 #define REMOVE 12	/* v: lessee */
 #define NODE 13		/* agent to leader; x: the epoch it has seen, v: what exists, a digit to the base 16 each */
 #define CREATED 14
-#define GRANTED 15	/* v: lessee */
-#define REFUSED 16	/* v: who does hold it */
+#define GRANTED 15	/* v: lessee + 4 * the order's number */
+#define REFUSED 16	/* v: who does hold it + 4 * the order's number, 0 for a REMOVE's */
 #define GONE 17
 #define ALIVE 18	/* KeepAlive of an agent that refuses an old leader's command */
 
@@ -97,6 +98,7 @@ typedef Book {
 	byte lessee;
 	byte heir;
 	byte purpose;	/* the controller whose requisition it is for */
+	byte order;	/* the last GRANT of ours */
 	bit inherited;	/* another leader ordered it, and no order of ours was confirmed */
 	byte claim	/* who said that it holds it, before the agent came */
 }
@@ -121,6 +123,7 @@ typedef Box {
 	byte state;
 	byte lessee;
 	bit used;
+	byte order;	/* the last GRANT that was obeyed */
 	byte confirms;	/* handovers that wait, a bit for each heir */
 	bit inside[3]	/* an activation of this controller executes in it */
 }
@@ -192,9 +195,16 @@ inline removeOwn(l, x) {	/* on the leader's own account */
 	remove(l, x)
 }
 
+/* Orders are numbered from 1 to 3 again and again, apart for each leader: what
+ * is under way at a time is less. */
+inline orderGrant(l, x) {
+	B.order = (l - 1) * 3 + (B.order % 3) + 1;
+	command(l, GRANT, x, B.lessee * 3 + B.heir + 9 * B.order)
+}
+
 inline grant(l, x, to) {
 	B.condition = GRANTING; B.heir = to; B.purpose = to;
-	command(l, GRANT, x, B.lessee * 3 + to)
+	orderGrant(l, x)
 }
 
 inline deliver(l, x) {
@@ -361,7 +371,7 @@ inline nodeReport(l, digits) {
 		:: k && B.condition == GRANTING && z == B.heir && z != B.lessee -> granted(l, x)
 		:: k && B.condition == GRANTING && (z != B.heir || z == B.lessee) ->
 			B.lessee = z;	/* the order was lost, or nothing shows whether it was obeyed */
-			command(l, GRANT, x, z * 3 + B.heir)
+			orderGrant(l, x)
 		:: k && B.condition == REMOVING -> B.lessee = z; command(l, REMOVE, x, z)
 		:: else ->
 			if
@@ -372,13 +382,21 @@ inline nodeReport(l, digits) {
 	}
 }
 
-inline refused(l, x, who) {
+#ifdef BUG_ORDER
+#define answers(l, x, o) true
+#else
+#define answers(l, x, o) ((o) == B.order)
+#endif
+
+inline refused(l, x, who, o) {
 	if
-	:: B.condition == GRANTING && who == B.heir && who != B.lessee -> granted(l, x)
-	:: B.condition == GRANTING && who != B.heir && who && who != B.lessee -> believe(l, x, who, 0)
-	:: B.condition == GRANTING && (!who || who == B.lessee) -> B.lessee = who; remove(l, x)
-	:: B.condition == REMOVING && who != B.lessee && !who -> B.lessee = 0; command(l, REMOVE, x, 0)
-	:: B.condition == REMOVING && who != B.lessee && who -> believe(l, x, who, 0)
+	:: B.condition == GRANTING && !answers(l, x, o)
+	:: B.condition == REMOVING && (o)
+	:: B.condition == GRANTING && answers(l, x, o) && who && who == B.heir && who != B.lessee -> granted(l, x)
+	:: B.condition == GRANTING && answers(l, x, o) && who != B.heir && who && who != B.lessee -> believe(l, x, who, 0)
+	:: B.condition == GRANTING && answers(l, x, o) && (!who || who == B.lessee) -> B.lessee = who; remove(l, x)
+	:: B.condition == REMOVING && !(o) && who != B.lessee && !who -> B.lessee = 0; command(l, REMOVE, x, 0)
+	:: B.condition == REMOVING && !(o) && who != B.lessee && who -> believe(l, x, who, 0)
 	:: else
 	fi
 }
@@ -426,8 +444,8 @@ inline agentSaid(l, kind, w, v) {
 		:: else
 		fi
 	:: kind == GRANTED ->
-		if :: B.condition == GRANTING && B.heir == v -> granted(l, x) :: else fi
-	:: kind == REFUSED -> refused(l, x, v)
+		if :: B.condition == GRANTING && B.heir == (v & 3) && answers(l, x, v >> 2) -> granted(l, x) :: else fi
+	:: kind == REFUSED -> refused(l, x, (v & 3), (v >> 2))
 	:: kind == GONE ->
 		if :: B.condition != UNKNOWN -> gone(l, x) :: else fi
 	fi
@@ -578,16 +596,16 @@ inline obey(l, kind, x, v) {
 			fi
 		:: kind == GRANT ->
 			if
-			:: box[x].state != RUNNING -> report(REFUSED, x, holder(x))
+			:: box[x].state != RUNNING -> report(REFUSED, x, holder(x) + 4 * (v / 9))
 #ifndef BUG_LESSEE
-			:: box[x].state == RUNNING && box[x].lessee != v / 3 -> report(REFUSED, x, holder(x))
+			:: box[x].state == RUNNING && box[x].lessee != (v % 9) / 3 -> report(REFUSED, x, holder(x) + 4 * (v / 9))
 #endif
 			:: else ->
 				assert(v % 3 == box[x].lessee || givenUp(x));
-				box[x].lessee = v % 3;
+				box[x].lessee = v % 3; box[x].order = v / 9;
 				if
 				:: v % 3 -> box[x].used = 1; box[x].confirms = box[x].confirms | (1 << (v % 3))
-				:: else -> report(GRANTED, x, 0)
+				:: else -> report(GRANTED, x, 4 * box[x].order)
 				fi
 			fi
 		:: kind == REMOVE ->
@@ -606,7 +624,7 @@ inline obey(l, kind, x, v) {
 }
 
 inline over(x) {
-	box[x].state = OVER; box[x].lessee = 0; box[x].confirms = 0; box[x].used = 0;
+	box[x].state = OVER; box[x].lessee = 0; box[x].order = 0; box[x].confirms = 0; box[x].used = 0;
 	box[x].inside[1] = 0; box[x].inside[2] = 0; ranOut[x] = 0; told[x] = 0
 }
 
@@ -646,20 +664,20 @@ proctype Agent() {
 		:: box[i].confirms & 2 ->
 			box[i].confirms = box[i].confirms & 4;
 			if
-			:: box[i].lessee == 1 && box[i].state == RUNNING -> report(GRANTED, i, 1)
-			:: else -> report(REFUSED, i, holder(i))
+			:: box[i].lessee == 1 && box[i].state == RUNNING -> report(GRANTED, i, 1 + 4 * box[i].order)
+			:: else -> report(REFUSED, i, holder(i) + 4 * box[i].order)
 			fi
 		:: box[i].confirms & 4 ->
 			box[i].confirms = box[i].confirms & 2;
 			if
-			:: box[i].lessee == 2 && box[i].state == RUNNING -> report(GRANTED, i, 2)
-			:: else -> report(REFUSED, i, holder(i))
+			:: box[i].lessee == 2 && box[i].state == RUNNING -> report(GRANTED, i, 2 + 4 * box[i].order)
+			:: else -> report(REFUSED, i, holder(i) + 4 * box[i].order)
 			fi
 		/* expire: nobody renewed for a lease's time, and so its lessee's ended before */
 		:: expires(i) ->
 			ranOut[i] = uses(box[i].lessee, i);
 #ifdef BUG_HANDON
-			box[i].lessee = 0; report(GRANTED, i, 0)
+			box[i].lessee = 0; report(GRANTED, i, 4 * box[i].order)
 #else
 			box[i].state = DESTROYING
 #endif
