@@ -98,14 +98,7 @@ func (s *controllerSession) handle(ctx context.Context, request whisk.SandboxReq
 			s.answer(reply, err)
 			return
 		}
-		s.later(reply, func(*whisk.SandboxReply) error {
-			select {
-			case err := <-admitted:
-				return err
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		})
+		s.welcome(ctx, reply, admitted)
 	case whisk.Suspend, whisk.Resume:
 		on := suspend
 		if request.Op == whisk.Resume {
@@ -133,6 +126,23 @@ func (s *controllerSession) renew() (admitted <-chan error, err error) {
 		return nil, s.stray
 	}
 	return s.agent.renew(s.controller, s.sources)
+}
+
+// welcome answers a renewal when the controller was let in. If the session ends
+// first there is no answer: the next one begins with a renewal.
+func (s *controllerSession) welcome(ctx context.Context, reply whisk.SandboxReply, admitted <-chan error) {
+	if !s.takePlace() {
+		s.answer(reply, s.crowded())
+		return
+	}
+	s.waiting.Go(func() {
+		defer s.leavePlace()
+		select {
+		case err := <-admitted:
+			s.answer(reply, err)
+		case <-ctx.Done():
+		}
+	})
 }
 
 // operate answers when an operation has ended, or was refused. If the session ends
