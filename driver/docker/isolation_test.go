@@ -97,8 +97,11 @@ func newWorld(t *testing.T) world {
 		}
 	}
 	t.Cleanup(func() {
-		if out, err := exec.Command("ip", "netns", "del", "world").CombinedOutput(); err != nil {
-			t.Errorf("remove the world: %v: %s", err, out)
+		// The link first: with its namespace it ends some time later.
+		for _, what := range [][]string{{"link", "del", "uplink"}, {"netns", "del", "world"}} {
+			if out, err := exec.Command("ip", what...).CombinedOutput(); err != nil {
+				t.Errorf("remove the world: %v: %s", err, out)
+			}
 		}
 	})
 	return w

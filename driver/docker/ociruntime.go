@@ -118,7 +118,11 @@ func (r *ociRuntime) resume(ctx context.Context) error {
 // letDie kills all of the container's processes and thaws them then.
 func (r *ociRuntime) letDie(ctx context.Context) error {
 	_, _ = r.call(ctx, "kill", "--all", r.id, "KILL") // who is not killed here the engine kills
-	return r.resume(ctx)
+	err := r.resume(ctx)
+	if err != nil && strings.Contains(err.Error(), "does not exist") {
+		return nil // it has died of it
+	}
+	return err
 }
 
 // paused reports whether the runtime says so; nil never does.
