@@ -677,7 +677,7 @@ proctype Agent() {
 		:: expires(i) ->
 			ranOut[i] = uses(box[i].lessee, i);
 #ifdef BUG_HANDON
-			box[i].lessee = 0; report(GRANTED, i, 4 * box[i].order)
+			box[i].lessee = 0; listed(); report(NODE, epoch, v)
 #else
 			box[i].state = DESTROYING
 #endif
