@@ -5,6 +5,8 @@ package agent
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,7 +23,7 @@ var errSilent = whisk.Errorf(whisk.Timeout, "the scheduler is silent")
 // lessees are not affected by its absence.
 func (a *Agent) schedulerLoop(ctx context.Context) {
 	wait := a.config.RedialMin
-	for ctx.Err() == nil {
+	for try := 1; ctx.Err() == nil; try++ {
 		began := time.Now()
 		err := a.schedulerSession(ctx)
 		if ctx.Err() != nil {
@@ -30,10 +32,22 @@ func (a *Agent) schedulerLoop(ctx context.Context) {
 		if time.Since(began) > a.config.RedialMax {
 			wait = a.config.RedialMin
 		}
-		a.logger.Warn("no session with the scheduler", "err", err, "redial", wait)
-		sleep(ctx, wait)
+		pause := spread(wait, a.config.Node, try)
+		a.logger.Warn("no session with the scheduler", "err", err, "redial", pause)
+		sleep(ctx, pause)
 		wait = min(2*wait, a.config.RedialMax)
 	}
+}
+
+// spread returns a pause of between half of most and all of it. All agents lose a
+// scheduler in the same moment, and would call the next one in the same moments if
+// they rested alike. What a node's name and the number of the try give is as good as
+// chance between nodes, and the same in each repetition of a test.
+func spread(most time.Duration, node whisk.NodeID, try int) time.Duration {
+	name := fnv.New64a()
+	name.Write([]byte(node))
+	chance := rand.New(rand.NewPCG(name.Sum64(), uint64(try)))
+	return most/2 + time.Duration(chance.Float64()*float64(most/2))
 }
 
 // schedulerSession serves one session until it breaks.
