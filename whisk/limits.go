@@ -51,7 +51,7 @@ func (l *ActionLimits) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Limits are what the platform allows to everybody.
+// Limits are what the platform allows: to everybody, or to one namespace.
 type Limits struct {
 	MinAction, MaxAction ActionLimits
 	Parameters           Bytes         // of one entity's parameters, and again of its annotations
@@ -64,6 +64,8 @@ type Limits struct {
 	InvocationsPerMinute int           // of one namespace
 	ConcurrentActions    int           // of one namespace
 	FiresPerMinute       int           // trigger fires of one namespace
+	Kinds                []string      // that actions may be of; empty for all
+	Unrecorded           bool          // activations leave no records
 }
 
 // DefaultLimits are OpenWhisk's.
