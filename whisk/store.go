@@ -102,6 +102,16 @@ type SubjectStore interface {
 	Subjects(ctx context.Context) ([]Subject, error)
 	// Lookup returns the subject that owns the namespace of that uuid, or NotFound.
 	Lookup(ctx context.Context, uuid string) (Subject, error)
+	// Owner returns the subject that owns the namespace of that name, or NotFound.
+	Owner(ctx context.Context, namespace string) (Subject, error)
+	// NamespaceLimits returns what a namespace has of its own; none, without an
+	// error, if it has nothing.
+	NamespaceLimits(ctx context.Context, namespace string) (NamespaceLimits, error)
+	// PutNamespaceLimits replaces them. A namespace that nobody owns may have some.
+	// The change feed has it as a change of the namespace's subject.
+	PutNamespaceLimits(ctx context.Context, namespace string, limits NamespaceLimits) error
+	// DeleteNamespaceLimits removes them, or returns NotFound.
+	DeleteNamespaceLimits(ctx context.Context, namespace string) error
 }
 
 // Blobs keeps code by content. A blob is durable when Put returns.

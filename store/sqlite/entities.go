@@ -75,7 +75,7 @@ CREATE TABLE claims (
 // caller closes it; ctx matters during the call only.
 func OpenEntities(ctx context.Context, path string) (*Entities, error) {
 	db, err := openDatabase(ctx, path, layout{
-		migrations:  []string{entitiesSchema},
+		migrations:  []string{entitiesSchema, namespaceLimitsSchema},
 		synchronous: "FULL",
 		cache:       16 * whisk.MB,
 	})

@@ -20,6 +20,11 @@ func (e *Entities) Lookup(ctx context.Context, uuid string) (whisk.Subject, erro
 	return e.subject(ctx, "SELECT body FROM subject_namespaces JOIN subjects ON name = subject WHERE uuid = ?", uuid)
 }
 
+// Owner implements [whisk.SubjectStore].
+func (e *Entities) Owner(ctx context.Context, namespace string) (whisk.Subject, error) {
+	return e.subject(ctx, "SELECT body FROM subject_namespaces JOIN subjects ON name = subject WHERE namespace = ?", namespace)
+}
+
 func (e *Entities) subject(ctx context.Context, sql, key string) (whisk.Subject, error) {
 	subject, found := whisk.Subject{}, false
 	err := e.db.read(ctx, func(c *connection) error {

@@ -26,14 +26,23 @@ func Subjects[S SubjectStore](t *testing.T, opener func(t *testing.T, place stri
 	t.Run("ownership", func(t *testing.T) { testOwnership(t, open.fresh(t)) })
 	t.Run("one owner wins", func(t *testing.T) { testOneOwnerWins(t, open.fresh(t)) })
 	t.Run("changes", func(t *testing.T) { testSubjectChanges(t, open.fresh(t)) })
+	t.Run("owner", func(t *testing.T) { testOwner(t, open.fresh(t)) })
+	t.Run("limits", func(t *testing.T) { testNamespaceLimits(t, open.fresh(t)) })
 	t.Run("reopen", func(t *testing.T) {
 		place := t.TempDir()
 		s := open(t, place)
 		want := subject("alice", "alice", "lab")
 		must(t, s.PutSubject(t.Context(), want))
+		must(t, s.PutNamespaceLimits(t.Context(), "lab", whisk.NamespaceLimits{FiresPerMinute: new(7)}))
 		must(t, s.Close())
-		got, err := open.at(t, place).Lookup(t.Context(), "uuid-lab")
+		s = open.at(t, place)
+		got, err := s.Lookup(t.Context(), "uuid-lab")
 		must(t, err)
+		limits, err := s.NamespaceLimits(t.Context(), "lab")
+		must(t, err)
+		if limits.FiresPerMinute == nil || *limits.FiresPerMinute != 7 {
+			t.Errorf("got %+v", limits)
+		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlite
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// TestFormerSchemas opens what each former version of the program left.
+func TestFormerSchemas(t *testing.T) {
+	all := []string{entitiesSchema, namespaceLimitsSchema}
+	for version := 1; version < len(all); version++ {
+		path := filepath.Join(t.TempDir(), "entities.db")
+		db, err := openDatabase(t.Context(), path, layout{migrations: all[:version], synchronous: "FULL", cache: whisk.MB})
+		if err != nil {
+			t.Fatal(err)
+		}
+		former := &Entities{db}
+		if err := former.PutSubject(t.Context(), whisk.Subject{Name: "alice"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := former.Close(); err != nil {
+			t.Fatal(err)
+		}
+		now, err := OpenEntities(t.Context(), path)
+		if err != nil {
+			t.Fatalf("schema %d: %v", version, err)
+		}
+		if _, err := now.Subject(t.Context(), "alice"); err != nil {
+			t.Errorf("schema %d: %v", version, err)
+		}
+		if err := now.PutNamespaceLimits(t.Context(), "alice", whisk.NamespaceLimits{}); err != nil {
+			t.Errorf("schema %d: %v", version, err)
+		}
+		if err := now.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
