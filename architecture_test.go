@@ -28,6 +28,7 @@ var rooms = map[string][]string{
 	"controller":             {"whisk"},
 	"controller/httpapi":     {"whisk", "controller"},
 	"controller/balancer":    {"whisk"},
+	"controller/throttle":    {"whisk"},
 	"controller/meter":       {"whisk", "controller", "controller/balancer"},
 	"scheduler":              {"whisk", "scheduler/policy"},
 	"scheduler/policy":       {"whisk"},

@@ -238,7 +238,7 @@ func (f *fields) inStateReport(m *proto.StateReport) whisk.StateReport {
 }
 
 func (f *fields) outRoster(m whisk.Roster) *proto.Roster {
-	out := &proto.Roster{}
+	out := &proto.Roster{Controllers: f.outCount("controllers", m.Controllers, 0)}
 	for _, standing := range m.Nodes {
 		out.Nodes = append(out.Nodes, &proto.NodeStanding{
 			Node:  f.name("node", string(standing.Node)),
@@ -249,7 +249,7 @@ func (f *fields) outRoster(m whisk.Roster) *proto.Roster {
 }
 
 func (f *fields) inRoster(m *proto.Roster) whisk.Roster {
-	in := whisk.Roster{}
+	in := whisk.Roster{Controllers: f.inCount("controllers", uint64(m.Controllers), 0)}
 	for _, standing := range m.Nodes {
 		in.Nodes = append(in.Nodes, whisk.NodeStanding{
 			Node:  whisk.NodeID(f.name("node", standing.Node)),

@@ -31,6 +31,7 @@ func (s *state) controllerFor(id whisk.ControllerID) *controller {
 			claims:       make(map[whisk.ContainerID]*claim),
 		}
 		s.controllers[id] = ctl
+		s.stale = true
 	}
 	return ctl
 }
@@ -39,6 +40,7 @@ func (s *state) controllerFor(id whisk.ControllerID) *controller {
 func (s *state) dropController(ctl *controller) {
 	if ctl != nil && ctl.session == 0 && ctl.leased.count == 0 {
 		delete(s.controllers, ctl.id)
+		s.stale = true
 	}
 }
 

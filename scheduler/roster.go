@@ -14,19 +14,19 @@ import (
 // in the next one.
 const rosterPause = time.Second
 
-// roster tells how all nodes are.
+// roster tells who takes part.
 func (s *state) roster() whisk.Roster {
-	r := whisk.Roster{Nodes: make([]whisk.NodeStanding, len(s.order))}
+	r := whisk.Roster{Nodes: make([]whisk.NodeStanding, len(s.order)), Controllers: len(s.controllers)}
 	for i, n := range s.order {
 		r.Nodes[i] = whisk.NodeStanding{Node: n.id, State: n.state}
 	}
 	return r
 }
 
-// spread tells all controllers how the nodes are, if that changed and they were
+// spread tells all controllers who takes part, if that changed and they were
 // not told a moment ago. All get the same list, which nobody alters.
 func (s *state) spread() {
-	if !s.stale || s.rosterAlarm.place > 0 {
+	if !s.stale || s.rosterAlarm.place > 0 || len(s.order) == 0 {
 		return
 	}
 	s.stale = false
@@ -37,7 +37,7 @@ func (s *state) spread() {
 	s.alarms.set(&s.rosterAlarm, s.now.Add(rosterPause))
 }
 
-// introduce tells a controller that just registered how the nodes are. Before
+// introduce tells a controller that just registered who takes part. Before
 // any agent has registered it says nothing: the controller may know more from
 // a former leader.
 func (s *state) introduce(ctl *controller) {

@@ -58,7 +58,7 @@ type state struct {
 	roomier bool    // there may be room where there was none
 	yielded bool    // the next one that insists may have its turn
 	restock bool    // stem cells may be lacking
-	stale   bool    // controllers have not heard how the nodes are now
+	stale   bool    // controllers have not heard who takes part now
 
 	alarms      alarms
 	settleAlarm alarm

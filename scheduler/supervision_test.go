@@ -321,8 +321,19 @@ func TestRosterIsCoalesced(t *testing.T) {
 		}
 		second := st.controller("two") // is told at once
 		second.silent(time.Millisecond)
-		if len(second.roster.Nodes) != 1 || second.roster.Nodes[0].State != whisk.NodeUnhealthy {
+		if len(second.roster.Nodes) != 1 || second.roster.Nodes[0].State != whisk.NodeUnhealthy || second.roster.Controllers != 2 {
 			t.Errorf("a new controller heard %+v", second.roster)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if last = <-heard; last.Controllers != 2 {
+			t.Errorf("when another one came, the first heard %+v", last)
+		}
+		second.stream.Close()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if last = <-heard; last.Controllers != 1 {
+			t.Errorf("when it had gone, the first heard %+v", last)
 		}
 	})
 }

@@ -180,10 +180,13 @@ type Lost struct {
 	Reason    string
 }
 
-// Roster tells how all nodes are, sorted by their names, for those who ask a
-// controller. It comes after the registration and when something changed,
-// coalesced; only the latest counts.
-type Roster struct{ Nodes []NodeStanding }
+// Roster tells who takes part: how all nodes are, for those who ask a controller,
+// and how many controllers there are, for limits that they share. It comes after
+// the registration and when something changed, coalesced; only the latest counts.
+type Roster struct {
+	Nodes       []NodeStanding // sorted by their names
+	Controllers int            // with a session or with containers, the receiver included; 0 if unknown
+}
 
 // NodeStanding is one line of a [Roster].
 type NodeStanding struct {

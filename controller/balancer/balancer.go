@@ -107,6 +107,15 @@ func (b *Balancer) Invokers() []whisk.NodeStanding {
 	return nil
 }
 
+// Controllers returns how many controllers took part when the scheduler last
+// said so, this one included: 1 before it did.
+func (b *Balancer) Controllers() int {
+	if roster := b.roster.Load(); roster != nil {
+		return max(1, roster.Controllers)
+	}
+	return 1
+}
+
 // now is the time on the balancer's clock: monotonic nanoseconds since New, and
 // never 0, which stands for no time.
 func (b *Balancer) now() int64 { return int64(time.Since(b.started)) + 1 }

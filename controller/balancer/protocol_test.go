@@ -352,11 +352,19 @@ func TestRoster(t *testing.T) {
 		}
 		for _, state := range []whisk.NodeState{whisk.NodeUp, whisk.NodeUnhealthy} {
 			want := []whisk.NodeStanding{{Node: "n1", State: state}}
-			w.send(whisk.Roster{Nodes: want})
+			w.send(whisk.Roster{Nodes: want, Controllers: 1 + int(state)})
 			synctest.Wait()
 			if got := w.b.Invokers(); !slices.Equal(got, want) {
 				t.Errorf("%+v, want %+v", got, want)
 			}
+			if got, want := w.b.Controllers(), 1+int(state); got != want {
+				t.Errorf("%d controllers, want %d", got, want)
+			}
+		}
+		w.send(whisk.Roster{})
+		synctest.Wait()
+		if got := w.b.Controllers(); got != 1 {
+			t.Errorf("%d controllers where the scheduler does not know", got)
 		}
 	})
 }

@@ -1894,6 +1894,7 @@ func (x *Lost) GetReason() string {
 type Roster struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Nodes         []*NodeStanding        `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Controllers   uint32                 `protobuf:"varint,2,opt,name=controllers,proto3" json:"controllers,omitempty"` // 0 if unknown
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1933,6 +1934,13 @@ func (x *Roster) GetNodes() []*NodeStanding {
 		return x.Nodes
 	}
 	return nil
+}
+
+func (x *Roster) GetControllers() uint32 {
+	if x != nil {
+		return x.Controllers
+	}
+	return 0
 }
 
 type NodeStanding struct {
@@ -4245,9 +4253,10 @@ const file_whirl_proto_rawDesc = "" +
 	"\x05drain\x18\x02 \x01(\bR\x05drain\"<\n" +
 	"\x04Lost\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"6\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"X\n" +
 	"\x06Roster\x12,\n" +
-	"\x05nodes\x18\x01 \x03(\v2\x16.whirl.v1.NodeStandingR\x05nodes\"M\n" +
+	"\x05nodes\x18\x01 \x03(\v2\x16.whirl.v1.NodeStandingR\x05nodes\x12 \n" +
+	"\vcontrollers\x18\x02 \x01(\rR\vcontrollers\"M\n" +
 	"\fNodeStanding\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12)\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.whirl.v1.NodeStateR\x05state\"\xcb\x02\n" +
