@@ -32,6 +32,7 @@ type Store struct {
 	documents   map[whisk.FullName]whisk.Document
 	changes     []whisk.Change
 	subjects    map[string]whisk.Subject
+	limits      map[string]whisk.NamespaceLimits
 	blobs       map[whisk.Digest]blob
 	activations map[whisk.ActivationID]whisk.Activation
 	logs        map[whisk.ActivationID]whisk.LogEntry
@@ -49,6 +50,7 @@ func NewStore() *Store {
 		calls:       map[string]int{},
 		documents:   map[whisk.FullName]whisk.Document{},
 		subjects:    map[string]whisk.Subject{},
+		limits:      map[string]whisk.NamespaceLimits{},
 		blobs:       map[whisk.Digest]blob{},
 		activations: map[whisk.ActivationID]whisk.Activation{},
 		logs:        map[whisk.ActivationID]whisk.LogEntry{},
@@ -229,74 +231,6 @@ func (s *Store) Digests(context.Context) iter.Seq2[whisk.Digest, error] {
 			}
 		}
 	}
-}
-
-// Subject implements [whisk.SubjectStore].
-func (s *Store) Subject(_ context.Context, name string) (subject whisk.Subject, err error) {
-	err = s.do("Subject", func() error {
-		found, ok := s.subjects[name]
-		if !ok {
-			return whisk.Errorf(whisk.NotFound, "no subject %s", name)
-		}
-		subject = found
-		return nil
-	})
-	return subject, err
-}
-
-// PutSubject implements [whisk.SubjectStore].
-func (s *Store) PutSubject(_ context.Context, subject whisk.Subject) error {
-	return s.do("PutSubject", func() error {
-		for _, other := range s.subjects {
-			for _, namespace := range other.Namespaces {
-				if other.Name != subject.Name && slices.ContainsFunc(subject.Namespaces, func(n whisk.SubjectNamespace) bool {
-					return n.Name == namespace.Name || n.UUID == namespace.UUID
-				}) {
-					return whisk.Errorf(whisk.Conflict, "namespace %s belongs to %s", namespace.Name, other.Name)
-				}
-			}
-		}
-		s.subjects[subject.Name] = subject
-		s.changed(whisk.Change{Subject: subject.Name})
-		return nil
-	})
-}
-
-// DeleteSubject implements [whisk.SubjectStore].
-func (s *Store) DeleteSubject(_ context.Context, name string) error {
-	return s.do("DeleteSubject", func() error {
-		if _, found := s.subjects[name]; !found {
-			return whisk.Errorf(whisk.NotFound, "no subject %s", name)
-		}
-		delete(s.subjects, name)
-		s.changed(whisk.Change{Subject: name})
-		return nil
-	})
-}
-
-// Subjects implements [whisk.SubjectStore].
-func (s *Store) Subjects(context.Context) (all []whisk.Subject, err error) {
-	err = s.do("Subjects", func() error {
-		for _, name := range slices.Sorted(maps.Keys(s.subjects)) {
-			all = append(all, s.subjects[name])
-		}
-		return nil
-	})
-	return all, err
-}
-
-// Lookup implements [whisk.SubjectStore].
-func (s *Store) Lookup(_ context.Context, uuid string) (found whisk.Subject, err error) {
-	err = s.do("Lookup", func() error {
-		for _, subject := range s.subjects {
-			if slices.ContainsFunc(subject.Namespaces, func(n whisk.SubjectNamespace) bool { return n.UUID == uuid }) {
-				found = subject
-				return nil
-			}
-		}
-		return whisk.Errorf(whisk.NotFound, "nobody has %s", uuid)
-	})
-	return found, err
 }
 
 // Blobs returns the store's blobs; their methods' names clash with those of entities.

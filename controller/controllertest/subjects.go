@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllertest
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// Subject implements [whisk.SubjectStore].
+func (s *Store) Subject(_ context.Context, name string) (subject whisk.Subject, err error) {
+	err = s.do("Subject", func() error {
+		found, ok := s.subjects[name]
+		if !ok {
+			return whisk.Errorf(whisk.NotFound, "no subject %s", name)
+		}
+		subject = found
+		return nil
+	})
+	return subject, err
+}
+
+// PutSubject implements [whisk.SubjectStore].
+func (s *Store) PutSubject(_ context.Context, subject whisk.Subject) error {
+	return s.do("PutSubject", func() error {
+		for _, other := range s.subjects {
+			for _, namespace := range other.Namespaces {
+				if other.Name != subject.Name && slices.ContainsFunc(subject.Namespaces, func(n whisk.SubjectNamespace) bool {
+					return n.Name == namespace.Name || n.UUID == namespace.UUID
+				}) {
+					return whisk.Errorf(whisk.Conflict, "namespace %s belongs to %s", namespace.Name, other.Name)
+				}
+			}
+		}
+		s.subjects[subject.Name] = subject
+		s.changed(whisk.Change{Subject: subject.Name})
+		return nil
+	})
+}
+
+// DeleteSubject implements [whisk.SubjectStore].
+func (s *Store) DeleteSubject(_ context.Context, name string) error {
+	return s.do("DeleteSubject", func() error {
+		if _, found := s.subjects[name]; !found {
+			return whisk.Errorf(whisk.NotFound, "no subject %s", name)
+		}
+		delete(s.subjects, name)
+		s.changed(whisk.Change{Subject: name})
+		return nil
+	})
+}
+
+// Subjects implements [whisk.SubjectStore].
+func (s *Store) Subjects(context.Context) (all []whisk.Subject, err error) {
+	err = s.do("Subjects", func() error {
+		for _, name := range slices.Sorted(maps.Keys(s.subjects)) {
+			all = append(all, s.subjects[name])
+		}
+		return nil
+	})
+	return all, err
+}
+
+// Lookup implements [whisk.SubjectStore].
+func (s *Store) Lookup(_ context.Context, uuid string) (found whisk.Subject, err error) {
+	err = s.do("Lookup", func() error {
+		for _, subject := range s.subjects {
+			if slices.ContainsFunc(subject.Namespaces, func(n whisk.SubjectNamespace) bool { return n.UUID == uuid }) {
+				found = subject
+				return nil
+			}
+		}
+		return whisk.Errorf(whisk.NotFound, "nobody has %s", uuid)
+	})
+	return found, err
+}
+
+// Owner implements [whisk.SubjectStore].
+func (s *Store) Owner(_ context.Context, namespace string) (found whisk.Subject, err error) {
+	err = s.do("Owner", func() error {
+		for _, subject := range s.subjects {
+			if slices.ContainsFunc(subject.Namespaces, func(n whisk.SubjectNamespace) bool { return n.Name == namespace }) {
+				found = subject
+				return nil
+			}
+		}
+		return whisk.Errorf(whisk.NotFound, "nobody owns %s", namespace)
+	})
+	return found, err
+}
+
+// NamespaceLimits implements [whisk.SubjectStore].
+func (s *Store) NamespaceLimits(_ context.Context, namespace string) (limits whisk.NamespaceLimits, err error) {
+	err = s.do("NamespaceLimits", func() error {
+		limits = s.limits[namespace]
+		return nil
+	})
+	return limits, err
+}
+
+// PutNamespaceLimits implements [whisk.SubjectStore].
+func (s *Store) PutNamespaceLimits(_ context.Context, namespace string, limits whisk.NamespaceLimits) error {
+	return s.do("PutNamespaceLimits", func() error {
+		s.limits[namespace] = limits
+		s.changedOwner(namespace)
+		return nil
+	})
+}
+
+// DeleteNamespaceLimits implements [whisk.SubjectStore].
+func (s *Store) DeleteNamespaceLimits(_ context.Context, namespace string) error {
+	return s.do("DeleteNamespaceLimits", func() error {
+		if _, found := s.limits[namespace]; !found {
+			return whisk.Errorf(whisk.NotFound, "no limits of %s", namespace)
+		}
+		delete(s.limits, namespace)
+		s.changedOwner(namespace)
+		return nil
+	})
+}
+
+// changedOwner is called within do.
+func (s *Store) changedOwner(namespace string) {
+	for _, subject := range s.subjects {
+		if slices.ContainsFunc(subject.Namespaces, func(n whisk.SubjectNamespace) bool { return n.Name == namespace }) {
+			s.changed(whisk.Change{Subject: subject.Name})
+		}
+	}
+}
