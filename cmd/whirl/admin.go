@@ -18,7 +18,7 @@ import (
 func (p program) adminCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "admin",
-		Short: "Administer users and their keys, and a cluster's nodes",
+		Short: "Administer users, their keys and limits, and a cluster's nodes",
 		Args:  cobra.ArbitraryArgs,
 		RunE:  needsCommand,
 	}
@@ -36,7 +36,7 @@ once, when it is made.`,
 	user.AddCommand(p.userCreateCommand(), p.userGetCommand(), p.userListCommand(), p.userWhoIsCommand(), p.userDeleteCommand(),
 		p.userBlockCommand("block", "Make the platform refuse a user's keys", true),
 		p.userBlockCommand("unblock", "Make the platform accept a blocked user's keys again", false))
-	cmd.AddCommand(user, p.statusCommand(), p.nodesCommand())
+	cmd.AddCommand(user, p.limitsCommand(), p.statusCommand(), p.nodesCommand())
 	return cmd
 }
 
