@@ -161,10 +161,13 @@ func (a *Agent) obeyLocked(command whisk.AgentCommand) {
 			a.obeyRemoveLocked(m)
 		}
 	case whisk.DrainNode:
-		if m.Epoch >= a.epoch {
-			a.epoch, a.draining = m.Epoch, m.Drain
-			a.logger.Info("drain ordered", "drain", m.Drain)
+		if m.Epoch < a.epoch {
+			a.reportLocked(whisk.KeepAlive{Epoch: a.epoch})
+			a.logger.Warn("drain order refused", "drain", m.Drain, "reason", over(m.Epoch, a.epoch))
+			return
 		}
+		a.epoch, a.draining = m.Epoch, m.Drain
+		a.logger.Info("drain ordered", "drain", m.Drain)
 	}
 }
 
@@ -187,11 +190,15 @@ func (a *Agent) waitsLocked(id whisk.ContainerID, order uint64, command whisk.Ag
 func (a *Agent) followLocked(epoch uint64, id whisk.ContainerID, order uint64) bool {
 	if epoch < a.epoch {
 		a.reportLocked(whisk.KeepAlive{Epoch: a.epoch}) // first, or it would believe the refusal
-		a.refuseLocked(id, order, fmt.Sprintf("epoch %d is over, the present one is %d", epoch, a.epoch))
+		a.refuseLocked(id, order, over(epoch, a.epoch))
 		return false
 	}
 	a.epoch = epoch
 	return true
+}
+
+func over(epoch, present uint64) string {
+	return fmt.Sprintf("epoch %d is over, the present one is %d", epoch, present)
 }
 
 // refuseLocked refuses a command; order is that of a GrantLease, 0 for others.

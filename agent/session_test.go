@@ -263,6 +263,9 @@ func TestADrainIsCarried(t *testing.T) {
 		}
 		n.command(whisk.DrainNode{Epoch: 1})
 		synctest.Wait()
+		if told := n.current.epoch.Load(); told != 2 {
+			t.Errorf("a leader of the past was told of epoch %d, want 2", told)
+		}
 		_ = n.current.Close()
 		if !n.session().Draining {
 			t.Error("a leader of the past ended the drain")
