@@ -39,7 +39,7 @@ type Config struct {
 	// Network is what sandboxes can reach.
 	Network Network
 	// Denied are networks outside that sandboxes may not reach. Link-local
-	// addresses, such as that of a cloud's metadata service, never are.
+	// addresses and the metadata services of clouds never are.
 	Denied []netip.Prefix
 	// Ports, if not nil, publish containers to other hosts. It needs the outbound
 	// network, and an engine on this machine.

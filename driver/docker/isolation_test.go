@@ -7,6 +7,7 @@ package docker_test
 import (
 	"encoding/json"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
@@ -86,8 +87,10 @@ func newWorld(t *testing.T) world {
 		"ip addr add 203.0.113.1/24 dev uplink",
 		"ip link set uplink up",
 		"ip route add 169.254.169.254 via 203.0.113.2",
+		"ip route add 168.63.129.16 via 203.0.113.2",
 		"ip -n world addr add 203.0.113.2/24 dev outside",
 		"ip -n world addr add 169.254.169.254/32 dev outside",
+		"ip -n world addr add 168.63.129.16/32 dev outside",
 		"ip -n world link set outside up",
 		"ip -n world route add default via 203.0.113.1",
 	} {
@@ -144,6 +147,7 @@ func TestNetwork(t *testing.T) {
 	world := newWorld(t)
 	world.serve(t, "203.0.113.2:80")
 	world.serve(t, "169.254.169.254:80")
+	world.serve(t, "168.63.129.16:80")
 	here, err := net.Listen("tcp", "0.0.0.0:0") // a service of this machine, such as an agent's port
 	if err != nil {
 		t.Fatal(err)
@@ -158,6 +162,7 @@ func TestNetwork(t *testing.T) {
 	for _, tt := range []struct{ what, address, want string }{
 		{"the world", "203.0.113.2:80", "connected"},
 		{"a metadata service", "169.254.169.254:80", "silence"},
+		{"one at an address that is not link-local", "168.63.129.16:80", "silence"},
 		{"this machine by the bridge", net.JoinHostPort(gateway, port), "silence"},
 		{"this machine by another address", net.JoinHostPort("203.0.113.1", port), "silence"},
 		{"another container", other.Address().Address, "silence"},
@@ -181,6 +186,11 @@ func TestNetwork(t *testing.T) {
 	config.Network = docker.None
 	if got := newProbe(t, openDriver(t, config)).dial(t, "203.0.113.2:80"); got == "connected" {
 		t.Error("the network none reaches the world")
+	}
+	config = testConfig(t)
+	config.Denied = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+	if got := newProbe(t, openDriver(t, config)).dial(t, "203.0.113.2:80"); got != "silence" {
+		t.Errorf("a denied network: %s, want silence", got)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/network"
@@ -31,8 +32,13 @@ func bridgeOf(instance string, kind Network) string {
 
 func tableOf(instance string) string { return "whirl_" + networkID(instance) }
 
-// linkLocal is never reached: it holds the metadata services of clouds.
-var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
+// metadata is never reached: clouds offer a host its identity and secrets there.
+// Most do so at a link-local address, Alibaba and Azure at one of their own.
+var metadata = []netip.Prefix{
+	netip.MustParsePrefix("169.254.0.0/16"),
+	netip.MustParsePrefix("100.100.100.200/32"),
+	netip.MustParsePrefix("168.63.129.16/32"),
+}
 
 // openNetwork finds or makes the instance's network.
 func (d *Driver) openNetwork(ctx context.Context) error {
@@ -112,7 +118,7 @@ func (d *Driver) openFirewall() (weak []string) {
 	rules := firewall.Rules{
 		Table:   tableOf(d.config.Instance),
 		Bridges: []string{bridgeOf(d.config.Instance, Outbound), bridgeOf(d.config.Instance, None)},
-		Denied:  append([]netip.Prefix{linkLocal}, d.config.Denied...),
+		Denied:  slices.Concat(metadata, d.config.Denied),
 
 		Published: d.config.Ports != nil,
 	}
