@@ -4,6 +4,7 @@ package surface
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -17,18 +18,20 @@ type Exchange struct {
 	W      http.ResponseWriter
 	R      *http.Request
 	Write  time.Duration // [Bounds].Write
-	Logger *slog.Logger
+	Logger *slog.Logger  // of [Complaints]
 }
 
 // Turnaway answers who is not served, because of what Authorize says: an error
-// of kind Denied means that it is known who asks, any other that it is not.
+// of kind Denied means that it is known who asks, any other that it is not. It
+// also goes to the log.
 func (x Exchange) Turnaway(realm string, err error) {
-	if whisk.KindOf(err) == whisk.Denied {
-		x.Fail(http.StatusForbidden, err)
-		return
+	status := http.StatusForbidden
+	if whisk.KindOf(err) != whisk.Denied {
+		x.W.Header().Set("WWW-Authenticate", `Bearer realm="`+realm+`"`)
+		status = http.StatusUnauthorized
 	}
-	x.W.Header().Set("WWW-Authenticate", `Bearer realm="`+realm+`"`)
-	x.Fail(http.StatusUnauthorized, err)
+	x.Logger.Warn("caller refused", "from", x.R.RemoteAddr, "method", x.R.Method, "path", fmt.Sprintf("%.64s", x.R.URL.Path), "err", err)
+	x.answerError(status, err)
 }
 
 // Only answers that the method is not the one allowed here.
@@ -74,6 +77,10 @@ func statusOf(err error) int {
 // Fail answers with an error and a status.
 func (x Exchange) Fail(status int, err error) {
 	x.Logger.Debug("request refused", "method", x.R.Method, "path", x.R.URL.Path, "status", status, "err", err)
+	x.answerError(status, err)
+}
+
+func (x Exchange) answerError(status int, err error) {
 	x.Answer(status, struct {
 		Error string `json:"error"`
 	}{err.Error()})

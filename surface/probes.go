@@ -53,6 +53,7 @@ const (
 
 // NewProbes returns the probes of a role whose own surface is next; nil for none.
 func NewProbes(watch Watch, bounds Bounds, next http.Handler) *Probes {
+	watch.Logger = Complaints(watch.Logger)
 	return &Probes{watch: watch, bounds: bounds, next: next, looks: make(chan struct{}, mostLooks), finding: make(chan struct{}, 1)}
 }
 

@@ -5,6 +5,7 @@ package surface
 import (
 	"context"
 	"errors"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -28,7 +29,7 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler, bou
 		IdleTimeout:       bounds.Idle,
 		MaxHeaderBytes:    maxHeader,
 		ConnState:         clients.count,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		ErrorLog:          log.New(serverErrors{Complaints(logger)}, "", 0),
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()

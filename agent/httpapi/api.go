@@ -67,7 +67,7 @@ func New(config Config, a *agent.Agent, authorize Authorize, logger *slog.Logger
 		config:    config,
 		agent:     a,
 		authorize: authorize,
-		logger:    logger.With("component", "agent http"),
+		logger:    surface.Complaints(logger).With("component", "agent http"),
 		requests:  make(chan struct{}, config.Requests),
 		logs:      make(chan struct{}, config.Logs),
 	}, nil

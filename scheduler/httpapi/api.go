@@ -47,7 +47,7 @@ func New(bounds surface.Bounds, s *scheduler.Scheduler, authorize surface.Author
 		scheduler: s,
 		authorize: authorize,
 		bounds:    bounds,
-		logger:    logger.With("component", "scheduler http"),
+		logger:    surface.Complaints(logger).With("component", "scheduler http"),
 		requests:  make(chan struct{}, bounds.Requests),
 	}, nil
 }
