@@ -106,12 +106,14 @@ func (s *controllerSession) handle(ctx context.Context, request whisk.SandboxReq
 		}
 		// Queued here, in the order of the requests, and awaited apart.
 		done, err := s.agent.queue(s.controller, request.Container, on)
+		s.noteRefused(request, err)
 		s.operate(ctx, reply, done, err)
 	case whisk.CollectLogs:
 		s.collect(reply, request)
 	case whisk.Inspect:
 		s.later(reply, func(reply *whisk.SandboxReply) (err error) {
 			reply.Exit, err = s.agent.inspect(ctx, s.controller, request.Container)
+			s.noteRefused(request, err)
 			return err
 		})
 	default:
@@ -176,6 +178,7 @@ func (s *controllerSession) collect(reply whisk.SandboxReply, request whisk.Sand
 	}
 	c, err := s.agent.collection(s.controller, request.Container, request.Logs)
 	if err != nil {
+		s.noteRefused(request, err)
 		s.leavePlace()
 		s.answer(reply, err)
 		return
@@ -198,6 +201,15 @@ func (s *controllerSession) collect(reply whisk.SandboxReply, request whisk.Sand
 		s.leavePlace()
 		s.answer(reply, err)
 	})
+}
+
+// noteRefused says in the log what was asked about a container that is not there, or
+// not the controller's. It may be: a request and the container's end can cross.
+func (s *controllerSession) noteRefused(request whisk.SandboxRequest, err error) {
+	if kind := whisk.KindOf(err); kind == whisk.NotFound || kind == whisk.Denied {
+		s.agent.logger.Debug("request refused", "controller", s.controller, "container", request.Container,
+			"activation", request.Logs.Activation, "err", err)
+	}
 }
 
 // later carries out what may wait, and refuses if too much waits already.

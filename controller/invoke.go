@@ -216,7 +216,7 @@ func (c *Controller) awaitLogs(act *activation, outcome whisk.Outcome) {
 	patience, cancel := context.WithTimeout(c.activations, c.config.LogCollection)
 	defer cancel()
 	if _, err := outcome.Logs(patience); err != nil {
-		c.deps.Logger.Warn("logs not collected", "activation", act.id, "action", act.action.Name.Path(), "err", err)
+		c.deps.Logger.Warn("logs not collected", "activation", act.id, "container", outcome.Container, "action", act.action.Name.Path(), "err", err)
 	}
 }
 

@@ -162,7 +162,7 @@ func (s *Shipper) write(ctx context.Context, batch []*parcel) {
 		return
 	}
 	if err != nil {
-		s.logger.Error("logs not stored", "entries", len(batch), "err", err)
+		s.logger.Error("logs not stored", "entries", len(batch), "activation", batch[0].entry.Activation, "err", err)
 	}
 	for _, p := range batch {
 		s.memory.Release(int64(p.size))

@@ -5,6 +5,7 @@ package balancer
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -48,7 +49,21 @@ func (j *job) attempt(ctx context.Context, c *container) (_ whisk.Outcome, again
 		end = j.run(ctx, c, &outcome)
 	}
 	outcome.Logs = j.leave(c, end)
+	j.tell(ctx, outcome, end == turnedAway)
 	return outcome, end == turnedAway
+}
+
+// tell notes for developers which container had the activation, and how it ended.
+func (j *job) tell(ctx context.Context, outcome whisk.Outcome, again bool) {
+	if !j.b.log.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	message, status := "activation ended", outcome.Response.Status.String()
+	if again {
+		message, status = "activation turned away", ""
+	}
+	j.b.log.Debug(message, "activation", j.inv.Activation, "container", outcome.Container, "action", j.inv.Key.Action,
+		"status", status, "cold", outcome.Cold, "wait", outcome.Wait, "init", outcome.Init, "run", outcome.Run)
 }
 
 // claim reports whether the activation may be told to a container, or to another

@@ -3,12 +3,29 @@
 package balancer_test
 
 import (
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/whirl-faas/whirl/whisk"
 )
+
+// TestTheLogTellsWhichContainerHadAnActivation reads the line that ties the two.
+func TestTheLogTellsWhichContainerHadAnActivation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var text strings.Builder
+		w.log = slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelDebug})
+		w.start()
+		w.invoke(func(inv *whisk.Invocation) { inv.Activation = "0123" })
+		synctest.Wait()
+		if want := `msg="activation ended" component=balancer activation=0123 container=box1 action=`; !strings.Contains(text.String(), want) {
+			t.Errorf("the log lacks %q:\n%s", want, text.String())
+		}
+	})
+}
 
 func TestColdThenWarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

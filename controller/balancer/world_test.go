@@ -46,10 +46,11 @@ type world struct {
 	handle        func(*box, string, []byte) answer
 	prepare       func(*box) // of a new container
 	dialPeer      func(context.Context, whisk.ControllerID, string) (whisk.ControllerToPeer, error)
+	log           slog.Handler
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, containers: map[string]*box{}, agents: map[whisk.NodeID]*scriptedAgent{}}
+	w := &world{t: t, containers: map[string]*box{}, agents: map[whisk.NodeID]*scriptedAgent{}, log: slog.DiscardHandler}
 	w.handle = func(_ *box, path string, _ []byte) answer {
 		if path == "/init" {
 			return ok(`{"ok":true}`)
@@ -74,7 +75,7 @@ func (w *world) start(adjust ...func(*balancer.Config)) *balancer.Balancer {
 		DialAgent:     w.dialAgent,
 		DialContainer: w.dialContainer,
 		DialPeer:      w.dialPeer,
-		Logger:        slog.New(slog.DiscardHandler),
+		Logger:        slog.New(w.log),
 	})
 	if err != nil {
 		w.t.Fatal(err)
