@@ -177,7 +177,7 @@ func FuzzPlacement(f *testing.F) {
 		r := policy.Request{Hash: hash, Memory: max(1, whisk.Bytes(memory)), Cap: 2, Crowded: rng.Float64(), Avoid: []whisk.NodeID{"n1", "n2"}}
 		for i := range all {
 			all[i] = policy.Node{
-				ID: whisk.NodeID(fmt.Sprint("n", i)), Open: rng.IntN(4) > 0, Memory: 2048,
+				ID: whisk.NodeID(fmt.Sprint("n", i)), Open: rng.IntN(4) > 0, Memory: whisk.Bytes(2048 + 512*rng.IntN(3)),
 				Free: whisk.Bytes(rng.IntN(2048)), Spare: whisk.Bytes(rng.IntN(512)), Idle: whisk.Bytes(rng.IntN(512)),
 				Creating: rng.IntN(4), Oldest: rng.Int64(),
 			}
@@ -194,6 +194,10 @@ func FuzzPlacement(f *testing.F) {
 				t.Errorf("%s: placed on %+v", name, all[got])
 			case got != place(all, r):
 				t.Errorf("%s: another answer to the same question", name)
+			case got != policy.None:
+				if better := betterThan(name, all, r, got); better != policy.None {
+					t.Errorf("%s: placed on %+v, while there is %+v", name, all[got], all[better])
+				}
 			}
 		}
 		got := policy.EvictionNode(all, r)
@@ -204,6 +208,34 @@ func FuzzPlacement(f *testing.F) {
 			t.Errorf("evicts on %+v", all[got])
 		}
 	})
+}
+
+// betterThan returns a node that a scheme should have preferred to the chosen one,
+// by its own words: any that is below its cap and not to be avoided to one that is
+// not so, and among those the emptiest or the fullest, or for sharding one that is
+// not crowded.
+func betterThan(scheme policy.Scheme, all []policy.Node, r policy.Request, chosen int) int {
+	welcome := func(n policy.Node) bool { return n.Creating < r.Cap && !slices.Contains(r.Avoid, n.ID) }
+	share := func(n policy.Node) float64 { return float64(n.Free) / float64(n.Memory) }
+	was := all[chosen]
+	for i, n := range all {
+		if !n.Open || n.Free < r.Memory || !welcome(n) {
+			continue
+		}
+		preferred := false
+		switch scheme {
+		case policy.SchemeSharding:
+			preferred = 1-share(n) <= r.Crowded && 1-share(was) > r.Crowded
+		case policy.SchemeLeastLoaded:
+			preferred = share(n) > share(was)
+		case policy.SchemeBinPack:
+			preferred = n.Free < was.Free
+		}
+		if !welcome(was) || preferred {
+			return i
+		}
+	}
+	return policy.None
 }
 
 // FuzzVictims checks that a set is enough, and that none of it could be spared.
