@@ -229,7 +229,10 @@ func (a *Agent) obeyCreateLocked(m whisk.CreateContainer) {
 	case a.existing >= a.config.Containers:
 		fail(fmt.Sprintf("the node has %d containers already", a.existing))
 		return
-	case a.memory+m.Spec.Memory > a.config.Memory:
+	case m.Spec.Memory <= 0:
+		fail(fmt.Sprintf("a container cannot have %v", m.Spec.Memory))
+		return
+	case m.Spec.Memory > a.config.Memory-a.memory:
 		fail(fmt.Sprintf("%v of the node's %v are taken", a.memory, a.config.Memory))
 		return
 	}
