@@ -318,6 +318,40 @@ func TestHostileMessages(t *testing.T) {
 	}
 }
 
+// TestARoleThatIsToldNonsense has a role end a session because of what it heard,
+// which is understood on the wire.
+func TestARoleThatIsToldNonsense(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log journal
+		s := serve(t, rpc.ServerConfig{
+			Security: rpc.PlainLoopback(),
+			Logger:   log.logger(),
+			Handlers: rpc.Handlers{Controller: func(ctx context.Context, stream whisk.SchedulerToController) error {
+				if _, err := stream.Recv(ctx); err != nil {
+					return err
+				}
+				return whisk.Errorf(whisk.Invalid, "that container is on two nodes")
+			}},
+		})
+		near, err := dialer(t, rpc.PlainLoopback(), s.network).ControllerToScheduler(t.Context(), "scheduler")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := near.Send(t.Context(), whisk.Register{Controller: "ctl1"}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := near.Recv(t.Context()); err != io.EOF {
+			t.Errorf("received %v, %v", got, err)
+		}
+		synctest.Wait()
+		if lines := log.lines(); len(lines) != 1 || !strings.Contains(lines[0], "peer=ctl1") || !strings.Contains(lines[0], "on two nodes") {
+			t.Errorf("the log has %q, want one line", lines)
+		}
+		near.Close()
+		s.stop()
+	})
+}
+
 // FuzzConnection throws bytes at a server in plain text, where they get
 // furthest. It has to stay well.
 func FuzzConnection(f *testing.F) {

@@ -52,10 +52,21 @@ func (r *reception[Request, Reply]) receive(ctx context.Context) error {
 	r.server.loops.Go(func() {
 		defer s.close()
 		if err := r.serve(ctx, serverEnd[Request, Reply]{s, peerAddress(r.stream.Context())}); err != nil {
-			r.server.log.Info("session ended", "peer", r.id, "from", r.from, "err", err)
+			r.mourn(s, err)
 		}
 	})
 	return r.attend(s)
+}
+
+// mourn logs that the role has ended a session. That the peer said what the role
+// makes no sense of is worth a warning; what came as no message at all has one.
+func (r *reception[Request, Reply]) mourn(s *session[Reply, Request], err error) {
+	attrs := []any{"session", r.kind.name, "peer", r.id, "from", r.from, "err", err}
+	if whisk.KindOf(err) == whisk.Invalid && !s.brokeBy(err) {
+		r.server.complaints.warn("session ended", attrs...)
+		return
+	}
+	r.server.log.Info("session ended", attrs...)
 }
 
 // introduce waits for the message that says who the peer is.

@@ -4,6 +4,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -123,6 +124,16 @@ func (s *session[Out, In]) Recv(ctx context.Context) (In, error) {
 		return message, nil
 	default:
 		return none, s.cause
+	}
+}
+
+// brokeBy reports whether that is why receiving ended.
+func (s *session[Out, In]) brokeBy(err error) bool {
+	select {
+	case <-s.ended:
+		return errors.Is(err, s.cause)
+	default:
+		return false
 	}
 }
 

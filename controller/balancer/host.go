@@ -16,12 +16,14 @@ import (
 // ServePeer serves one session with another controller, which forwards
 // activations to this one. Each is run at once, or refused; an activation that
 // runs goes on when the session breaks, until it ends or the balancer cuts it.
+// A session whose numbers do not rise is ended: nothing may be run twice.
 // ServePeer returns when the session has ended and all that it brought has. The
 // error says why the session broke; it is nil if the other side closed it, or ctx
 // ended, which cuts no run either.
 func (b *Balancer) ServePeer(ctx context.Context, stream whisk.PeerToController) error {
 	var guests sync.WaitGroup
 	defer guests.Wait()
+	var last uint64
 	for {
 		message, err := stream.Recv(ctx)
 		switch {
@@ -29,7 +31,10 @@ func (b *Balancer) ServePeer(ctx context.Context, stream whisk.PeerToController)
 			return nil
 		case err != nil:
 			return err
+		case message.Seq <= last: // it may be the same once more, and would run twice
+			return whisk.Errorf(whisk.Invalid, "forward %d of %s came after forward %d", message.Seq, message.Activation, last)
 		}
+		last = message.Seq
 		g := &guest{b: b, stream: stream, message: message}
 		if err := g.enter(); err != nil {
 			b.traffic.refused.Add(1)

@@ -79,6 +79,30 @@ func several(n int) func(*whisk.Invocation) {
 	return func(inv *whisk.Invocation) { inv.Limits.Concurrency = n }
 }
 
+// TestAForwardThatComesTwice has a controller repeat itself.
+func TestAForwardThatComesTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.handle = slowRuns
+		w.start()
+		w.expect(w.invoke(several(3)), whisk.Success, `{}`)
+		g := w.visit()
+		g.forward()
+		hears[whisk.ForwardTaken](g)
+		g.forward(func(m *whisk.Forward) { m.Seq-- })
+		if ended := hears[whisk.ForwardEnded](g); string(ended.Response.Result) != `{}` {
+			t.Errorf("the first one ended with %+v", ended)
+		}
+		hears[whisk.ForwardLogged](g)
+		if err := <-g.served; whisk.KindOf(err) != whisk.Invalid || !strings.Contains(err.Error(), "forward 1 of abcdef") {
+			t.Errorf("the session ended with %v", err)
+		}
+		if runs := w.box("box1").runs.Load(); runs != 2 {
+			t.Errorf("%d runs, want one of its own and one of a guest", runs)
+		}
+	})
+}
+
 func TestHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
