@@ -30,6 +30,7 @@ type Meter struct {
 	durable   prometheus.Counter // those that were made durable before they ran
 	accepted  prometheus.Counter
 	refused   prometheus.Counter
+	warmed    prometheus.Counter
 	ended     *prometheus.CounterVec // by status and start
 	blockings prometheus.Histogram
 	waits     prometheus.Histogram
@@ -48,8 +49,12 @@ func New(inner controller.Balancer, look func() balancer.Snapshot) *Meter {
 		refused:   counter("whirl_controller_activations_refused_total", "Activations for which there was no place."),
 		blockings: histogram("histogram_controller_blockingActivation_finish_seconds", "From the start of activations whose caller waits to their outcome."),
 		waits:     histogram("whirl_controller_wait_seconds", "From an activation's arrival to the start of /init or /run."),
-		inits:     histogram("whirl_controller_init_seconds", "Durations of /init."),
-		runs:      histogram("whirl_controller_run_seconds", "Durations of /run."),
+		inits:     histogram("histogram_invoker_activationInit_finish_seconds", "Durations of /init, failed ones included."),
+		runs:      histogram("histogram_invoker_activationRun_finish_seconds", "Durations of /run, failed ones included."),
+		warmed: prometheus.NewCounter(prometheus.CounterOpts{ // the scheduler has the other series of it
+			Name: "counter_invoker_containerStart_counter_total", Help: "Containers that activations got, by what they were before.",
+			ConstLabels: prometheus.Labels{"containerState": "warmed"},
+		}),
 		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "whirl_controller_activations_total",
 			Help: "Activations that ended, by their status and by how they started: cold, warm, or never.",
@@ -115,6 +120,8 @@ func (m *Meter) note(outcome whisk.Outcome) {
 		m.inits.Observe(outcome.Init.Seconds())
 	case outcome.Run == 0:
 		start = "never"
+	default:
+		m.warmed.Inc()
 	}
 	if outcome.Run != 0 {
 		m.runs.Observe(outcome.Run.Seconds())
@@ -130,7 +137,7 @@ func (m *Meter) Describe(chan<- *prometheus.Desc) {}
 // Collect implements [prometheus.Collector].
 func (m *Meter) Collect(out chan<- prometheus.Metric) {
 	for _, counted := range []prometheus.Collector{
-		m.blocking, m.durable, m.accepted, m.refused, m.ended, m.blockings, m.waits, m.inits, m.runs,
+		m.blocking, m.durable, m.accepted, m.refused, m.warmed, m.ended, m.blockings, m.waits, m.inits, m.runs,
 	} {
 		counted.Collect(out)
 	}

@@ -243,6 +243,8 @@ func TestFigures(t *testing.T) {
 			"\nwhirl_scheduler_containers{pool=\"creating\"} 2\n",
 			"\nwhirl_scheduler_requisitions_waiting 1\n",
 			"\nwhirl_scheduler_creations_total 2\n",
+			"\ncounter_invoker_containerStart_counter_total{containerState=\"cold\"} 0\n",
+			"\ncounter_invoker_containerStart_counter_total{containerState=\"prewarmed\"} 0\n",
 			"\nwhirl_scheduler_creation_failures_total{fault=\"user\"} 0\n",
 			"\nwhirl_scheduler_requisition_wait_seconds_count 0\n",
 		} {

@@ -54,6 +54,10 @@ func (out report) openwhisk(m scheduler.Metrics) {
 	out.gauge("gauge_containerPool_activeCount_counter", "Containers at work.", float64(m.Pools.Busy))
 	out.gauge("gauge_containerPool_idlesCount_counter", "Warm containers that are idle.", float64(m.Pools.Free+m.Pools.Kept))
 	out.gauge("gauge_containerPool_prewarmCount_counter", "Containers without code.", float64(m.Pools.Prewarmed))
+	for was, count := range map[string]uint64{"cold": m.Allocations[whisk.Created], "prewarmed": m.Allocations[whisk.Prewarmed]} {
+		// A controller has the warmed ones: of those the scheduler does not hear.
+		out.counter("counter_invoker_containerStart_counter_total", "Containers that activations got, by what they were before.", count, "containerState", was)
+	}
 }
 
 // state reports how things stand.
