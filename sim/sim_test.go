@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,6 +65,11 @@ func playMany(t *testing.T, first uint64, n int) {
 			t.Parallel()
 			storm := some(t, sim.Draw(first+i))
 			files := filesFor(t, storm)
+			defer func() {
+				if t.Failed() {
+					shrunk.Do(func() { shrinkAtOnce(t, storm) })
+				}
+			}()
 			synctest.Test(t, func(t *testing.T) { play(t, storm, files) })
 		})
 	}
@@ -116,6 +122,39 @@ func play(t *testing.T, storm sim.Storm, files string) {
 	}
 }
 
+// shrunk is done for the first storm of a run that breaks a rule.
+var shrunk sync.Once
+
+// How much is spent on the storm that is made smaller unasked. -shrink takes its time.
+const (
+	shrinkAtOnceFor   = time.Minute
+	shrinkAtOnceTries = 5
+)
+
+// shrinkAtOnce makes a storm that has just failed smaller, as far as it gets.
+func shrinkAtOnce(t *testing.T, storm sim.Storm) {
+	end := endOf(t, shrinkAtOnceFor)
+	small := storm.Shrink(func(storm sim.Storm) bool {
+		for try := 0; try < shrinkAtOnceTries && time.Now().Before(end); try++ {
+			if failsOnce(t, storm) {
+				return true
+			}
+		}
+		return false
+	})
+	t.Logf("of %d steps these are enough, or failed once:\n%s", len(storm.Steps), small)
+	t.Log(again(small, shrinkAtOnceTries))
+}
+
+// again is how to play a part of a storm. No step has the number -1.
+func again(storm sim.Storm, count int) string {
+	if len(storm.Steps) == 0 {
+		storm.Steps = []sim.Step{{Number: -1}}
+	}
+	numbers := strings.Trim(strings.ReplaceAll(fmt.Sprint(storm.Numbers()), " ", ","), "[]")
+	return fmt.Sprintf("again: go test ./sim -run TestRandomHistories -histories 1 -seed %d -steps %s -count %d", storm.Seed, numbers, count)
+}
+
 // shrinkStorm looks for a storm of fewer steps that breaks a rule as well.
 func shrinkStorm(t *testing.T, storm sim.Storm) {
 	fails := func(storm sim.Storm) bool {
@@ -131,9 +170,8 @@ func shrinkStorm(t *testing.T, storm sim.Storm) {
 		t.Fatalf("seed %d broke no rule in %d tries", storm.Seed, *tries)
 	}
 	small := storm.Shrink(fails)
-	numbers := strings.Trim(strings.ReplaceAll(fmt.Sprint(small.Numbers()), " ", ","), "[]")
 	t.Errorf("the storm:\n%s", small)
-	t.Logf("again: go test ./sim -run TestRandomHistories -histories 1 -seed %d -steps %s -count %d", storm.Seed, numbers, *tries)
+	t.Log(again(small, *tries))
 }
 
 func failsOnce(t *testing.T, storm sim.Storm) (failed bool) {
