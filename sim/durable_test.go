@@ -21,8 +21,8 @@ import (
 
 // TestAcceptedActivationsEndInOneRecord kills a whole controller, with its
 // balancer, again and again while it accepts non-blocking activations, on a store
-// that survives. Each that was accepted must end in exactly one record, and its
-// code must have run at most once.
+// that survives and, in some lives, errs again and again. Each that was accepted
+// must end in exactly one record, and its code must have run at most once.
 func TestAcceptedActivationsEndInOneRecord(t *testing.T) {
 	first := *firstSeed
 	if first == 0 {
@@ -54,9 +54,16 @@ func killWhileAccepting(t *testing.T, random *rand.Rand) {
 	refused := 0
 	for range 1 + random.IntN(4) {
 		life := begin(t, cluster, store)
+		sick := random.IntN(2) == 0
+		if sick {
+			store.SetFault(errAgainAndAgain)
+		}
 		for range random.IntN(60) {
 			time.Sleep(time.Duration(random.IntN(200)) * time.Millisecond)
 			id, err := life.Submit(t.Context(), life.call())
+			if err != nil && sick {
+				continue
+			}
 			if err != nil {
 				refused++
 				continue
@@ -86,6 +93,16 @@ func killWhileAccepting(t *testing.T, random *rand.Rand) {
 		t.Errorf("%d of %d activations were refused by a healthy controller", refused, refused+len(accepted))
 	}
 	checkRuns(t, cluster.History(), records)
+}
+
+// errAgainAndAgain is a disk that fails for 50 ms of every 200, in turn before and
+// after it did what was asked.
+func errAgainAndAgain(_ string, done bool) error {
+	now := time.Now().UnixMilli()
+	if now/50%4 == 0 && done == (now%2 == 0) {
+		return whisk.Errorf(whisk.Unavailable, "the disk is out of order")
+	}
+	return nil
 }
 
 // checkRuns holds the records against what the sandboxes saw.
