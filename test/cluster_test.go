@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,6 +29,7 @@ type cluster struct {
 	data      string // of all
 	scheduler string // its address
 	office    string // its address for operators
+	desk      host   // where its operators sit
 
 	leader     *platform
 	agents     []*platform
@@ -72,7 +72,7 @@ func agentHost(i int) string { return "10.0.0." + string(rune('3'+i)) }
 
 func (c *cluster) run(args ...string) string {
 	c.t.Helper()
-	text, err := exec.Command(whirlBinary, args...).CombinedOutput()
+	text, err := c.desk.command(append([]string{whirlBinary}, args...)...).CombinedOutput()
 	if err != nil {
 		c.t.Fatalf("whirl %s: %v\n%s", strings.Join(args, " "), err, text)
 	}
@@ -108,16 +108,25 @@ func (c *cluster) status() (s status) {
 	return s
 }
 
-func (c *cluster) issue(role, name string) {
-	c.run("certs", "issue", "--dir", c.certs, "--role", role, "--name", name, "--host", "127.0.0.1")
+func (c *cluster) issue(role, name string) { c.issueFor(role, name, "127.0.0.1") }
+
+// issueFor issues a certificate that is good for a host's address, too.
+func (c *cluster) issueFor(role, name, address string) {
+	c.run("certs", "issue", "--dir", c.certs, "--role", role, "--name", name, "--host", address)
 }
 
 // launch runs a role with the certificate of a role and name.
 func (c *cluster) launch(role, name string, args ...string) *platform {
 	c.t.Helper()
+	return c.launchOn(host{}, role, name, args...)
+}
+
+// launchOn is launch on a host.
+func (c *cluster) launchOn(h host, role, name string, args ...string) *platform {
+	c.t.Helper()
 	pair := filepath.Join(c.certs, role+"-"+name)
 	args = append(args, "--ca", filepath.Join(c.certs, "ca.crt"), "--cert", pair+".crt", "--key", pair+".key")
-	return launch(c.t, c.data, args...)
+	return launchBy(c.t, c.data, h.command(append([]string{whirlBinary}, args...)...))
 }
 
 func (c *cluster) startScheduler() {

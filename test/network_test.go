@@ -18,14 +18,17 @@ import (
 )
 
 // host is a network namespace in the part of a host. Processes in it share nothing with those
-// of other hosts but the file system, as far as the network goes.
+// of other hosts but the file system, as far as the network goes. A device named cable leads to
+// the switch, which is a namespace of its own.
 type host struct {
 	name    string // "" for the network that the test is in
 	address string
+	hub     string // the switch's namespace
+	plug    string // the cable's other end, there
 }
 
-// startHosts makes hosts that are connected by a switch. The first has the switch, and is the
-// test's own network if here says so: that must be nobody else's then.
+// startHosts makes hosts that are connected by a switch. The first is the test's own network if
+// here says so: that must be nobody else's then.
 func startHosts(t *testing.T, here bool, addresses ...string) (hosts []host) {
 	t.Helper()
 	need(t, "ip", "nsenter")
@@ -35,30 +38,56 @@ func startHosts(t *testing.T, here bool, addresses ...string) (hosts []host) {
 		}
 		t.Skip("network namespaces need root")
 	}
+	prefix := "whirl-" + strconv.Itoa(os.Getpid()) + "-"
+	hub := host{name: prefix + "hub"}
+	hub.make(t)
+	hub.ip(t, "link add hub type bridge")
+	hub.ip(t, "link set hub up")
 	for i, address := range addresses {
-		h := host{"whirl-" + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(i), address}
+		number := strconv.Itoa(i)
+		h := host{name: prefix + number, address: address, hub: hub.name, plug: "plug" + number}
 		if here && i == 0 {
 			h.name = ""
+			hub.ip(t, "link add "+h.plug+" type veth peer name cable netns "+strconv.Itoa(os.Getpid()))
 		} else {
-			ip(t, "netns add "+h.name)
-			t.Cleanup(func() { ip(t, "netns del "+h.name) })
-			h.ip(t, "link set lo up")
+			h.make(t)
+			hub.ip(t, "link add "+h.plug+" type veth peer name cable netns "+h.name)
 		}
-		hosts = append(hosts, h)
-	}
-	hub := hosts[0]
-	hub.ip(t, "link add hub type bridge")
-	t.Cleanup(func() { hub.ip(t, "link del hub") })
-	hub.ip(t, "addr add "+hub.address+"/24 dev hub")
-	hub.ip(t, "link set hub up")
-	for i, h := range hosts[1:] {
-		plug := "plug" + strconv.Itoa(i)
-		hub.ip(t, "link add "+plug+" type veth peer name cable netns "+h.name)
-		hub.ip(t, "link set "+plug+" master hub up")
+		hub.ip(t, "link set "+h.plug+" master hub up")
 		h.ip(t, "addr add "+h.address+"/24 dev cable")
 		h.ip(t, "link set cable up")
+		hosts = append(hosts, h)
 	}
 	return hosts
+}
+
+// make makes the host's namespace.
+func (h host) make(t *testing.T) {
+	t.Helper()
+	ip(t, "netns add "+h.name)
+	t.Cleanup(func() { ip(t, "netns del "+h.name) })
+	h.ip(t, "link set lo up")
+}
+
+// unplug cuts the host off: its device has no carrier any more.
+func (h host) unplug(t *testing.T) { ip(t, "-n "+h.hub+" link set "+h.plug+" down") }
+
+// replug undoes unplug.
+func (h host) replug(t *testing.T) { ip(t, "-n "+h.hub+" link set "+h.plug+" up") }
+
+// lose has all that the host sends to others get lost without a sign, and what they send arrive:
+// it sends to a card that nobody has.
+func (h host) lose(t *testing.T, others ...host) {
+	for _, other := range others {
+		h.ip(t, "neigh replace "+other.address+" lladdr 02:00:00:00:00:01 dev cable nud permanent")
+	}
+}
+
+// find undoes lose.
+func (h host) find(t *testing.T, others ...host) {
+	for _, other := range others {
+		h.ip(t, "neigh del "+other.address+" dev cable")
+	}
 }
 
 // ip configures the host's network.

@@ -72,5 +72,5 @@ func TestADockerAgentsDeath(t *testing.T) {
 		t.Errorf("the firewall lets in %v, it let in %v", after, before)
 	}
 	s.agent.stop(t)
-	s.noTables()
+	s.hosts[0].noTables(t)
 }

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -40,40 +39,32 @@ func startSpread(t *testing.T, hosts []host, driver []string, runtimes string) *
 	s.scheduler, s.office = hosts[0].address+":3240", hosts[0].address+":3241"
 	s.run("certs", "ca", "--dir", s.certs)
 	s.issue("agent", "node")
-	for _, role := range []string{"scheduler", "operator"} {
-		s.run("certs", "issue", "--dir", s.certs, "--role", role, "--name", map[string]string{"scheduler": "s", "operator": "op"}[role], "--host", hosts[0].address)
-	}
-	leader := s.launchOn(0, "scheduler", "s", "scheduler", "--listen", s.scheduler, "--http", s.office, "--runtimes", runtimes)
+	s.issueFor("scheduler", "s", hosts[0].address)
+	s.issueFor("operator", "op", hosts[0].address)
+	leader := s.launchOn(hosts[0], "scheduler", "s", "scheduler", "--listen", s.scheduler, "--http", s.office, "--runtimes", runtimes)
 	s.awaitWord(leader, "is ready on")
 	s.startAgent()
 	for i, host := range hosts {
 		name := "ctl" + string(rune('0'+i))
 		s.issue("controller", name)
-		p := s.launchOn(i, "controller", name, "controller", "--data", t.TempDir(), "--scheduler", s.scheduler, "--runtimes", runtimes)
+		p := s.launchOn(host, "controller", name, "controller", "--data", t.TempDir(), "--scheduler", s.scheduler, "--runtimes", runtimes)
 		p.connect(t, host.forward(t, "127.0.0.1:3233"))
 		s.controllers = append(s.controllers, p)
 	}
 	return s
 }
 
-func (s *spread) launchOn(i int, role, name string, args ...string) *platform {
-	s.t.Helper()
-	pair := filepath.Join(s.certs, role+"-"+name)
-	args = append(args, "--ca", filepath.Join(s.certs, "ca.crt"), "--cert", pair+".crt", "--key", pair+".key")
-	return launchBy(s.t, s.data, s.hosts[i].command(append([]string{whirlBinary}, args...)...))
-}
-
 func (s *spread) startAgent() {
 	s.t.Helper()
 	here := s.hosts[0].address
-	s.agent = s.launchOn(0, "agent", "node", append([]string{"agent", "--scheduler", s.scheduler, "--listen", here + ":3242", "--http", "",
+	s.agent = s.launchOn(s.hosts[0], "agent", "node", append([]string{"agent", "--scheduler", s.scheduler, "--listen", here + ":3242", "--http", "",
 		"--data", s.data, "--memory", "256m", "--publish", here}, s.driver...)...)
 	s.awaitWord(s.agent, "is ready on")
 }
 
-// published returns the firewall's tables of published containers on the first host, and a connection
+// published returns the firewall's tables of published containers on this host, and a connection
 // to read them by, which works there alone.
-func (s *spread) published() (conn *nftables.Conn, tables []*nftables.Table, err error) {
+func published() (conn *nftables.Conn, tables []*nftables.Table, err error) {
 	if conn, err = nftables.New(); err != nil {
 		return nil, nil, err
 	}
@@ -91,7 +82,7 @@ func (s *spread) permitted() map[string]uint16 {
 	s.t.Helper()
 	found := map[string]uint16{}
 	err := s.hosts[0].do(func() error {
-		conn, tables, err := s.published()
+		conn, tables, err := published()
 		for _, table := range tables {
 			pairs, err := conn.GetSetElements(&nftables.Set{Table: table, Name: "permitted"})
 			if err != nil {
@@ -110,18 +101,18 @@ func (s *spread) permitted() map[string]uint16 {
 	return found
 }
 
-// noTables holds that nothing of ours is left in the firewall.
-func (s *spread) noTables() {
-	s.t.Helper()
-	err := s.hosts[0].do(func() error {
-		_, tables, err := s.published()
+// noTables holds that nothing of ours is left in the host's firewall.
+func (h host) noTables(t *testing.T) {
+	t.Helper()
+	err := h.do(func() error {
+		_, tables, err := published()
 		for _, table := range tables {
-			s.t.Errorf("after an orderly stop the table %s is left", table.Name)
+			t.Errorf("after an orderly stop the table %s is left on %s", table.Name, h.address)
 		}
 		return err
 	})
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 }
 
@@ -208,7 +199,7 @@ func TestContainersOnAnotherHost(t *testing.T) {
 		return s.controllers[1].send(t, "POST", "/namespaces/_/actions/there?blocking=true&result=true", `{}`).status == http.StatusOK
 	})
 	s.agent.stop(t)
-	s.noTables()
+	s.hosts[0].noTables(t)
 }
 
 // turnRound is an action that has found out what its runtime's sockets are, disconnects the one
