@@ -93,7 +93,8 @@ type status struct {
 		Node, State string
 		Pools       map[string]int
 	}
-	Actions []struct {
+	Controllers []struct{ Connected bool }
+	Actions     []struct {
 		Action     string
 		Busy, Free int
 	}

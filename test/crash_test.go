@@ -137,7 +137,7 @@ func checkEachEnded(t *testing.T, p *platform, b *beacon, accepted []whisk.Activ
 	for _, id := range accepted {
 		record := p.recordOf(t, id, time.Minute)
 		outcomes[record.Response.Status]++
-		runs := b.runsOf(id)
+		runs := b.runsOf(string(id))
 		if runs > 1 || record.Response.Success && runs != 1 {
 			t.Errorf("activation %s ran %d times and its record says %q", id, runs, record.Response.Status)
 		}

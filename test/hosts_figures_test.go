@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e && docker
+
+package test
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var soak = flag.Duration("soak", 0, "after each fault was played once, go on in random order for this `time`")
+
+// TestFaultsAmongHosts plays everything that may go wrong between hosts under the traffic of users.
+// Whatever goes wrong, each accepted activation has one record and none runs twice; what spares
+// calls fails none; and afterwards all is as before.
+//
+// Who ran is told by the actions themselves, past the platform: see [fleet.proveRuns].
+func TestFaultsAmongHosts(t *testing.T) {
+	f := startFleet(t)
+	var b board
+	for _, fault := range faults() {
+		t.Run(fault.name, func(t *testing.T) { b.play(t, f, fault) })
+	}
+	t.Run("latency without a scheduler", func(t *testing.T) { b.compare(t, f) })
+	b.goOn(t, f)
+	t.Run("stop", func(*testing.T) { f.stop() })
+	b.show(t)
+}
+
+// goOn soaks.
+func (b *board) goOn(t *testing.T, f *fleet) {
+	seed := uint64(time.Now().UnixNano())
+	random := rand.New(rand.NewPCG(seed, 0))
+	all := faults()
+	for begun := time.Now(); time.Since(begun) < *soak && !t.Failed(); {
+		fault := all[random.IntN(len(all))]
+		t.Run(fault.name, func(t *testing.T) { b.play(t, f, fault) })
+	}
+}
+
+// board has the figures of all faults played.
+type board struct{ rows, waits []string }
+
+// play has a fault happen under traffic.
+func (b *board) play(t *testing.T, f *fleet, fault fault) {
+	name := fmt.Sprintf("f%d", len(b.rows))
+	tr := startTraffic(t, f, name, habits...)
+	tr.more(t, 100, "while all is well")
+	if fault.node != anywhere {
+		eventually(t, recovery, "the node is at work", func() bool { return f.pools(fault.node)["busy"] > 0 })
+	}
+	struck := time.Now()
+	scout := startScout(t, f, "cold-"+name)
+	fault.strike(f)
+	tr.more(t, fault.calls, "during the fault")
+	mended := time.Now()
+	fault.mend(f)
+	f.awaitAllUp()
+	tr.more(t, 100, "after the fault")
+	again := scout.awaitAfter(t, mended)
+	if fault.node != anywhere {
+		eventually(t, recovery, "the node is at work again", func() bool { return f.pools(fault.node)["busy"] > 0 })
+	}
+	scout.end()
+	tr.end()
+	sum := tr.settle(t)
+	sum.judge(t, fault)
+	b.rows = append(b.rows, fmt.Sprintf("| %s | %.0f | %d | %d | %d | %d | %s | %.1f | %.1f |", fault.name, mended.Sub(struck).Seconds(),
+		sum.calls, sum.accepted, sum.unrecorded, sum.runTwice, count(sum.failed), scout.awaitAfter(t, struck).Seconds(), again.Seconds()))
+	t.Logf("%+v", sum)
+	for _, one := range scout.all() {
+		if took := one.ended.Sub(one.begun); one.cause != "" || took > time.Second {
+			t.Logf("cold start at %.1f s took %.1f s: %s", one.begun.Sub(struck).Seconds(), took.Seconds(), one.cause)
+		}
+	}
+}
+
+// judge holds what must be after any fault.
+func (sum tally) judge(t *testing.T, fault fault) {
+	for what, n := range map[string]int{
+		"activations have no record": sum.unrecorded, "are recorded twice": sum.recordedTwice, "ran twice": sum.runTwice,
+		"succeeded without having run": sum.unproven, "records are of nobody's activation": sum.strangers,
+	} {
+		if n > 0 {
+			t.Errorf("%d %s", n, what)
+		}
+	}
+	if fault.spares && len(sum.failed)+len(sum.refused) > 0 {
+		t.Errorf("calls failed: %s", count(sum.failed)+count(sum.refused))
+	}
+}
+
+// count lists causes with their numbers.
+func count(causes map[string]int) string {
+	if len(causes) == 0 {
+		return "0"
+	}
+	var list []string
+	for _, cause := range slices.Sorted(maps.Keys(causes)) {
+		list = append(list, fmt.Sprintf("%d: %s", causes[cause], cause))
+	}
+	return strings.Join(list, "; ")
+}
+
+// compare measures warm calls with a scheduler and without, by turns.
+func (b *board) compare(t *testing.T, f *fleet) {
+	const rounds, calls = 3, 1000
+	tr := startTraffic(t, f, "latency", habit{"warm", "nodejs", 2, always, 0, 0, 0})
+	tr.more(t, calls, "at first")
+	var with, without []time.Duration
+	for range rounds {
+		from := time.Now()
+		tr.more(t, calls, "with a scheduler")
+		to := time.Now()
+		f.leader.kill(t)
+		with = append(with, tr.latencies(from, to)...)
+		from = time.Now()
+		tr.more(t, calls, "without a scheduler")
+		without = append(without, tr.latencies(from, time.Now())...)
+		f.startScheduler()
+		f.awaitAllUp()
+	}
+	tr.end()
+	sum := tr.settle(t)
+	sum.judge(t, fault{spares: true})
+	for name, all := range map[string][]time.Duration{"with a scheduler": with, "without": without} {
+		slices.Sort(all)
+		b.waits = append(b.waits, fmt.Sprintf("| %s | %d | %.2f | %.2f |", name, len(all), milliseconds(all, 50), milliseconds(all, 99)))
+	}
+	slices.Sort(b.waits)
+}
+
+func milliseconds(sorted []time.Duration, percentile int) float64 {
+	return float64(sorted[(len(sorted)-1)*percentile/100]) / float64(time.Millisecond)
+}
+
+// show logs the figures and writes them to a file of the test's artifacts.
+func (b *board) show(t *testing.T) {
+	lines := []string{
+		"| fault | lasted s | calls | accepted | without a record | run twice | blocking calls failed | cold start after the beginning, s | after the end, s |",
+		"|---|---|---|---|---|---|---|---|---|",
+	}
+	lines = append(lines, b.rows...)
+	if b.waits != nil {
+		lines = append(lines, "", "| warm calls | number | p50 ms | p99 ms |", "|---|---|---|---|")
+		lines = append(lines, b.waits...)
+	}
+	text := strings.Join(lines, "\n") + "\n"
+	t.Log("\n" + text)
+	if err := os.WriteFile(filepath.Join(t.ArtifactDir(), "faults.md"), []byte(text), 0o644); err != nil {
+		t.Error(err)
+	}
+}
