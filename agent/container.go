@@ -43,6 +43,7 @@ type container struct {
 	began    time.Time
 	failure  *whisk.CreationFailed // why it could not be made
 	expected bool                  // its removal was commanded
+	own      bool                  // it ended by itself, before anybody had it removed
 	reason   string                // of its end
 	over     time.Time             // when it was gone
 }

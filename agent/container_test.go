@@ -282,6 +282,25 @@ func TestACrashIsReported(t *testing.T) {
 	})
 }
 
+// Who asks how a container ended that the agent itself has ended must not take that for a crash.
+func TestARemovalIsNoCrash(t *testing.T) {
+	inBubble(t, nil, func(n *node) {
+		n.session()
+		n.create("c", "ctl")
+		ctl := n.controller("ctl")
+		asked := ctl.send(whisk.SandboxRequest{Op: whisk.Inspect, Container: "c"})
+		synctest.Wait()
+		n.command(whisk.RemoveContainer{Epoch: 1, Container: "c", Lessee: "ctl"})
+		if reply := ctl.reply(asked); reply.Exit != nil || whisk.KindOf(reply.Error()) != whisk.NotFound {
+			t.Errorf("inspection that the removal meets: %+v", reply)
+		}
+		expect[whisk.ContainerGone](n)
+		if reply := ctl.call(whisk.SandboxRequest{Op: whisk.Inspect, Container: "c"}); reply.Exit != nil || whisk.KindOf(reply.Error()) != whisk.NotFound {
+			t.Errorf("inspection afterwards: %+v", reply)
+		}
+	})
+}
+
 func TestDestroyIsTriedUntilItWorks(t *testing.T) {
 	var tries atomic.Int64
 	inBubble(t, func(s *setup) {

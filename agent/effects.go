@@ -182,8 +182,8 @@ func (a *Agent) watch(c *container) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if c.state != removing {
-		c.reason = describe(c.sandbox.Exit())
+	if c.state != removing && c.state != gone {
+		c.own, c.reason = true, describe(c.sandbox.Exit())
 	}
 	a.applyLocked(c, ended)
 }

@@ -154,6 +154,9 @@ func (a *Agent) inspect(ctx context.Context, controller whisk.ControllerID, id w
 	defer timer.Stop()
 	select {
 	case <-sandbox.Done():
+		if _, err := a.inspected(controller, id); err != nil { // removed meanwhile
+			return nil, err
+		}
 		return new(sandbox.Exit()), nil
 	case <-timer.C:
 		return nil, nil
@@ -172,6 +175,9 @@ func (a *Agent) inspected(controller whisk.ControllerID, id whisk.ContainerID) (
 	}
 	if !c.heldBy(controller) {
 		return nil, whisk.Errorf(whisk.Denied, "container %s is not leased to %s", id, controller)
+	}
+	if !c.own && (c.state == removing || c.state == gone) {
+		return nil, whisk.Errorf(whisk.NotFound, "container %s was removed", id)
 	}
 	return c.sandbox, nil
 }

@@ -111,7 +111,7 @@ func (j *job) initialise(ctx context.Context, c *container, outcome *whisk.Outco
 	case errors.Is(err, errRefused):
 		return turnedAway // it ended, or was given back, before it listened
 	default:
-		outcome.Response = j.crash(ctx, c, textInitCrash)
+		outcome.Response = j.crash(ctx, c, err, textInitCrash)
 	}
 	return crashed
 }
@@ -171,16 +171,19 @@ func (j *job) run(ctx context.Context, c *container, outcome *whisk.Outcome) con
 		outcome.TimedOut = true
 		outcome.Response = whisk.ErrorResponse(whisk.DeveloperError, textRunLate(limit))
 	default:
-		outcome.Response = j.crash(ctx, c, textRunCrash)
+		outcome.Response = j.crash(ctx, c, err, textRunCrash)
 	}
 	return crashed
 }
 
-// crash is the response for a connection that broke: the agent may know that
-// the container used too much memory.
-func (j *job) crash(ctx context.Context, c *container, text string) whisk.Response {
-	if j.b.stopped.Load() {
+// crash is the response for a connection that broke. The action is to blame only if
+// the container's agent knows that nobody else ended it.
+func (j *job) crash(ctx context.Context, c *container, cause error, text string) whisk.Response {
+	switch {
+	case j.b.stopped.Load():
 		return whisk.ErrorResponse(whisk.WhiskError, textShuttingDown)
+	case errors.Is(cause, errCut):
+		return whisk.ErrorResponse(whisk.WhiskError, textContainerLost)
 	}
 	inspection := &call{container: c, op: whisk.Inspect, done: make(chan struct{})}
 	c.agent.ask(inspection)
@@ -188,13 +191,17 @@ func (j *job) crash(ctx context.Context, c *container, text string) whisk.Respon
 	defer timer.Stop()
 	select {
 	case <-inspection.done:
-		if exit := inspection.reply.Exit; inspection.err == nil && exit != nil && exit.OutOfMemory {
+		if inspection.err != nil {
+			return whisk.ErrorResponse(whisk.WhiskError, textContainerLost)
+		}
+		if exit := inspection.reply.Exit; exit != nil && exit.OutOfMemory {
 			text = textMemory
 		}
+		return whisk.ErrorResponse(whisk.DeveloperError, text)
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return whisk.ErrorResponse(whisk.DeveloperError, text)
+	return whisk.ErrorResponse(whisk.WhiskError, textContainerLost)
 }
 
 // codeArrived opens the container's other slots.

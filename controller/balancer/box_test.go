@@ -45,6 +45,7 @@ type box struct {
 	exit       *whisk.Exit
 	suspendErr error
 	resumeErr  error
+	inspectErr error
 	released   bool
 	dead       bool
 }

@@ -151,7 +151,7 @@ func TestResumeInDoubt(t *testing.T) {
 		x.resumeErr = whisk.Errorf(whisk.NotFound, "no such container")
 		x.mu.Unlock()
 		outcome := <-result
-		w.expect(outcome, whisk.DeveloperError, `{"error":"The action did not produce a valid response and exited unexpectedly."}`)
+		w.expect(outcome, whisk.WhiskError, `{"error":"The platform lost the container that ran the activation."}`)
 		if outcome.Container != "box1" || w.made.Load() != 1 {
 			t.Errorf("%+v", outcome)
 		}

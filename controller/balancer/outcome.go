@@ -17,16 +17,17 @@ import (
 
 // OpenWhisk's texts, which users and their tools read.
 const (
-	textNoContainer  = "Failed to provision resources to run the action."
-	textNoCode       = "Action could not be fetched."
-	textNoAction     = "Action could not be found or may have been deleted."
-	textInitCrash    = "The action did not initialize and exited unexpectedly."
-	textRunCrash     = "The action did not produce a valid response and exited unexpectedly."
-	textMemory       = "The action exhausted its memory and was aborted."
-	textInitFailed   = "The action failed during initialization"
-	textRunInvalid   = "The action did not produce a valid JSON or JSON Array response"
-	textShuttingDown = "The platform is shutting down and ended the activation."
-	textForwardLost  = "The activation was lost: the controller that ran it is out of reach."
+	textNoContainer   = "Failed to provision resources to run the action."
+	textNoCode        = "Action could not be fetched."
+	textNoAction      = "Action could not be found or may have been deleted."
+	textInitCrash     = "The action did not initialize and exited unexpectedly."
+	textRunCrash      = "The action did not produce a valid response and exited unexpectedly."
+	textMemory        = "The action exhausted its memory and was aborted."
+	textInitFailed    = "The action failed during initialization"
+	textRunInvalid    = "The action did not produce a valid JSON or JSON Array response"
+	textContainerLost = "The platform lost the container that ran the activation."
+	textShuttingDown  = "The platform is shutting down and ended the activation."
+	textForwardLost   = "The activation was lost: the controller that ran it is out of reach."
 )
 
 func textInitLate(limit time.Duration) string {

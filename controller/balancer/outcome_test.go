@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/whirl-faas/whirl/controller/balancer"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -178,6 +179,52 @@ func TestOutOfMemory(t *testing.T) {
 				w.expectReleases(whisk.ReleaseFailed)
 			})
 		})
+	}
+}
+
+// The action is not to blame for a connection that breaks if its container was removed, or if its
+// agent, which would know, is away.
+func TestWhoIsToBlame(t *testing.T) {
+	for _, path := range []string{"/init", "/run"} {
+		for name, happens := range map[string]func(w *world, x *box){
+			"removed": func(_ *world, x *box) {
+				x.mu.Lock()
+				defer x.mu.Unlock()
+				x.inspectErr = whisk.Errorf(whisk.NotFound, "container %s was removed", x.ID)
+			},
+			"agent away": func(w *world, _ *box) {
+				g := w.agent("n1")
+				g.mu.Lock()
+				g.down = true
+				g.mu.Unlock()
+				g.hangUp()
+			},
+			"agent slow": func(w *world, _ *box) {
+				g := w.agent("n1")
+				g.mu.Lock()
+				defer g.mu.Unlock()
+				g.slow = 5 * time.Second
+			},
+		} {
+			t.Run(name+" "+path, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t)
+					w.handle = func(x *box, p string, _ []byte) answer {
+						if p != path {
+							return ok("{}")
+						}
+						happens(w, x)
+						return answer{drop: true}
+					}
+					w.start()
+					begun := time.Now()
+					w.expect(w.invoke(), whisk.WhiskError, `{"error":"The platform lost the container that ran the activation."}`)
+					if waited := time.Since(begun); waited > balancer.Default().ExitPatience {
+						t.Errorf("it took %v", waited)
+					}
+				})
+			})
+		}
 	}
 }
 

@@ -82,7 +82,7 @@ func TestResumeFailsAndTheContainerRuns(t *testing.T) {
 		x.mu.Unlock()
 		time.AfterFunc(100*time.Millisecond, x.thaw)
 		outcome := w.invoke()
-		w.expect(outcome, whisk.DeveloperError, `{"error":"The action did not produce a valid response and exited unexpectedly."}`)
+		w.expect(outcome, whisk.WhiskError, `{"error":"The platform lost the container that ran the activation."}`)
 		if outcome.Container != "box1" || w.made.Load() != 1 {
 			t.Errorf("%+v of %d containers", outcome, w.made.Load())
 		}

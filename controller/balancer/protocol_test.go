@@ -217,7 +217,7 @@ func TestLost(t *testing.T) {
 		synctest.Wait()
 		next := w.background()
 		w.box("box1").kill()
-		w.expect(<-running, whisk.DeveloperError, `{"error":"The action did not produce a valid response and exited unexpectedly."}`)
+		w.expect(<-running, whisk.WhiskError, `{"error":"The platform lost the container that ran the activation."}`)
 		if outcome := <-next; outcome.Container != "box2" {
 			t.Errorf("%+v", outcome)
 		}

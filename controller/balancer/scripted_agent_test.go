@@ -92,7 +92,7 @@ func (g *scriptedAgent) carryOut(r whisk.SandboxRequest) whisk.SandboxReply {
 	case whisk.CollectLogs:
 		reply.Logs = whisk.LogSummary{Lines: int(r.Logs.Run)}
 	case whisk.Inspect:
-		reply.Exit = x.exit
+		reply.Exit, err = x.exit, x.inspectErr
 	}
 	if err != nil {
 		reply.Err, reply.Kind, reply.Frozen = err.Error(), whisk.KindOf(err), errors.Is(err, whisk.ErrStaysFrozen)
