@@ -5,6 +5,7 @@
 package test
 
 import (
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -17,38 +18,54 @@ const recovery = 90 * time.Second
 // fault is something that goes wrong with a fleet.
 type fault struct {
 	name   string
-	node   int            // that it is about: it must be at work before, and again afterwards
+	about  []int          // roles; a node must be at work before, and again afterwards
 	strike func(f *fleet) // begins it, and returns when it is noticed
 	calls  int64          // that are answered then before it ends
 	mend   func(f *fleet) // ends it
 	spares bool           // no blocking call may fail
 }
 
-// anywhere is the node of a fault that is about none.
-const anywhere = -1
+// The roles that a fault may be about, beside the nodes.
+const (
+	scheduling = -1
+	serving    = -2
+)
 
 // faults are what the suite plays, one after the other.
 func faults() []fault {
 	return []fault{
-		{"scheduler killed", anywhere, func(f *fleet) { f.leader.kill(f.t) }, 500, (*fleet).startScheduler, true},
-		{"scheduler restarted", anywhere, func(f *fleet) { f.leader.stop(f.t) }, 0, (*fleet).startScheduler, true},
-		{"scheduler cut off", anywhere, (*fleet).cutScheduler, 100, func(f *fleet) { f.desk.replug(f.t) }, true},
-		{"scheduler and controller cut from each other", anywhere, (*fleet).part, 100, (*fleet).rejoin, true},
+		{"scheduler killed", []int{scheduling}, func(f *fleet) { f.leader.kill(f.t) }, 500, (*fleet).startScheduler, true},
+		{"scheduler restarted", []int{scheduling}, func(f *fleet) { f.leader.stop(f.t) }, 0, (*fleet).startScheduler, true},
+		{"scheduler cut off", []int{scheduling}, (*fleet).cutScheduler, 100, func(f *fleet) { f.desk.replug(f.t) }, true},
+		{"scheduler and controller cut from each other", []int{scheduling, serving}, (*fleet).part, 100, (*fleet).rejoin, true},
+		{"controller killed", []int{serving}, func(f *fleet) { f.controller.kill(f.t) }, 0, (*fleet).startController, false},
+		{"controller restarted", []int{serving}, func(f *fleet) { f.controller.stop(f.t) }, 0, (*fleet).startController, false},
 		agentKilled("docker agent killed", dockered, true),
 		agentKilled("process agent killed", keeping, processSurvives),
-		{"docker agent upgraded", dockered, leave, 0, func(f *fleet) { f.upgrade(dockered) }, true},
-		{"process agent upgraded", keeping, leave, 0, func(f *fleet) { f.upgrade(keeping) }, processSurvives},
-		{"process agent stopped", plain, func(f *fleet) { f.agents[plain].stop(f.t) }, 100, func(f *fleet) { f.startAgent(plain) }, false},
-		{"process agent drained, stopped", plain, (*fleet).drain, 100, (*fleet).undrain, true},
-		{"docker agent cut off", dockered, func(f *fleet) { f.nodes[dockered].unplug(f.t); f.awaitLoss(dockered) }, 100,
+		{"docker agent upgraded", []int{dockered}, leave, 0, func(f *fleet) { f.upgrade(dockered) }, true},
+		{"process agent upgraded", []int{keeping}, leave, 0, func(f *fleet) { f.upgrade(keeping) }, processSurvives},
+		{"process agent stopped", []int{plain}, func(f *fleet) { f.agents[plain].stop(f.t) }, 100, func(f *fleet) { f.startAgent(plain) }, false},
+		{"process agent drained, stopped", []int{plain, scheduling}, (*fleet).drain, 100, (*fleet).undrain, true},
+		{"docker agent cut off", []int{dockered}, func(f *fleet) { f.nodes[dockered].unplug(f.t); f.awaitLoss(dockered) }, 100,
 			func(f *fleet) { f.nodes[dockered].replug(f.t) }, false},
-		{"nothing comes from a process agent", keeping, func(f *fleet) { f.nodes[keeping].lose(f.t, f.others(keeping)...); f.awaitLoss(keeping) }, 100,
+		{"nothing comes from a process agent", []int{keeping}, func(f *fleet) { f.nodes[keeping].lose(f.t, f.others(keeping)...); f.awaitLoss(keeping) }, 100,
 			func(f *fleet) { f.nodes[keeping].find(f.t, f.others(keeping)...) }, false},
-		{"nothing comes to a process agent", plain, (*fleet).deafen, 100, (*fleet).undeafen, false},
-		{"docker engine stopped", dockered, func(f *fleet) { f.engine.stop(f.t); f.awaitLoss(dockered) }, 100, func(f *fleet) { f.engine.start(f.t) }, true},
-		{"docker engine hung", dockered, func(f *fleet) { f.engine.signal(f.t, syscall.SIGSTOP); f.awaitLoss(dockered) }, 100,
+		{"nothing comes to a process agent", []int{plain}, (*fleet).deafen, 100, (*fleet).undeafen, false},
+		{"docker engine stopped", []int{dockered}, func(f *fleet) { f.engine.stop(f.t); f.awaitLoss(dockered) }, 100, func(f *fleet) { f.engine.start(f.t) }, true},
+		{"docker engine hung", []int{dockered}, func(f *fleet) { f.engine.signal(f.t, syscall.SIGSTOP); f.awaitLoss(dockered) }, 100,
 			func(f *fleet) { f.engine.signal(f.t, syscall.SIGCONT) }, true},
 	}
+}
+
+// and has another fault begin in the midst of one, and end before or after it.
+func (one fault) and(other fault, before bool) fault {
+	both := fault{name: one.name + "; " + other.name, about: slices.Concat(one.about, other.about), calls: 50}
+	both.strike = func(f *fleet) { one.strike(f); other.strike(f) }
+	both.mend = func(f *fleet) { one.mend(f); other.mend(f) }
+	if before {
+		both.mend = func(f *fleet) { other.mend(f); one.mend(f) }
+	}
+	return both
 }
 
 // leave does nothing: the fault is all in its end.
@@ -58,8 +75,8 @@ func leave(*fleet) {}
 func agentKilled(name string, i int, survives bool) fault {
 	var left footprint
 	return fault{
-		name: name,
-		node: i,
+		name:  name,
+		about: []int{i},
 		strike: func(f *fleet) {
 			left = f.agents[i].kill(f.t)
 			f.awaitLoss(i)
@@ -78,6 +95,9 @@ func agentKilled(name string, i int, survives bool) fault {
 // awaitLoss waits until the scheduler knows that a node is not up.
 func (f *fleet) awaitLoss(i int) {
 	f.t.Helper()
+	if f.leader.hasEnded() {
+		return // by another fault: nobody is there to miss it
+	}
 	eventually(f.t, recovery, "the scheduler misses "+f.nodes[i].name, func() bool { return f.state(i) != "up" })
 }
 
@@ -97,6 +117,10 @@ const noSession = "no session with the scheduler"
 // awaitBreak does something, and waits until the controller has lost the scheduler by it.
 func (f *fleet) awaitBreak(do func()) {
 	f.t.Helper()
+	if f.controller.hasEnded() {
+		do()
+		return
+	}
 	before := strings.Count(f.controller.output.String(), noSession)
 	do()
 	eventually(f.t, recovery, "the controller misses the scheduler", func() bool {

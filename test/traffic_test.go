@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -70,7 +71,7 @@ func (h habit) work() int { return h.least + rand.IntN(h.most-h.least+1) }
 // habits want about as many containers as fit on three nodes, and more than fit on two.
 var habits = []habit{
 	{"quick", "nodejs", 2, always, 0, 0, 20 * time.Millisecond},
-	{"slow", "nodejs", 2, always, 200, 500, 0},
+	{"slow", "nodejs", 2, always, 200, 500, 50 * time.Millisecond},
 	{"later", "nodejs", 2, never, 200, 500, 400 * time.Millisecond},
 	{"python", "python", 2, now2then, 20, 200, 150 * time.Millisecond},
 	{"native", "native", 2, now2then, 0, 0, 100 * time.Millisecond},
@@ -158,6 +159,9 @@ func causeOf(err error) string {
 	if refusal, ok := errors.AsType[*client.Error](err); ok {
 		return fmt.Sprintf("%d %s", refusal.Status, particular.ReplaceAllString(refusal.Text, "…"))
 	}
+	if exchange, ok := errors.AsType[*url.Error](err); ok {
+		err = exchange.Err
+	}
 	return "no answer: " + particular.ReplaceAllString(err.Error(), "…")
 }
 
@@ -192,7 +196,8 @@ type tally struct {
 	refused                             map[string]int // others
 	unrecorded, recordedTwice, runTwice int
 	unproven                            int            // succeeded without a proof of their run
-	strangers                           int            // records of nobody's call
+	strangers                           int            // records of activations that no answer told of
+	untold                              int            // calls whose answer told of no activation
 	lost                                map[string]int // of the accepted, records that tell of no success, by cause
 }
 
@@ -225,7 +230,9 @@ func (tr *traffic) settle(t *testing.T) (sum tally) {
 				sum.lost[causeIn(found[0].Response)]++
 			}
 		}
-		if e.activation != "" && len(found) == 0 {
+		if e.activation == "" {
+			sum.untold++
+		} else if len(found) == 0 {
 			sum.unrecorded++
 			t.Logf("no record: %+v", *e)
 		}
