@@ -103,13 +103,6 @@ func readAgentSettings(cmd *cobra.Command) (s agentSettings, err error) {
 	if s.logLevel, err = readLogLevel(flags); err != nil {
 		return s, err
 	}
-	for _, flag := range []string{"scheduler", "listen", "advertise"} {
-		if address := text(flag); address != "" {
-			if _, err := hostOf(flag, address); err != nil {
-				return s, err
-			}
-		}
-	}
 	if s.data, err = readData(flags); err != nil {
 		return s, err
 	}
@@ -117,7 +110,7 @@ func readAgentSettings(cmd *cobra.Command) (s agentSettings, err error) {
 		s.logs = filepath.Join(s.data, "logs.db")
 	}
 	s.peers.role = certs.Agent
-	if err := s.peers.read(flags); err != nil {
+	if err := s.peers.read(flags, "scheduler", "listen", "advertise"); err != nil {
 		return s, err
 	}
 	if err := s.http.read(flags, s.peers.plain); err != nil {

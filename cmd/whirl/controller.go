@@ -76,11 +76,8 @@ func readControllerSettings(cmd *cobra.Command) (s controllerSettings, err error
 	if s.logLevel, err = readLogLevel(flags); err != nil {
 		return s, err
 	}
-	if _, err := hostOf("scheduler", s.scheduler); err != nil {
-		return s, err
-	}
 	s.peers.role = certs.Controller
-	if err := s.peers.read(flags); err != nil {
+	if err := s.peers.read(flags, "scheduler"); err != nil {
 		return s, err
 	}
 	if err := s.forward.read(flags, s.peers.plain); err != nil {

@@ -33,7 +33,9 @@ func addPeerFlags(flags *pflag.FlagSet) {
 	flags.Bool("plain-loopback", false, "no certificates: everybody on this machine is believed, and nobody elsewhere is talked to")
 }
 
-func (s *peerSettings) read(flags *pflag.FlagSet) error {
+// read reads the flags. addresses are those flags of the command that say where
+// other roles are, or come; without certificates that has to be this machine.
+func (s *peerSettings) read(flags *pflag.FlagSet, addresses ...string) error {
 	s.plain, _ = flags.GetBool("plain-loopback")
 	s.files = certs.Files{CA: textOf(flags, "ca"), Cert: textOf(flags, "cert"), Key: textOf(flags, "key")}
 	switch {
@@ -41,6 +43,19 @@ func (s *peerSettings) read(flags *pflag.FlagSet) error {
 		return usageErrorf("--plain-loopback does without certificates: give either it, or --ca, --cert and --key")
 	case !s.plain && (s.files.CA == "" || s.files.Cert == "" || s.files.Key == ""):
 		return usageErrorf("give --ca, --cert and --key, which whirl certs makes, or --plain-loopback if all roles run on this machine")
+	}
+	for _, flag := range addresses {
+		address := textOf(flags, flag)
+		if address == "" {
+			continue
+		}
+		host, err := hostOf(flag, address)
+		if err != nil {
+			return err
+		}
+		if s.plain && !isLoopback(host) {
+			return usageErrorf("--%s %s: without certificates it has to be a loopback address", flag, address)
+		}
 	}
 	return nil
 }
@@ -62,7 +77,7 @@ func (s peerSettings) open(logger *slog.Logger) (*peers, error) {
 		return nil, usageError{err}
 	}
 	if got := source.Identity(); got.Role != s.role {
-		return nil, usageErrorf("--cert %s: it is the certificate of %s, this is a process for a %s", s.files.Cert, got, s.role)
+		return nil, usageErrorf("--cert %s: it is the certificate of %s, and this process plays the %s", s.files.Cert, got, s.role)
 	}
 	return &peers{source, rpc.TLS(source), logger}, nil
 }

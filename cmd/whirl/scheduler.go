@@ -81,15 +81,12 @@ func readSchedulerSettings(cmd *cobra.Command) (s schedulerSettings, err error) 
 	if s.logLevel, err = readLogLevel(flags); err != nil {
 		return s, err
 	}
-	if _, err := hostOf("listen", s.listen); err != nil {
-		return s, err
-	}
 	s.placement = policy.Scheme(textOf(flags, "placement"))
 	if s.placement.Placement() == nil {
 		return s, usageErrorf("--placement %q: want one of %v", string(s.placement), policy.Schemes())
 	}
 	s.peers.role = certs.Scheduler
-	if err := s.peers.read(flags); err != nil {
+	if err := s.peers.read(flags, "listen"); err != nil {
 		return s, err
 	}
 	return s, s.http.read(flags, s.peers.plain)
