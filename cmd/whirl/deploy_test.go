@@ -86,16 +86,22 @@ func commandOf(t *testing.T, words ...string) *cobra.Command {
 	return command
 }
 
-// TestDeployedCommandsExist holds every command line of deploy/README.md to the
-// commands, and every variable there to the flags.
-func TestDeployedCommandsExist(t *testing.T) {
-	text := deployed(t, "README.md")
-	lines := regexp.MustCompile("(?:^|`)whirl ((?:[a-z]+ ?)+)[^`]*").FindAllStringSubmatch(strings.ReplaceAll(text, "\n", "`\n`"), -1)
-	if len(lines) < 8 {
-		t.Errorf("found only %d command lines: %q", len(lines), lines)
+// TestDocumentedCommandsExist holds every command line of the pages for operators
+// to the commands, and every variable there to the flags.
+func TestDocumentedCommandsExist(t *testing.T) {
+	for _, page := range []string{"README.md", "../README.md", "../docs/operations.md", "../docs/agent.md", "../docs/performance.md"} {
+		t.Run(filepath.Base(page), func(t *testing.T) { checkCommands(t, deployed(t, page)) })
+	}
+}
+
+func checkCommands(t *testing.T, text string) {
+	lines := regexp.MustCompile("(?m)(?:^|`)(?:[./a-z ]*/)?whirl ((?:[a-z]+ ?)+)[^`#\\n]*").FindAllStringSubmatch(text, -1)
+	if len(lines) == 0 {
+		t.Error("there is no command line")
 	}
 	for _, line := range lines {
 		command := commandOf(t, strings.Fields(line[1])...)
+		command.InitDefaultHelpFlag()
 		for _, flag := range regexp.MustCompile(`--([a-z][a-z-]*)`).FindAllStringSubmatch(line[0], -1) {
 			if command.Flags().Lookup(flag[1]) == nil {
 				t.Errorf("%q has no flag --%s", command.CommandPath(), flag[1])
