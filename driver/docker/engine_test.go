@@ -340,6 +340,34 @@ func TestBrokenConnections(t *testing.T) {
 	}
 }
 
+// TestRemovedBehindOurBack has an operator remove containers, one that runs and one
+// that is suspended: their ends are noticed, and nothing of them is left.
+func TestRemovedBehindOurBack(t *testing.T) {
+	t.Parallel()
+	engine, config := newEngine(t), testConfig(t)
+	driver := openDriver(t, config)
+	for _, suspended := range []bool{false, true} {
+		b := newBox(t, driver, whisk.CreateSandbox{Spec: nodejsSpec})
+		if suspended {
+			if err := b.Suspend(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := engine.ContainerRemove(t.Context(), inspect(t, config, b).ID, client.ContainerRemoveOptions{Force: true}); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-b.Done():
+		case <-time.After(20 * time.Second):
+			t.Fatalf("suspended %t: its end was not noticed", suspended)
+		}
+		if err := b.Destroy(t.Context()); err != nil {
+			t.Errorf("suspended %t: Destroy = %v", suspended, err)
+		}
+	}
+	wantContainers(t, engine, config.Instance, 0)
+}
+
 func TestNoEngine(t *testing.T) {
 	t.Parallel()
 	config := testConfig(t)
