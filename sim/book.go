@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"errors"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -18,6 +19,7 @@ import (
 // files, or in memory, which costs less.
 type book struct {
 	path string // of the files; "" for memory
+	full atomic.Bool
 
 	mu    sync.Mutex
 	pages map[whisk.ContainerID]ledger.Record // in memory
@@ -28,18 +30,21 @@ type book struct {
 type mortal struct {
 	agent.Ledger
 	close func() error
-	dead  atomic.Bool // killed: nothing has an effect any more
+	full  *atomic.Bool // nothing can be written, though removed and overwritten
+	dead  atomic.Bool  // killed: nothing has an effect any more
 }
+
+var errFull = errors.New("no space left on the disk")
 
 func (b *book) open() (*mortal, error) {
 	if b.path == "" {
-		return &mortal{Ledger: b, close: func() error { return nil }}, nil
+		return &mortal{Ledger: b, close: func() error { return nil }, full: &b.full}, nil
 	}
 	dir, err := ledger.Open(b.path)
 	if err != nil {
 		return nil, err
 	}
-	return &mortal{Ledger: dir, close: dir.Close}, nil
+	return &mortal{Ledger: dir, close: dir.Close, full: &b.full}, nil
 }
 
 // records returns how many there are.
@@ -118,6 +123,9 @@ func (m *mortal) Save(record ledger.Record) error {
 	if m.dead.Load() {
 		return nil
 	}
+	if m.full.Load() {
+		return errFull
+	}
 	return m.Ledger.Save(record)
 }
 
@@ -125,6 +133,9 @@ func (m *mortal) Save(record ledger.Record) error {
 func (m *mortal) SaveEpoch(epoch uint64) error {
 	if m.dead.Load() {
 		return nil
+	}
+	if m.full.Load() {
+		return errFull
 	}
 	return m.Ledger.SaveEpoch(epoch)
 }

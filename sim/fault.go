@@ -48,7 +48,7 @@ const (
 	RebootNode
 	DrainNode
 	SickenEngine
-	FailLogs // of the log store
+	FailLogs // of the log store; the disk of a node is full besides
 	RaiseRevision
 	CutPeers // the two ways between two controllers
 	SlowPeers
@@ -126,7 +126,9 @@ func (p *play) hurt(f Fault) (end func() error, err error) {
 		node.sick.Store(true)
 		return func() error { node.sick.Store(false); return nil }, nil
 	case FailLogs:
-		return p.failLogs(), nil
+		mended := p.failLogs()
+		node.book.full.Store(true)
+		return func() error { node.book.full.Store(false); return mended() }, nil
 	case RaiseRevision:
 		p.raise(f.Action % len(p.storm.Actions))
 		return nil, nil

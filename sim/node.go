@@ -124,7 +124,7 @@ func (n *Node) start(driver *fake.Driver, keep bool) error {
 // UpgradeAgent stops a node's agent in order and starts the next, which finds
 // the containers if the former was one to keep them.
 func (c *Cluster) UpgradeAgent(n *Node, keep bool) error {
-	if err := n.halt(); err != nil {
+	if err := n.halt(); err != nil && !errors.Is(err, errFull) { // which it tells, and leaves them all the same
 		return err
 	}
 	return n.start(n.orphan(), keep)
