@@ -6,16 +6,11 @@ package test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/url"
-	"regexp"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -148,33 +143,6 @@ func (tr *traffic) call(ctx context.Context, e *errand, action string, ms int) {
 	}
 }
 
-// particular is what differs between failures of one cause.
-var particular = regexp.MustCompile(`[0-9a-f]{32}|\b[0-9a-zA-Z_./:-]*[0-9][0-9a-zA-Z_./:-]*`)
-
-// causeOf sorts an error of a call.
-func causeOf(err error) string {
-	if err == nil {
-		return ""
-	}
-	if refusal, ok := errors.AsType[*client.Error](err); ok {
-		return fmt.Sprintf("%d %s", refusal.Status, particular.ReplaceAllString(refusal.Text, "…"))
-	}
-	if exchange, ok := errors.AsType[*url.Error](err); ok {
-		err = exchange.Err
-	}
-	return "no answer: " + particular.ReplaceAllString(err.Error(), "…")
-}
-
-// causeIn sorts the response of an activation that did not succeed.
-func causeIn(response client.Response) string {
-	if response.Success {
-		return ""
-	}
-	var result struct{ Error json.RawMessage }
-	_ = json.Unmarshal(response.Result, &result)
-	return response.Status + ": " + particular.ReplaceAllString(strings.Trim(string(result.Error), `"`), "…")
-}
-
 // more waits until some more calls were answered.
 func (tr *traffic) more(t *testing.T, n int64, when string) {
 	t.Helper()
@@ -189,113 +157,6 @@ func (tr *traffic) end() {
 	tr.cancel()
 }
 
-// tally sums up a traffic that has ended.
-type tally struct {
-	calls, accepted                     int
-	failed                              map[string]int // blocking calls, by cause
-	refused                             map[string]int // others
-	unrecorded, recordedTwice, runTwice int
-	unproven                            int            // succeeded without a proof of their run
-	strangers                           int            // records of activations that no answer told of
-	untold                              int            // calls whose answer told of no activation
-	lost                                map[string]int // of the accepted, records that tell of no success, by cause
-}
-
-// settle waits until each call whose activation is known has a record, and compares what was
-// answered with the records and with the proofs of runs.
-func (tr *traffic) settle(t *testing.T) (sum tally) {
-	t.Helper()
-	sum = tally{failed: map[string]int{}, refused: map[string]int{}, lost: map[string]int{}}
-	records := tr.awaitRecords(t)
-	tr.f.noteProofs()
-	known := map[whisk.ActivationID]bool{}
-	for _, e := range tr.calls {
-		sum.calls++
-		known[e.activation] = true
-		found := records[e.activation]
-		runs := tr.f.beacon.runsOf(e.id)
-		succeeded := e.success
-		for _, record := range found {
-			succeeded = succeeded || record.Response.Success
-		}
-		switch {
-		case e.failure != "" && e.blocking:
-			sum.failed[e.failure]++
-		case e.failure != "":
-			sum.refused[e.failure]++
-		}
-		if e.accepted {
-			sum.accepted++
-			if len(found) > 0 && !succeeded {
-				sum.lost[causeIn(found[0].Response)]++
-			}
-		}
-		if e.activation == "" {
-			sum.untold++
-		} else if len(found) == 0 {
-			sum.unrecorded++
-			t.Logf("no record: %+v", *e)
-		}
-		if len(found) > 1 {
-			sum.recordedTwice++
-			t.Logf("recorded %d times: %+v", len(found), *e)
-		}
-		if runs > 1 {
-			sum.runTwice++
-			t.Logf("ran %d times: %+v", runs, *e)
-		}
-		if succeeded && runs == 0 {
-			sum.unproven++
-			t.Logf("never ran: %+v", *e)
-		}
-	}
-	for id := range records {
-		if !known[id] {
-			sum.strangers++
-		}
-	}
-	return sum
-}
-
-// awaitRecords returns the records of the traffic's actions, once there is one of each activation
-// that is known, or it has taken too long.
-func (tr *traffic) awaitRecords(t *testing.T) map[whisk.ActivationID][]client.Activation {
-	t.Helper()
-	var records map[whisk.ActivationID][]client.Activation
-	missing := func() int {
-		records = tr.listRecords(t)
-		missing := 0
-		for _, e := range tr.calls {
-			if e.activation != "" && len(records[e.activation]) == 0 {
-				missing++
-			}
-		}
-		return missing
-	}
-	for deadline := time.Now().Add(recovery); missing() > 0 && time.Now().Before(deadline); {
-		<-time.After(500 * time.Millisecond)
-	}
-	return records
-}
-
-// listRecords lists the records of the traffic's actions.
-func (tr *traffic) listRecords(t *testing.T) map[whisk.ActivationID][]client.Activation {
-	t.Helper()
-	const page = 200
-	records := map[whisk.ActivationID][]client.Activation{}
-	for skip := 0; ; skip += page {
-		some := listActivations(t, tr.f.controller, client.ActivationQuery{Page: client.Page{Limit: page, Skip: skip}, Since: tr.begun, Full: true})
-		for _, record := range some {
-			if strings.HasPrefix(record.Name, tr.name+"-") {
-				records[record.ID] = append(records[record.ID], record)
-			}
-		}
-		if len(some) < page {
-			return records
-		}
-	}
-}
-
 // latencies returns how long the successful calls took that were begun and answered in a time.
 func (tr *traffic) latencies(from, to time.Time) (all []time.Duration) {
 	tr.mu.Lock()
@@ -306,87 +167,4 @@ func (tr *traffic) latencies(from, to time.Time) (all []time.Duration) {
 		}
 	}
 	return all
-}
-
-// scout makes cold starts, one after the other, each of an action of its own.
-type scout struct {
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-
-	mu     sync.Mutex
-	trials []trial
-}
-
-// trial is one cold start, from its call to its answer.
-type trial struct {
-	begun, ended time.Time
-	cause        string // of its failure; "" if it succeeded
-}
-
-func startScout(t *testing.T, f *fleet, name string) *scout {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	s := &scout{cancel: cancel}
-	t.Cleanup(s.end)
-	user := f.userClient(t)
-	s.done.Go(func() {
-		for n := 0; ctx.Err() == nil; n++ {
-			one := s.try(ctx, user, fmt.Sprintf("%s-%d", name, n))
-			if ctx.Err() != nil {
-				return
-			}
-			s.mu.Lock()
-			s.trials = append(s.trials, one)
-			s.mu.Unlock()
-			select {
-			case <-time.After(250 * time.Millisecond): // what is more would only push the others' containers out
-			case <-ctx.Done():
-			}
-		}
-	})
-	return s
-}
-
-func (s *scout) try(ctx context.Context, user *client.Client, action string) trial {
-	spec := client.ActionSpec{Exec: &client.Exec{Kind: "native:default", Code: native().code["one"]}, Limits: &client.LimitsSpec{Memory: 128}}
-	if _, err := user.CreateAction(ctx, action, spec); err != nil {
-		now := time.Now()
-		return trial{now, now, causeOf(err)}
-	}
-	one := trial{begun: time.Now()}
-	record, err := user.Invoke(ctx, action, nil, 0)
-	one.ended, one.cause = time.Now(), causeOf(err)
-	if err == nil {
-		one.cause = causeIn(record.Response)
-	}
-	if _, err := user.DeleteAction(ctx, action); err != nil && one.cause == "" {
-		one.cause = causeOf(err)
-	}
-	return one
-}
-
-func (s *scout) all() []trial {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.trials)
-}
-
-// awaitAfter returns how long after a moment a cold start worked for the first time.
-func (s *scout) awaitAfter(t *testing.T, moment time.Time) (took time.Duration) {
-	t.Helper()
-	eventually(t, recovery, "a cold start works", func() bool {
-		for _, one := range s.all() {
-			if one.cause == "" && one.ended.After(moment) {
-				took = one.ended.Sub(moment)
-				return true
-			}
-		}
-		return false
-	})
-	return took
-}
-
-func (s *scout) end() {
-	s.cancel()
-	s.done.Wait()
 }
