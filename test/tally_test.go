@@ -100,7 +100,8 @@ func (sum *tally) countEnd(e *errand, records []client.Activation, runs int) (od
 }
 
 // awaitRecords returns the records of the traffic's actions, once there is one of each activation
-// that is known, or it has taken too long.
+// that is known, or it has taken too long. A record that arrives in the midst of a listing moves
+// others to the next page, where they are listed again.
 func (tr *traffic) awaitRecords(t *testing.T) (records map[whisk.ActivationID][]client.Activation) {
 	t.Helper()
 	begun := time.Now()
@@ -111,7 +112,7 @@ func (tr *traffic) awaitRecords(t *testing.T) (records map[whisk.ActivationID][]
 		patience := time.Duration(0)
 		for _, e := range tr.calls {
 			switch {
-			case e.activation == "" || len(records[e.activation]) > 0:
+			case e.activation == "" || len(records[e.activation]) == 1:
 			case e.accepted:
 				patience = recovery
 			default:
