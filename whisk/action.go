@@ -19,16 +19,22 @@ type Action struct {
 
 // Exec says how an action runs.
 type Exec struct {
-	Kind   string // a concrete kind of the manifest, such as "nodejs:20", or [Blackbox]
+	Kind   string // a concrete kind of the manifest, such as "nodejs:20", or [Blackbox] or [Sequence]
 	Code   Digest // "" if there is no code
 	Size   Bytes  // of the code, as sent
 	Binary bool   // the code is base64
 	Main   string // the entry point; "" stands for "main"
 	Image  string // container image; "" unless Kind is [Blackbox]
+
+	Components []FullName // of a [Sequence], in their order; else none
 }
 
 // Blackbox is the kind of actions that bring a container image of their own.
 const Blackbox = "blackbox"
+
+// Sequence is the kind of actions that run others, each with the result of the
+// one before. They have no code and no container.
+const Sequence = "sequence"
 
 // Digest names a blob by its content: "sha256-" and 64 lower-case hex digits.
 // The empty Digest names nothing.

@@ -72,8 +72,44 @@ func (n FullName) InNamespace() string {
 	return n.Package + "/" + n.Name
 }
 
+// PackageName returns the name of the package that n stands in, which must not
+// be the default one.
+func (n FullName) PackageName() FullName { return FullName{Namespace: n.Namespace, Name: n.Package} }
+
 // String returns "/ns/name" or "/ns/pkg/name", the form in which users write it.
 func (n FullName) String() string { return "/" + n.Path() }
+
+// ParseFullName reads a name as users write it: "/ns/name" or "/ns/pkg/name", with
+// or without the leading slash, where the namespace "_" stands for own. The
+// error is Invalid and carries OpenWhisk's texts.
+func ParseFullName(s, own string) (FullName, error) {
+	var parts []string
+	for part := range strings.SplitSeq(s, "/") {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	for _, part := range parts {
+		if len(part) > MaxNameLength || !legalName(part) {
+			return FullName{}, Errorf(Invalid, "requirement failed: path contains invalid parts List(%s)", strings.Join(parts, ", "))
+		}
+	}
+	switch len(parts) {
+	case 0, 1:
+		return FullName{}, Errorf(Invalid, "requirement failed: The fully qualified name of the entity must contain at least the namespace and the name of the entity.")
+	case 2, 3:
+	default:
+		return FullName{}, Errorf(Invalid, "requirement failed: The fully qualified name of the entity must not have more parts than its namespace, its package and its name.")
+	}
+	if parts[0] == "_" {
+		parts[0] = own
+	}
+	name := FullName{Namespace: parts[0], Name: parts[len(parts)-1]}
+	if len(parts) == 3 {
+		name.Package = parts[1]
+	}
+	return name, nil
+}
 
 // Version is an entity's version, major.minor.patch.
 type Version struct{ Major, Minor, Patch int }

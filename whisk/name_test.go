@@ -83,3 +83,34 @@ func TestFullName(t *testing.T) {
 		t.Errorf("got %s, %s, %s", plain, packed.Path(), packed.InNamespace())
 	}
 }
+
+func TestParseFullName(t *testing.T) {
+	for text, want := range map[string]whisk.FullName{
+		"/_/a":             {Namespace: "me", Name: "a"},
+		"_/a":              {Namespace: "me", Name: "a"},
+		"ns/a":             {Namespace: "ns", Name: "a"},
+		"/ns/pkg/a b":      {Namespace: "ns", Package: "pkg", Name: "a b"},
+		"//_///pkg//_//":   {Namespace: "me", Package: "pkg", Name: "_"},
+		"/ns/_":            {Namespace: "ns", Name: "_"},
+		"a@b.c/p&q/x-1.js": {Namespace: "a@b.c", Package: "p&q", Name: "x-1.js"},
+	} {
+		got, err := whisk.ParseFullName(text, "me")
+		if err != nil || got != want {
+			t.Errorf("%q is %+v, %v, want %+v", text, got, err, want)
+		}
+	}
+	const tooShort = "requirement failed: The fully qualified name of the entity must contain at least the namespace and the name of the entity."
+	for text, want := range map[string]string{
+		"":         tooShort,
+		"/":        tooShort,
+		"a":        tooShort,
+		"/_/":      tooShort,
+		"/a/b/c/d": "requirement failed: The fully qualified name of the entity must not have more parts than its namespace, its package and its name.",
+		"/a/b%/c":  "requirement failed: path contains invalid parts List(a, b%, c)",
+		"/a/ ":     "requirement failed: path contains invalid parts List(a,  )",
+	} {
+		if got, err := whisk.ParseFullName(text, "me"); err == nil || err.Error() != want || whisk.KindOf(err) != whisk.Invalid {
+			t.Errorf("%q is %+v, %v, want the error %q", text, got, err, want)
+		}
+	}
+}

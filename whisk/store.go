@@ -40,6 +40,7 @@ type Document struct {
 	Revision   Revision
 	Updated    time.Time       // to the millisecond; lists are sorted by it
 	Code       Digest          // the blob that it refers to, "" for none
+	Public     bool            // lists for other namespaces show it
 	Summary    json.RawMessage // what lists show
 	Body       json.RawMessage // the whole entity
 }
@@ -55,6 +56,10 @@ type EntityStore interface {
 	// Delete removes the document if its revision is the given one. NotFound if
 	// there is none, Conflict if it has another revision.
 	Delete(ctx context.Context, name FullName, revision Revision) error
+	// Commit does all of a transaction or nothing, and returns the new revisions
+	// of its Puts in their order. Conflict if one of the stored revisions is
+	// another one, or if a condition does not hold.
+	Commit(ctx context.Context, tx Transaction) ([]Revision, error)
 	// List returns the matching documents without Body, newest first; of equal
 	// times, the one with the smaller path first.
 	List(ctx context.Context, query EntityQuery) ([]Document, error)
@@ -70,11 +75,27 @@ type EntityStore interface {
 	Digests(ctx context.Context) iter.Seq2[Digest, error]
 }
 
+// Transaction is a set of writes that take effect together. A name occurs once
+// among them, or else it is Invalid.
+type Transaction struct {
+	Puts    []Document // each as [EntityStore] Put takes it
+	Deletes []Stored   // each must be there
+	Needs   []FullName // documents that must be there in the end, of whatever revision
+	Vacant  []FullName // packages in which no documents may be in the end
+}
+
+// Stored names a document as it was read.
+type Stored struct {
+	Name     FullName
+	Revision Revision
+}
+
 // EntityQuery selects documents.
 type EntityQuery struct {
 	Collection Collection
 	Namespace  string
 	Package    *string // nil: the whole namespace, packaged actions included; "": the default package
+	Public     bool    // only what is public
 	Skip       int
 	Limit      int  // at least 1
 	Full       bool // with Body

@@ -157,6 +157,72 @@ func (s *Store) Delete(_ context.Context, name whisk.FullName, revision whisk.Re
 	})
 }
 
+// Commit implements [whisk.EntityStore].
+func (s *Store) Commit(_ context.Context, tx whisk.Transaction) (revisions []whisk.Revision, err error) {
+	err = s.do("Commit", func() error {
+		after, err := s.after(tx)
+		if err != nil {
+			return err
+		}
+		s.documents = after
+		for _, doc := range tx.Puts {
+			doc.Revision = s.changed(whisk.Change{Entity: doc.Name})
+			s.documents[doc.Name] = doc
+			revisions = append(revisions, doc.Revision)
+		}
+		for _, stored := range tx.Deletes {
+			s.changed(whisk.Change{Entity: stored.Name})
+		}
+		return nil
+	})
+	return revisions, err
+}
+
+// after returns the documents as a transaction leaves them, with its puts'
+// former revisions, or why it cannot be.
+func (s *Store) after(tx whisk.Transaction) (map[whisk.FullName]whisk.Document, error) {
+	if distinct(tx) < len(tx.Puts)+len(tx.Deletes) {
+		return nil, whisk.Errorf(whisk.Invalid, "a name occurs more than once")
+	}
+	after := maps.Clone(s.documents)
+	for _, stored := range tx.Deletes {
+		if former, found := after[stored.Name]; !found || former.Revision != stored.Revision {
+			return nil, whisk.Errorf(whisk.Conflict, "revision of %s is %d", stored.Name, former.Revision)
+		}
+		delete(after, stored.Name)
+	}
+	for _, doc := range tx.Puts {
+		former := after[doc.Name]
+		if former.Revision != doc.Revision || former.Revision != 0 && former.Collection != doc.Collection {
+			return nil, whisk.Errorf(whisk.Conflict, "revision of %s is %d", doc.Name, former.Revision)
+		}
+		after[doc.Name] = doc
+	}
+	for _, name := range tx.Needs {
+		if _, found := after[name]; !found {
+			return nil, whisk.Errorf(whisk.Conflict, "%s is not there", name)
+		}
+	}
+	for name := range after {
+		if slices.Contains(tx.Vacant, name.PackageName()) {
+			return nil, whisk.Errorf(whisk.Conflict, "%s is there", name)
+		}
+	}
+	return after, nil
+}
+
+// distinct counts the names that a transaction writes.
+func distinct(tx whisk.Transaction) int {
+	names := map[whisk.FullName]bool{}
+	for _, doc := range tx.Puts {
+		names[doc.Name] = true
+	}
+	for _, stored := range tx.Deletes {
+		names[stored.Name] = true
+	}
+	return len(names)
+}
+
 // List implements [whisk.EntityStore].
 func (s *Store) List(_ context.Context, query whisk.EntityQuery) (found []whisk.Document, err error) {
 	err = s.do("List", func() error {
@@ -178,7 +244,7 @@ func (s *Store) Count(_ context.Context, query whisk.EntityQuery) (n int, err er
 func (s *Store) matching(query whisk.EntityQuery) []whisk.Document {
 	var found []whisk.Document
 	for name, doc := range s.documents {
-		if doc.Collection == query.Collection && name.Namespace == query.Namespace && (query.Package == nil || *query.Package == name.Package) {
+		if doc.Collection == query.Collection && name.Namespace == query.Namespace && (query.Package == nil || *query.Package == name.Package) && (doc.Public || !query.Public) {
 			found = append(found, doc)
 		}
 	}

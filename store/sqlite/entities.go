@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"iter"
 	"strings"
-	"time"
 
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -70,12 +69,39 @@ CREATE TABLE claims (
 ) STRICT;
 `
 
+// publicSchema makes the table anew, because a column that is added comes after
+// the body, where each list would have to skip it.
+const publicSchema = `
+CREATE TABLE documents_2 (
+	id         INTEGER PRIMARY KEY,
+	namespace  TEXT NOT NULL,
+	path       TEXT NOT NULL,
+	package    TEXT NOT NULL,
+	collection TEXT NOT NULL,
+	revision   INTEGER NOT NULL,
+	updated    INTEGER NOT NULL, -- ms since 1970
+	code       TEXT NOT NULL,
+	public     INTEGER NOT NULL, -- 1 if lists for other namespaces show it
+	summary    TEXT,
+	body       TEXT
+) STRICT;
+INSERT INTO documents_2 (id, namespace, path, package, collection, revision, updated, code, public, summary, body)
+	SELECT id, namespace, path, package, collection, revision, updated, code, 0, summary, body FROM documents;
+DROP TABLE documents;
+ALTER TABLE documents_2 RENAME TO documents;
+CREATE UNIQUE INDEX documents_path ON documents (namespace, path);
+CREATE INDEX documents_list ON documents (namespace, collection, updated DESC, path);
+CREATE INDEX documents_package_list ON documents (namespace, collection, package, updated DESC, path);
+CREATE INDEX documents_public_list ON documents (namespace, collection, updated DESC, path) WHERE public;
+CREATE INDEX documents_code ON documents (code) WHERE code <> '';
+`
+
 // OpenEntities opens the database at path and makes it if it is not there; its
 // directory must exist. A database that a newer program wrote is Conflict. The
 // caller closes it; ctx matters during the call only.
 func OpenEntities(ctx context.Context, path string) (*Entities, error) {
 	db, err := openDatabase(ctx, path, layout{
-		migrations:  []string{entitiesSchema, namespaceLimitsSchema},
+		migrations:  []string{entitiesSchema, publicSchema, namespaceLimitsSchema},
 		synchronous: "FULL",
 		cache:       16 * whisk.MB,
 	})
@@ -89,7 +115,7 @@ func OpenEntities(ctx context.Context, path string) (*Entities, error) {
 // Unavailable. It is idempotent.
 func (e *Entities) Close() error { return e.db.close() }
 
-const documentColumns = "collection, namespace, path, revision, updated, code, summary"
+const documentColumns = "collection, namespace, path, revision, updated, code, public, summary"
 
 // Get implements [whisk.EntityStore].
 func (e *Entities) Get(ctx context.Context, name whisk.FullName) (whisk.Document, error) {
@@ -110,94 +136,6 @@ func (e *Entities) Get(ctx context.Context, name whisk.FullName) (whisk.Document
 		return whisk.Document{}, fmt.Errorf("get %s: %w", name, err)
 	}
 	return doc, nil
-}
-
-// Put implements [whisk.EntityStore].
-func (e *Entities) Put(ctx context.Context, doc whisk.Document) (whisk.Revision, error) {
-	var revision whisk.Revision
-	size := whisk.Bytes(len(doc.Body) + len(doc.Summary))
-	err := e.db.write(ctx, size, func(c *connection) error {
-		stored, err := storedVersion(c, doc.Name)
-		if err != nil {
-			return err
-		}
-		if err := stored.check(doc.Revision); err != nil {
-			return err
-		}
-		if stored.revision != 0 && stored.collection != doc.Collection {
-			return whisk.Errorf(whisk.Conflict, "the name is taken in %s", stored.collection)
-		}
-		if revision, err = noteChange(c, doc.Name, ""); err != nil {
-			return err
-		}
-		return writeDocument(c, doc, revision)
-	})
-	if err != nil {
-		return 0, fmt.Errorf("put %s: %w", doc.Name, err)
-	}
-	return revision, nil
-}
-
-// Delete implements [whisk.EntityStore].
-func (e *Entities) Delete(ctx context.Context, name whisk.FullName, revision whisk.Revision) error {
-	err := e.db.write(ctx, 0, func(c *connection) error {
-		stored, err := storedVersion(c, name)
-		if err != nil {
-			return err
-		}
-		if stored.revision == 0 {
-			return whisk.Errorf(whisk.NotFound, "no such document")
-		}
-		if err := stored.check(revision); err != nil {
-			return err
-		}
-		if _, err := noteChange(c, name, ""); err != nil {
-			return err
-		}
-		return c.prepare("DELETE FROM documents WHERE namespace = ? AND path = ?").
-			text(name.Namespace).text(name.InNamespace()).run()
-	})
-	if err != nil {
-		return fmt.Errorf("delete %s: %w", name, err)
-	}
-	return nil
-}
-
-// version is what decides whether a document may be written.
-type version struct {
-	revision   whisk.Revision // 0 if there is no document
-	collection whisk.Collection
-}
-
-func storedVersion(c *connection, name whisk.FullName) (version, error) {
-	var v version
-	err := c.prepare("SELECT revision, collection FROM documents WHERE namespace = ? AND path = ?").
-		text(name.Namespace).text(name.InNamespace()).
-		each(func(r *row) error {
-			v = version{whisk.Revision(r.integer()), whisk.Collection(r.text())}
-			return nil
-		})
-	return v, err
-}
-
-// check is Conflict unless the writer knows the stored revision.
-func (v version) check(known whisk.Revision) error {
-	if v.revision != known {
-		return whisk.Errorf(whisk.Conflict, "its revision is %d and not %d", v.revision, known)
-	}
-	return nil
-}
-
-func writeDocument(c *connection, doc whisk.Document, revision whisk.Revision) error {
-	return c.prepare(`
-		INSERT INTO documents (namespace, path, package, collection, revision, updated, code, summary, body)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (namespace, path) DO UPDATE SET
-			revision = excluded.revision, updated = excluded.updated, code = excluded.code,
-			summary = excluded.summary, body = excluded.body`).
-		text(doc.Name.Namespace).text(doc.Name.InNamespace()).text(doc.Name.Package).
-		text(string(doc.Collection)).integer(int64(revision)).time(doc.Updated).
-		text(string(doc.Code)).json(doc.Summary).json(doc.Body).run()
 }
 
 // List implements [whisk.EntityStore].
@@ -246,6 +184,9 @@ func selectDocuments(c *connection, columns string, query whisk.EntityQuery, suf
 	if query.Package != nil {
 		sql += " AND package = ?"
 	}
+	if query.Public {
+		sql += " AND public"
+	}
 	s := c.prepare(sql + suffix).text(query.Namespace).text(string(query.Collection))
 	if query.Package != nil {
 		s.text(*query.Package)
@@ -261,6 +202,7 @@ func document(r *row) whisk.Document {
 		Revision:   whisk.Revision(r.integer()),
 		Updated:    r.time(),
 		Code:       whisk.Digest(r.text()),
+		Public:     r.integer() != 0,
 		Summary:    r.bytes(),
 	}
 }
@@ -304,62 +246,4 @@ func (e *Entities) Digests(ctx context.Context) iter.Seq2[whisk.Digest, error] {
 			last = digests[page-1]
 		}
 	}
-}
-
-// changesKept is longer than the hour that readers may take, for slow ones and
-// for clocks that are set.
-const changesKept = 2 * time.Hour
-
-// noteChange appends to the change feed and returns the position, which is the
-// revision of an entity's write. Each change takes at most two outdated ones
-// away, so the feed shrinks to its span without ever being swept.
-func noteChange(c *connection, entity whisk.FullName, subject string) (whisk.Revision, error) {
-	path := ""
-	if subject == "" {
-		path = entity.InNamespace()
-	}
-	now := time.Now()
-	err := c.prepare("INSERT INTO changes (made, namespace, path, subject) VALUES (?, ?, ?, ?)").
-		time(now).text(entity.Namespace).text(path).text(subject).run()
-	if err != nil {
-		return 0, err
-	}
-	position := c.LastInsertRowID()
-	err = c.prepare("DELETE FROM changes WHERE position IN (SELECT position FROM changes ORDER BY position LIMIT 2) AND made < ? AND position < ?").
-		time(now.Add(-changesKept)).integer(position).run()
-	return whisk.Revision(position), err
-}
-
-// Changes implements [whisk.EntityStore].
-func (e *Entities) Changes(ctx context.Context, since int64, limit int) ([]whisk.Change, error) {
-	var changes []whisk.Change
-	err := e.db.read(ctx, func(c *connection) error {
-		return c.prepare("SELECT position, namespace, path, subject FROM changes WHERE position > ? ORDER BY position LIMIT ?").
-			integer(since).integer(int64(max(limit, 0))).
-			each(func(r *row) error {
-				changes = append(changes, whisk.Change{
-					Position: r.integer(),
-					Entity:   fullName(r.text(), r.text()),
-					Subject:  r.text(),
-				})
-				return nil
-			})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read changes after %d: %w", since, err)
-	}
-	return changes, nil
-}
-
-// LastChange implements [whisk.EntityStore].
-func (e *Entities) LastChange(ctx context.Context) (int64, error) {
-	var position int64
-	err := e.db.read(ctx, func(c *connection) (err error) {
-		position, err = c.number("SELECT max(position) FROM changes")
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("read last change: %w", err)
-	}
-	return position, nil
 }

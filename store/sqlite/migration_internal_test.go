@@ -11,7 +11,7 @@ import (
 
 // TestFormerSchemas opens what each former version of the program left.
 func TestFormerSchemas(t *testing.T) {
-	all := []string{entitiesSchema, namespaceLimitsSchema}
+	all := []string{entitiesSchema, publicSchema, namespaceLimitsSchema}
 	for version := 1; version < len(all); version++ {
 		path := filepath.Join(t.TempDir(), "entities.db")
 		db, err := openDatabase(t.Context(), path, layout{migrations: all[:version], synchronous: "FULL", cache: whisk.MB})

@@ -30,6 +30,9 @@ func Entities[S EntityStore](t *testing.T, opener func(t *testing.T, place strin
 	t.Run("lists", func(t *testing.T) { testEntityLists(t, open.fresh(t)) })
 	t.Run("changes", func(t *testing.T) { testChanges(t, open.fresh(t)) })
 	t.Run("digests", func(t *testing.T) { testDigests(t, open.fresh(t)) })
+	t.Run("transactions", func(t *testing.T) { testTransactions(t, open.fresh(t)) })
+	t.Run("transactions conflict", func(t *testing.T) { testTransactionConflicts(t, open.fresh(t)) })
+	t.Run("one transaction wins", func(t *testing.T) { testOneTransactionWins(t, open.fresh(t)) })
 	t.Run("ended context", func(t *testing.T) { testEntityContext(t, open.fresh(t)) })
 	t.Run("reopen", func(t *testing.T) { testEntityReopen(t, open) })
 	t.Run("model", func(t *testing.T) { testEntityModel(t, open) })
@@ -46,6 +49,7 @@ func action(name whisk.FullName, milli int) whisk.Document {
 		Name:       name,
 		Updated:    atMilli(milli),
 		Code:       digest(milli),
+		Public:     milli%2 == 1,
 		Summary:    json.RawMessage(fmt.Sprintf(`{"summary":%d}`, milli)),
 		Body:       json.RawMessage(fmt.Sprintf(`{"body":%d,"text":"é\u0000\n"}`, milli)),
 	}
@@ -221,6 +225,10 @@ func testEntityLists(t *testing.T, s whisk.EntityStore) {
 		{"first page", with(func(q *whisk.EntityQuery) { q.Limit = 2 }), []string{"other/new", "pkg-a"}, 5},
 		{"second page", with(func(q *whisk.EntityQuery) { q.Skip, q.Limit = 2, 2 }), []string{"pkg/b", "pkg0"}, 5},
 		{"behind the end", with(func(q *whisk.EntityQuery) { q.Skip = 9 }), nil, 5},
+		{"public ones", with(func(q *whisk.EntityQuery) { q.Public = true }), []string{"other/new", "pkg-a", "pkg/b", "pkg0", "old"}, 5},
+		{"public rules", with(func(q *whisk.EntityQuery) { q.Public, q.Collection = true, whisk.Rules }), nil, 0},
+		{"public ones of a package", with(func(q *whisk.EntityQuery) { q.Public, q.Package, q.Full = true, &pkg, true }), []string{"pkg/b"}, 1},
+		{"second page of public ones", with(func(q *whisk.EntityQuery) { q.Public, q.Skip, q.Limit = true, 3, 1 }), []string{"pkg0"}, 5},
 		{"rules", with(func(q *whisk.EntityQuery) { q.Collection = whisk.Rules }), []string{"rule"}, 1},
 		{"another namespace", with(func(q *whisk.EntityQuery) { q.Namespace = "other" }), []string{"x"}, 1},
 		{"no such namespace", with(func(q *whisk.EntityQuery) { q.Namespace = "none" }), nil, 0},

@@ -67,7 +67,7 @@ func (m *entityModel) put(t *testing.T, s whisk.EntityStore, random *rand.Rand, 
 	if random.IntN(5) == 0 {
 		doc.Revision = whisk.Revision(random.Int64N(int64(m.last) + 2))
 	}
-	revision, err := s.Put(t.Context(), doc)
+	revision, err := putSomehow(t, s, doc, random)
 	if doc.Revision != stored.Revision || exists && doc.Collection != stored.Collection {
 		mustBe(t, err, whisk.Conflict)
 		return
@@ -78,6 +78,18 @@ func (m *entityModel) put(t *testing.T, s whisk.EntityStore, random *rand.Rand, 
 	}
 	doc.Revision, m.last = revision, revision
 	m.docs[doc.Name] = doc
+}
+
+// putSomehow puts a document by one of two ways that must do the same.
+func putSomehow(t *testing.T, s whisk.EntityStore, doc whisk.Document, random *rand.Rand) (whisk.Revision, error) {
+	if random.IntN(2) == 0 {
+		return s.Put(t.Context(), doc)
+	}
+	revisions, err := s.Commit(t.Context(), whisk.Transaction{Puts: []whisk.Document{doc}})
+	if err != nil {
+		return 0, err
+	}
+	return revisions[0], nil
 }
 
 func (m *entityModel) remove(t *testing.T, s whisk.EntityStore, random *rand.Rand) {
@@ -106,6 +118,7 @@ func (m *entityModel) compare(t *testing.T, s whisk.EntityStore, random *rand.Ra
 		Namespace:  pick(random, modelNamespaces),
 		Skip:       random.IntN(4),
 		Limit:      1 + random.IntN(12),
+		Public:     random.IntN(3) == 0,
 		Full:       random.IntN(2) == 0,
 	}
 	if random.IntN(2) == 0 {
@@ -140,7 +153,7 @@ func (m *entityModel) compare(t *testing.T, s whisk.EntityStore, random *rand.Ra
 func (m *entityModel) list(query whisk.EntityQuery) ([]whisk.Document, int) {
 	var docs []whisk.Document
 	for n, doc := range m.docs {
-		if n.Namespace != query.Namespace || doc.Collection != query.Collection || query.Package != nil && *query.Package != n.Package {
+		if n.Namespace != query.Namespace || doc.Collection != query.Collection || query.Public && !doc.Public || query.Package != nil && *query.Package != n.Package {
 			continue
 		}
 		if !query.Full {
