@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -33,9 +34,11 @@ import (
 // other makes no record. A Claim whose answer was lost counts as failed here: the
 // activation is not run, and its record says so.
 
-// acceptedBody is what the queue keeps of an activation.
+// acceptedBody is what the queue keeps of an activation: of a trigger's, its
+// record; of others, what is needed to run it. Payload is what it was called with.
 type acceptedBody struct {
 	Origin  origin          `json:"origin"`
+	Firing  *firing         `json:"firing"` // nil for others than triggers
 	Payload json.RawMessage `json:"payload"`
 }
 
@@ -49,8 +52,10 @@ type origin struct {
 	UUID        string             `json:"uuid"`
 	Key         string             `json:"key,omitempty"`
 	Transaction string             `json:"transaction"`
-	Package     string             `json:"package,omitempty"`
+	Namespace   string             `json:"namespace,omitempty"` // of the action as it was called; "" for the one that invokes
+	Package     string             `json:"package,omitempty"`   // likewise
 	Name        string             `json:"name"`
+	Stored      storedName         `json:"stored,omitzero"` // where it was called through a binding, the action's own name
 	Version     whisk.Version      `json:"version"`
 	Kind        string             `json:"kind"`
 	Limits      whisk.ActionLimits `json:"limits"`
@@ -63,66 +68,108 @@ func (c *Controller) Submit(ctx context.Context, call Call) (whisk.ActivationID,
 	if err != nil {
 		return "", err
 	}
-	// The place comes before the promise: what was accepted is not turned away.
-	if act.admission, err = c.deps.Balancer.Admit(&act.invocation); err != nil {
-		act.admission = nil
+	if err := c.reserve(act); err != nil {
 		c.abandon(act)
 		return "", err
 	}
-	if err := c.accept(act, call); err != nil {
+	entry, err := c.entryOf(ctx, act, call)
+	if err == nil {
+		err = c.accept(entry)
+	}
+	if err != nil {
 		c.abandon(act)
 		return "", err
 	}
-	c.start(act, nil, func() { c.accepted.remove(act.id) })
+	c.startAccepted(act)
 	return act.id, nil
 }
 
-// accept puts the activation into the durable queue. That does not depend on
-// the client, who may go away: it is under way and will be answered.
-func (c *Controller) accept(act *activation, call Call) error {
-	payload := call.Payload
+// startAccepted is start for an activation whose entry is in the queue.
+func (c *Controller) startAccepted(act *activation) {
+	act.accepted = true
+	c.start(act, nil, func() { c.accepted.remove(act.id) })
+}
+
+// entryOf returns what the durable queue is to keep of an activation.
+func (c *Controller) entryOf(ctx context.Context, act *activation, call Call) (whisk.Accepted, error) {
+	origin := origin{
+		Subject: act.subject, UUID: call.Caller.UUID, Transaction: act.transaction,
+		Package: call.Action.Package, Name: call.Action.Name,
+		Version: act.action.Version, Kind: act.action.Exec.Kind, Limits: act.action.Limits,
+	}
+	if c.wantsKey(ctx, act.action, 0) {
+		origin.Key = call.Caller.Key.Key
+	}
+	if call.Action.Namespace != act.namespace {
+		origin.Namespace = call.Action.Namespace
+	}
+	if act.action.Name != call.Action {
+		origin.Stored = storedName(act.action.Name)
+	}
+	return acceptedEntry(act.id, act.namespace, act.received, "origin", origin, call.Payload)
+}
+
+// acceptedEntry makes an entry of an [acceptedBody] of which one field is
+// given. It is not marshalled as a whole: that would rewrite the payload.
+func acceptedEntry(id whisk.ActivationID, namespace string, at time.Time, field string, value any, payload []byte) (whisk.Accepted, error) {
 	if len(payload) == 0 {
 		payload = []byte("{}")
 	}
-	origin, err := json.Marshal(origin{
-		Subject: act.subject, UUID: call.Caller.UUID, Key: act.keyToKeep(call), Transaction: act.transaction,
-		Package: act.action.Name.Package, Name: act.action.Name.Name,
-		Version: act.action.Version, Kind: act.action.Exec.Kind, Limits: act.action.Limits,
-	})
+	head, err := json.Marshal(value)
 	if err != nil {
-		return fmt.Errorf("encode activation %s: %w", act.id, err)
+		return whisk.Accepted{}, fmt.Errorf("encode activation %s: %w", id, err)
 	}
-	// Not marshalled as a whole: that would rewrite the payload.
-	body := slices.Concat([]byte(`{"origin":`), origin, []byte(`,"payload":`), payload, []byte("}"))
+	body := slices.Concat([]byte(`{"`+field+`":`), head, []byte(`,"payload":`), payload, []byte("}"))
+	return whisk.Accepted{Activation: id, Namespace: namespace, At: at, Body: body}, nil
+}
+
+// accept puts entries into the durable queue, all or none. That does not depend
+// on the client, who may go away: it is under way and will be answered.
+func (c *Controller) accept(entries ...whisk.Accepted) error {
 	patience, cancel := context.WithTimeout(c.activations, c.config.AcceptWait)
 	defer cancel()
-	c.accepted.add(act.id)
-	entry := whisk.Accepted{Activation: act.id, Namespace: act.invocation.Key.Namespace, At: act.received, Body: body}
-	if err := c.deps.Queue.Accept(patience, entry); err != nil {
-		c.unaccept(act.id)
-		return fmt.Errorf("accept activation %s: %w", act.id, err)
+	ids := make([]whisk.ActivationID, len(entries))
+	for i, entry := range entries {
+		ids[i] = entry.Activation
+		c.accepted.add(entry.Activation)
 	}
-	act.accepted = true
+	if err := c.deps.Queue.Accept(patience, entries...); err != nil {
+		c.unaccept(ids)
+		return fmt.Errorf("accept activation %s: %w", ids[0], err)
+	}
 	return nil
 }
 
-func (a *activation) keyToKeep(call Call) string {
-	if a.action.apiKey {
-		return call.Caller.Key.Key
+// wantsKey reports whether an action gets the caller's key or, if it is a
+// sequence, one of its components does. depth is in how many sequences it is nested.
+func (c *Controller) wantsKey(ctx context.Context, action *resolvedAction, depth int) bool {
+	if action.Exec.Kind != whisk.Sequence {
+		return action.apiKey
 	}
-	return ""
+	if depth == c.config.Limits.SequenceLength {
+		return false // it will not be run
+	}
+	for _, name := range action.Exec.Components {
+		component, err := c.resolve(ctx, name)
+		if err == nil && c.wantsKey(ctx, component, depth+1) {
+			return true
+		}
+	}
+	return false
 }
 
-// unaccept tries to take back an entry of which it is not known whether it is
-// there. If it is and stays, it runs after the next start: nobody was promised
-// that it would not.
-func (c *Controller) unaccept(id whisk.ActivationID) {
+// unaccept tries to take back entries of which it is not known whether they are
+// there. What is and stays, runs after the next start: nobody was promised that
+// it would not.
+func (c *Controller) unaccept(ids []whisk.ActivationID) {
 	patience, cancel := context.WithTimeout(c.activations, c.config.AdmitWait)
 	defer cancel()
-	if err := c.deps.Queue.Complete(patience, []whisk.ActivationID{id}); err != nil {
-		c.deps.Logger.Warn("refused activation may be left in the queue", "activation", id, "err", err)
+	if err := c.deps.Queue.Complete(patience, ids); err != nil {
+		c.deps.Logger.Warn("refused activations may be left in the queue", "activation", ids[0], "count", len(ids), "err", err)
 	}
-	c.accepted.remove(id)
+	for _, id := range ids {
+		c.accepted.remove(id)
+	}
 }
 
 // acceptedSet knows the entries of the queue that this process accepted and that

@@ -4,79 +4,51 @@ package controller
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// Page selects a part of a list.
-type Page struct {
-	Skip  int
-	Limit int // at least 1
+// ActionView is an action as its readers see it.
+type ActionView struct {
+	whisk.Action                // with its packages' parameters under its own
+	Code         []byte         // as it was sent; nil if it was not asked for, or if there is none
+	Binding      whisk.FullName // the package by which it was reached, where that is a binding and no code was asked for
 }
 
-// Action returns an action, with its code as it was sent if withCode is set and
-// nil otherwise, or if it has none.
-func (c *Controller) Action(ctx context.Context, caller *Caller, name whisk.FullName, withCode bool) (whisk.Action, []byte, error) {
-	if err := c.mayUse(ctx, caller, name); err != nil {
-		return whisk.Action{}, nil, err
+// Action returns an action, with its code if withCode is set.
+func (c *Controller) Action(ctx context.Context, caller *Caller, name whisk.FullName, withCode bool) (ActionView, error) {
+	if err := c.MayRead(ctx, caller, name); err != nil {
+		return ActionView{}, err
 	}
-	action, _, err := c.fetch(ctx, name)
-	if err != nil || !withCode {
-		return action, nil, err
-	}
-	code, err := c.code(ctx, action)
-	return action, code, err
-}
-
-// Actions returns the summaries of actions, newest first: those of one package,
-// or all of the namespace if pkg is "".
-func (c *Controller) Actions(ctx context.Context, caller *Caller, namespace, pkg string, page Page) ([]json.RawMessage, error) {
-	query, err := c.actionQuery(ctx, caller, namespace, pkg)
+	stored, packages, err := c.stored(ctx, name, c.storedPackage)
 	if err != nil {
-		return nil, err
+		return ActionView{}, err
 	}
-	query.Skip, query.Limit = page.Skip, page.Limit
-	documents, err := c.deps.Entities.List(ctx, query)
+	action, _, err := c.fetchAction(ctx, stored)
 	if err != nil {
-		return nil, fmt.Errorf("list actions of %s: %w", namespace, err)
+		return ActionView{}, err
 	}
-	summaries := make([]json.RawMessage, len(documents))
-	for i, doc := range documents {
-		summaries[i] = doc.Summary
+	view := ActionView{Action: action}
+	if packages != nil {
+		view.Parameters = packages.under(action.Parameters)
 	}
-	return summaries, nil
-}
-
-// CountActions returns how many entries Actions would yield after skipping some.
-func (c *Controller) CountActions(ctx context.Context, caller *Caller, namespace, pkg string, skip int) (int, error) {
-	query, err := c.actionQuery(ctx, caller, namespace, pkg)
-	if err != nil {
-		return 0, err
+	switch {
+	case withCode:
+		view.Code, err = c.code(ctx, action)
+	case packages.bound():
+		view.Binding = name.PackageName()
 	}
-	total, err := c.deps.Entities.Count(ctx, query)
-	if err != nil {
-		return 0, fmt.Errorf("count actions of %s: %w", namespace, err)
-	}
-	return max(0, total-skip), nil
-}
-
-func (c *Controller) actionQuery(ctx context.Context, caller *Caller, namespace, pkg string) (whisk.EntityQuery, error) {
-	query := whisk.EntityQuery{Collection: whisk.Actions, Namespace: namespace}
-	if pkg != "" {
-		query.Package = &pkg
-	}
-	return query, c.mayUse(ctx, caller, whisk.FullName{Namespace: namespace, Package: pkg})
+	return view, err
 }
 
 // DeleteAction removes an action and returns it with its code. The code itself
 // goes later, when no action refers to it any more.
 func (c *Controller) DeleteAction(ctx context.Context, caller *Caller, name whisk.FullName) (whisk.Action, []byte, error) {
-	if err := c.mayUse(ctx, caller, name); err != nil {
+	if err := c.MayChange(ctx, caller, name); err != nil {
 		return whisk.Action{}, nil, err
 	}
-	action, revision, err := c.fetch(ctx, name)
+	action, revision, err := c.fetchAction(ctx, name)
 	if err != nil {
 		return whisk.Action{}, nil, err
 	}
@@ -85,26 +57,8 @@ func (c *Controller) DeleteAction(ctx context.Context, caller *Caller, name whis
 	if err != nil {
 		c.deps.Logger.Warn("code of a deleted action not read", "action", name.Path(), "err", err)
 	}
-	err = c.deps.Entities.Delete(ctx, name, revision)
-	switch {
-	case err != nil && whisk.KindOf(err) == whisk.NotFound:
-		return whisk.Action{}, nil, errNotFound()
-	case err != nil && whisk.KindOf(err) == whisk.Conflict:
-		return whisk.Action{}, nil, errConcurrentWrite()
-	case err != nil:
-		return whisk.Action{}, nil, fmt.Errorf("delete %s: %w", name, err)
-	}
-	c.actions.invalidate(name, name.Path())
-	c.deps.Balancer.Retire(name, 0)
-	return action, code, nil
-}
-
-// mayUse checks that the caller owns what name stands in, and that its package is there.
-func (c *Controller) mayUse(ctx context.Context, caller *Caller, name whisk.FullName) error {
-	if err := caller.Owns(name); err != nil {
-		return err
-	}
-	return c.enterPackage(ctx, name)
+	_, err = c.commit(ctx, whisk.Transaction{Deletes: []whisk.Stored{{Name: name, Revision: revision}}})
+	return action, code, err
 }
 
 // code returns an action's code as it was sent; without an error it is nil only

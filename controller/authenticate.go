@@ -73,19 +73,3 @@ func (c *Controller) prove(ctx context.Context, key whisk.AuthKey) (*Caller, err
 	}
 	return nil, ErrCredentials
 }
-
-// Owns reports, as an error for the user, whether the caller's key is that of
-// the namespace of what it wants. For what is in a package the text names the package.
-func (c *Caller) Owns(name whisk.FullName) error {
-	if name.Namespace == c.Namespace {
-		return nil
-	}
-	resource := name.Namespace
-	switch {
-	case name.Package != "":
-		resource += "/" + name.Package
-	case name.Name != "":
-		resource += "/" + name.Name
-	}
-	return whisk.Errorf(whisk.Denied, "The supplied authentication is not authorized to access '%s'.", resource)
-}

@@ -4,13 +4,8 @@ package controller
 
 import (
 	"encoding/json"
-	"math"
-	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
-
-	"github.com/distribution/reference"
 
 	"github.com/whirl-faas/whirl/controller/apijson"
 	"github.com/whirl-faas/whirl/whisk"
@@ -18,89 +13,164 @@ import (
 
 // Bodies of requests are read member by member and not into structs:
 // encoding/json takes names in any case and joins members of one name, which
-// OpenWhisk does not, and its errors speak of Go.
+// OpenWhisk does not, and its errors speak of Go. Unknown members are
+// ignored, of several of one name the last counts, and null stands for nothing.
 
-// actionWrite is the body of a PUT: what it leaves out is kept, or gets its
-// default when the action is new.
-type actionWrite struct {
-	exec           *execWrite
-	parameters     whisk.Parameters // nil if there are none, empty if there are to be none
-	annotations    whisk.Parameters
-	delAnnotations []string
-	limits         limitsWrite
-	version        *whisk.Version
-	publish        *bool
+// entityWrite is what the PUTs of all collections have in common. What one
+// leaves out is kept, or gets its default when the entity is new.
+type entityWrite struct {
+	parameters  whisk.Parameters // nil if there are none, empty if there are to be none
+	annotations whisk.Parameters // likewise
+	version     *whisk.Version
+	publish     *bool
 }
 
-// execWrite is what a PUT wants to run.
-type execWrite struct {
-	runtime whisk.Runtime
-	code    string // as it was sent; "" from blackbox actions that have none
-	main    string
-}
-
-// image is what a blackbox action brings, and else "".
-func (w execWrite) image() string {
-	if w.runtime.Kind == whisk.Blackbox {
-		return w.runtime.Image
-	}
-	return ""
-}
-
-// limitsWrite holds the limits that a PUT names, in the units of the API.
-type limitsWrite struct {
-	timeout     *int64 // ms
-	memory      *int64 // MB
-	logs        *int64 // MB
-	concurrency *int64
-}
-
-// over returns the limits that result from the write; it must have been checked.
-func (w limitsWrite) over(limits whisk.ActionLimits) whisk.ActionLimits {
-	if w.timeout != nil {
-		limits.Timeout = time.Duration(*w.timeout) * time.Millisecond
-	}
-	if w.memory != nil {
-		limits.Memory = whisk.Bytes(*w.memory) * whisk.MB
-	}
-	if w.logs != nil {
-		limits.Logs = whisk.Bytes(*w.logs) * whisk.MB
-	}
-	if w.concurrency != nil {
-		limits.Concurrency = int(*w.concurrency)
-	}
-	return limits
-}
-
-// parseWrite reads a PUT's body. Unknown members are ignored, of several of one
-// name the last counts, and null stands for nothing.
-func (c *Controller) parseWrite(body []byte) (write actionWrite, err error) {
+// fieldsOf returns the members of a PUT's body that have one of the names, or
+// one of those that parseEntityWrite reads.
+func fieldsOf(body []byte, names ...string) (map[string]json.RawMessage, error) {
 	if err := checkObject(body); err != nil {
-		return actionWrite{}, err
+		return nil, err
 	}
-	fields := membersOf(body, "exec", "parameters", "annotations", "delAnnotations", "limits", "version", "publish")
-	if write.exec, err = c.parseExec(fields["exec"]); err != nil {
-		return actionWrite{}, err
-	}
+	return membersOf(body, append(names, "parameters", "annotations", "version", "publish")...), nil
+}
+
+func parseEntityWrite(fields map[string]json.RawMessage) (write entityWrite, err error) {
 	if write.parameters, err = parseParameters(fields, "parameters"); err != nil {
-		return actionWrite{}, err
+		return entityWrite{}, err
 	}
 	if write.annotations, err = parseParameters(fields, "annotations"); err != nil {
-		return actionWrite{}, err
-	}
-	if write.limits, err = parseLimits(fields["limits"]); err != nil {
-		return actionWrite{}, err
-	}
-	if text := fields["delAnnotations"]; text != nil && json.Unmarshal(text, &write.delAnnotations) != nil {
-		return actionWrite{}, errMalformed("'delAnnotations' must be an array of strings")
+		return entityWrite{}, err
 	}
 	if text := fields["publish"]; text != nil && json.Unmarshal(text, &write.publish) != nil {
-		return actionWrite{}, errMalformed("'publish' must be a boolean")
+		return entityWrite{}, errMalformed("'publish' must be a boolean")
 	}
 	if write.version, err = parseVersion(fields["version"]); err != nil {
-		return actionWrite{}, err
+		return entityWrite{}, err
 	}
 	return write, nil
+}
+
+// packageWrite is the body of a package's PUT.
+type packageWrite struct {
+	entityWrite
+	binding whisk.FullName // zero if it names none
+}
+
+func parsePackageWrite(body []byte, own string) (write packageWrite, err error) {
+	fields, err := fieldsOf(body, "binding")
+	if err != nil {
+		return packageWrite{}, err
+	}
+	if write.entityWrite, err = parseEntityWrite(fields); err != nil {
+		return packageWrite{}, err
+	}
+	write.binding, err = parseBinding(fields["binding"], own)
+	return write, err
+}
+
+// parseBinding reads the package that another one is to stand for. An empty
+// object names none, as nothing does.
+func parseBinding(text json.RawMessage, own string) (whisk.FullName, error) {
+	if text == nil || string(apijson.Compact(text)) == "{}" {
+		return whisk.FullName{}, nil
+	}
+	if text[0] != '{' {
+		return whisk.FullName{}, errMalformed("'binding' must be an object")
+	}
+	fields := membersOf(text, "namespace", "name")
+	namespace, given := parseString(fields["namespace"])
+	name, named := parseString(fields["name"])
+	if !given || !named {
+		return whisk.FullName{}, errMalformed("'binding' must have a 'namespace' and a 'name'")
+	}
+	if namespace == "_" {
+		namespace = own
+	}
+	if whisk.CheckName(namespace) != nil || whisk.CheckName(name) != nil {
+		return whisk.FullName{}, errMalformed("entity name malformed")
+	}
+	return whisk.FullName{Namespace: namespace, Name: name}, nil
+}
+
+// parseTriggerWrite reads the body of a trigger's PUT.
+func parseTriggerWrite(body []byte) (entityWrite, error) {
+	fields, err := fieldsOf(body)
+	if err != nil {
+		return entityWrite{}, err
+	}
+	return parseEntityWrite(fields)
+}
+
+// ruleWrite is the body of a rule's PUT.
+type ruleWrite struct {
+	entityWrite
+	trigger, action whisk.FullName // zero if it names none
+}
+
+func parseRuleWrite(body []byte, own string) (write ruleWrite, err error) {
+	fields, err := fieldsOf(body, "trigger", "action")
+	if err != nil {
+		return ruleWrite{}, err
+	}
+	if write.entityWrite, err = parseEntityWrite(fields); err != nil {
+		return ruleWrite{}, err
+	}
+	if write.trigger, err = parseOptionalName(fields["trigger"], own); err != nil {
+		return ruleWrite{}, err
+	}
+	write.action, err = parseOptionalName(fields["action"], own)
+	return write, err
+}
+
+// parseStatus reads the state that a rule is to have.
+func parseStatus(body []byte) (whisk.RuleStatus, error) {
+	if err := checkObject(body); err != nil {
+		return "", err
+	}
+	text := membersOf(body, "status")["status"]
+	if text == nil {
+		return "", errMalformed("key not found: status")
+	}
+	given, ok := parseString(text)
+	if status := whisk.RuleStatus(given); ok && (status == whisk.Active || status == whisk.Inactive) {
+		return status, nil
+	}
+	if !ok {
+		given = string(text)
+	}
+	return "", errMalformed("requirement failed: %s is not a recognized rule state", given)
+}
+
+// parseOptionalName is parseName for what may be missing; it returns the zero name then.
+func parseOptionalName(text json.RawMessage, own string) (whisk.FullName, error) {
+	if text == nil {
+		return whisk.FullName{}, nil
+	}
+	return parseName(text, own)
+}
+
+// parseName reads the name of an entity, which may be a string or an object of
+// a path and a name. own is the namespace that "_" stands for.
+func parseName(text json.RawMessage, own string) (whisk.FullName, error) {
+	path, ok := parseString(text)
+	if !ok && text[0] == '{' {
+		var name string
+		fields := membersOf(text, "path", "name")
+		if path, ok = parseString(fields["path"]); ok {
+			name, ok = parseString(fields["name"])
+		}
+		if ok = ok && whisk.CheckName(name) == nil && strings.Trim(path, "/") != ""; ok {
+			path += "/" + name
+		}
+	}
+	if !ok {
+		return whisk.FullName{}, errMalformed("fully qualified name malformed")
+	}
+	name, err := whisk.ParseFullName(path, own)
+	if err != nil {
+		return whisk.FullName{}, errMalformed("%w", err)
+	}
+	return name, nil
 }
 
 // checkObject reports, for the user, why text is no JSON object that could be passed on.
@@ -138,87 +208,6 @@ func membersOf(object []byte, names ...string) map[string]json.RawMessage {
 	return fields
 }
 
-// parseExec reads what a PUT wants to run; nil if it says nothing of it.
-func (c *Controller) parseExec(text json.RawMessage) (*execWrite, error) {
-	if text == nil {
-		return nil, nil
-	}
-	if text[0] != '{' {
-		return nil, errMalformed("'exec' must be an object")
-	}
-	// Old clients say jar for the code of java actions.
-	fields := membersOf(text, "kind", "code", "jar", "main", "image")
-	kind, given := parseString(fields["kind"])
-	if !given {
-		return nil, errMalformed("'kind' must be a string defined in 'exec'")
-	}
-	kind = strings.ToLower(strings.TrimSpace(kind))
-	if kind == whisk.Blackbox && c.deps.Images {
-		return c.parseBlackbox(fields)
-	}
-	runtime, known := c.deps.Manifest.Resolve(kind)
-	if !known {
-		return nil, errMalformed("%w", c.errUnknownKind(kind))
-	}
-	if fields["code"] == nil {
-		fields["code"] = fields["jar"]
-	}
-	code, given := parseString(fields["code"])
-	if !given {
-		return nil, errMalformed("'code' must be a string defined in 'exec' for '%s' actions", kind)
-	}
-	main, err := parseMain(fields["main"], kind)
-	switch {
-	case err != nil:
-		return nil, err
-	case main == "" && runtime.RequireMain:
-		return nil, errMalformed("'main' must be a string defined in 'exec' for '%s' actions", kind)
-	}
-	return &execWrite{runtime, code, main}, nil
-}
-
-// parseBlackbox reads an exec that names an image. Blank code counts as none.
-func (c *Controller) parseBlackbox(fields map[string]json.RawMessage) (*execWrite, error) {
-	image, given := parseString(fields["image"])
-	if !given {
-		return nil, errMalformed("'image' must be a string defined in 'exec' for '%s' actions", whisk.Blackbox)
-	}
-	if !isImageName(image) {
-		return nil, errMalformed("could not parse image name")
-	}
-	code, given := parseString(fields["code"])
-	switch {
-	case !given && fields["code"] != nil:
-		return nil, errMalformed("'code' must be a string defined in 'exec' for '%s' actions", whisk.Blackbox)
-	case strings.TrimSpace(code) == "":
-		code = ""
-	}
-	main, err := parseMain(fields["main"], whisk.Blackbox)
-	if err != nil {
-		return nil, err
-	}
-	return &execWrite{c.deps.Manifest.Blackbox(image), code, main}, nil
-}
-
-// isImageName reports whether a text is a reference in docker's grammar.
-func isImageName(text string) bool {
-	parsed, err := reference.Parse(text)
-	if err != nil {
-		return false
-	}
-	_, named := parsed.(reference.Named)
-	return named
-}
-
-// parseMain reads the name of an entry point, "" if there is none.
-func parseMain(text json.RawMessage, kind string) (string, error) {
-	main, given := parseString(text)
-	if !given && text != nil {
-		return "", errMalformed("if defined, 'main' be a string in 'exec' for '%s' actions", kind)
-	}
-	return main, nil
-}
-
 // parseString returns a string's value, and whether text is one.
 func parseString(text json.RawMessage) (value string, ok bool) {
 	if text == nil || json.Unmarshal(text, &value) != nil {
@@ -243,56 +232,6 @@ func parseParameters(fields map[string]json.RawMessage, name string) (whisk.Para
 		parameters[i].Encryption = ""
 	}
 	return parameters, nil
-}
-
-func parseLimits(text json.RawMessage) (write limitsWrite, err error) {
-	if text == nil {
-		return limitsWrite{}, nil
-	}
-	if text[0] != '{' {
-		return limitsWrite{}, errMalformed("'limits' must be an object")
-	}
-	fields := membersOf(text, "timeout", "memory", "logs", "concurrency")
-	for _, limit := range []struct {
-		name, what string
-		value      **int64
-	}{
-		{"timeout", "time limit", &write.timeout},
-		{"memory", "memory limit", &write.memory},
-		{"logs", "log limit", &write.logs},
-		{"concurrency", "concurrency limit", &write.concurrency},
-	} {
-		if fields[limit.name] == nil {
-			continue
-		}
-		n, err := parseWhole(fields[limit.name], limit.what)
-		if err != nil {
-			return limitsWrite{}, err
-		}
-		*limit.value = &n
-	}
-	return write, nil
-}
-
-// parseWhole reads a whole number however it is written: 256, 256.0 and 2.56e2
-// are the same. One that no integer holds becomes the largest or the smallest.
-func parseWhole(text json.RawMessage, what string) (int64, error) {
-	if n, err := strconv.ParseInt(string(text), 10, 64); err == nil {
-		return n, nil
-	}
-	if c := text[0]; c != '-' && (c < '0' || c > '9') {
-		return 0, errMalformed("%s malformed", what)
-	}
-	f, _ := strconv.ParseFloat(string(text), 64) // beyond its range it is infinite
-	switch {
-	case f != math.Trunc(f):
-		return 0, errMalformed("%s must be whole number", what)
-	case f >= math.MaxInt64:
-		return math.MaxInt64, nil
-	case f <= math.MinInt64:
-		return math.MinInt64, nil
-	}
-	return int64(f), nil
 }
 
 func parseVersion(text json.RawMessage) (*whisk.Version, error) {

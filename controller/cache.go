@@ -66,6 +66,9 @@ func (c *cache[K, V]) load(ctx context.Context, key K, name string, load func(co
 	return value.(V), nil
 }
 
+// set keeps a value that was not loaded.
+func (c *cache[K, V]) set(key K, value V) { c.put(key, value, c.epoch.Load()) }
+
 func (c *cache[K, V]) put(key K, value V, epoch uint64) {
 	entry := cached[V]{value: value}
 	if c.ttl > 0 {

@@ -20,9 +20,10 @@ type Config struct {
 	LogCollection time.Duration // how long a record waits for the activation's logs
 	LogWait       time.Duration // how long a reader waits for an ended activation's logs
 	DrainTimeout  time.Duration // how long running activations may go on after Run's context ended
+	Sequences     int           // sequences that run at once, nested ones not counted
 	Recovery      int           // accepted activations of former processes that run at once
 
-	CachedActions    int
+	CachedActions    int // and as many packages, triggers, and actions seen through packages
 	CachedIdentities int
 	IdentityTTL      time.Duration // a cached identity is looked up again after this
 	FeedInterval     time.Duration // between polls of the change feed
@@ -44,6 +45,7 @@ func Default() Config {
 		LogCollection:     time.Minute,
 		LogWait:           2 * time.Second,
 		DrainTimeout:      30 * time.Second,
+		Sequences:         1000,
 		Recovery:          64,
 		CachedActions:     10_000,
 		CachedIdentities:  10_000,
@@ -67,6 +69,8 @@ func (c Config) Validate() error {
 		return whisk.Errorf(whisk.Invalid, "no time may be negative: log wait %v, drain %v, retention %v, blob grace %v", c.LogWait, c.DrainTimeout, c.Retention, c.BlobGrace)
 	case c.Recovery < 1 || c.CachedActions < 1 || c.CachedIdentities < 1:
 		return whisk.Errorf(whisk.Invalid, "recovery and both caches must hold at least 1")
+	case c.Sequences < 1 || c.Sequences >= c.Records.Records:
+		return whisk.Errorf(whisk.Invalid, "sequences must be at least 1 and fewer than records, which they wait for: %d and %d", c.Sequences, c.Records.Records)
 	case c.IdentityTTL <= 0 || c.FeedInterval <= 0 || c.RetentionInterval <= 0:
 		return whisk.Errorf(whisk.Invalid, "intervals must be positive: identity TTL %v, change feed %v, retention %v", c.IdentityTTL, c.FeedInterval, c.RetentionInterval)
 	case c.Limits.ListMax < 1 || c.Limits.ListDefault < 1 || c.Limits.BlockingWait < time.Millisecond:

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"sync"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/whirl-faas/whirl/controller/recorder"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -62,8 +64,12 @@ type Controller struct {
 	deps   Deps
 
 	identities *cache[string, *Caller]
-	actions    *cache[whisk.FullName, *resolvedAction]
+	packages   *cache[whisk.FullName, *whisk.Package]
+	triggers   *cache[whisk.FullName, *whisk.Trigger]
+	actions    *cache[whisk.FullName, *resolvedAction] // by the name under which they are stored
+	views      *cache[whisk.FullName, view]            // by the name under which they are called
 	recorder   *recorder.Recorder
+	sequences  *semaphore.Weighted // places of outermost sequences
 	running    gate
 	accepted   acceptedSet
 
@@ -96,9 +102,14 @@ func New(config Config, deps Deps) (*Controller, error) {
 		config:   config,
 		deps:     deps,
 		recorder: recorder.New(config.Records, deps.Activations, deps.Queue, deps.Logger),
+
+		sequences: semaphore.NewWeighted(int64(config.Sequences)),
 	}
 	c.identities = newCache[string, *Caller](config.CachedIdentities, config.IdentityTTL)
+	c.packages = newCache[whisk.FullName, *whisk.Package](config.CachedActions, 0)
+	c.triggers = newCache[whisk.FullName, *whisk.Trigger](config.CachedActions, 0)
 	c.actions = newCache[whisk.FullName, *resolvedAction](config.CachedActions, 0)
+	c.views = newCache[whisk.FullName, view](config.CachedActions, 0)
 	c.activations, c.stop = context.WithCancelCause(context.Background())
 	return c, nil
 }

@@ -11,8 +11,12 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// storeExec stores the code of a PUT, if its kind may still be written.
-func (c *Controller) storeExec(ctx context.Context, write execWrite) (whisk.Exec, []byte, error) {
+// storeExec stores the code of a PUT, if its kind may still be written. Of a
+// sequence, which has none, it checks the components; name is the sequence's.
+func (c *Controller) storeExec(ctx context.Context, name whisk.FullName, write execWrite) (whisk.Exec, []byte, error) {
+	if write.kind == whisk.Sequence {
+		return whisk.Exec{Kind: whisk.Sequence, Components: write.components}, nil, c.checkComponents(ctx, name, write.components)
+	}
 	if write.runtime.Deprecated {
 		return whisk.Exec{}, nil, errDeprecated(write.runtime.Kind)
 	}
@@ -34,14 +38,18 @@ func (c *Controller) storeExec(ctx context.Context, write execWrite) (whisk.Exec
 // noCode is the code of an action that has none: empty where code is required,
 // and nil where it is not.
 func noCode(exec whisk.Exec) []byte {
-	if exec.Kind == whisk.Blackbox {
+	if exec.Kind == whisk.Blackbox || exec.Kind == whisk.Sequence {
 		return nil
 	}
 	return []byte{}
 }
 
 // runtimeOf returns the runtime of a stored action, if it may still be used.
+// Sequences need none.
 func (c *Controller) runtimeOf(action whisk.Action) (whisk.Runtime, error) {
+	if action.Exec.Kind == whisk.Sequence {
+		return whisk.Runtime{}, nil
+	}
 	if action.Exec.Kind == whisk.Blackbox && c.deps.Images {
 		return c.deps.Manifest.Blackbox(action.Exec.Image), nil
 	}
@@ -58,11 +66,11 @@ func (c *Controller) runtimeOf(action whisk.Action) (whisk.Runtime, error) {
 // errUnknownKind lists what may be used instead and, if somebody knows, tells
 // how to get what was asked for.
 func (c *Controller) errUnknownKind(kind string) error {
-	kinds := c.deps.Manifest.Kinds()
+	kinds := append(c.deps.Manifest.Kinds(), whisk.Sequence)
 	if c.deps.Images {
 		kinds = append(kinds, whisk.Blackbox)
-		slices.Sort(kinds)
 	}
+	slices.Sort(kinds)
 	text := fmt.Sprintf("The specified runtime '%s' is not supported by this platform. Valid values are: '%s'.", kind, strings.Join(kinds, "', '"))
 	if hint := c.deps.Hint(kind); hint != "" {
 		text += " " + hint

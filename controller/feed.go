@@ -47,6 +47,8 @@ func (c *Controller) followFeed(ctx context.Context, position int64, fresh time.
 		}
 		// What was cached until now may be older than this position.
 		c.identities.invalidateIf(func(string, *Caller) bool { return true })
+		c.packages.invalidateIf(func(whisk.FullName, *whisk.Package) bool { return true })
+		c.triggers.invalidateIf(func(whisk.FullName, *whisk.Trigger) bool { return true })
 		c.actions.invalidateIf(func(whisk.FullName, *resolvedAction) bool { return true })
 		return last, nil
 	}
@@ -70,11 +72,11 @@ func (c *Controller) apply(ctx context.Context, change whisk.Change) {
 		c.identities.invalidateIf(func(_ string, caller *Caller) bool { return caller.Subject == change.Subject })
 		return
 	}
-	if !c.actions.invalidate(change.Entity, change.Entity.Path()) {
+	if !c.forget(change.Entity) {
 		return
 	}
 	// It is in use here: containers of former revisions should go at once.
-	action, err := c.resolve(ctx, change.Entity)
+	action, err := c.resolveStored(ctx, change.Entity)
 	switch {
 	case err == nil:
 		c.deps.Balancer.Retire(change.Entity, action.revision)

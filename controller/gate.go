@@ -23,6 +23,13 @@ func (g *gate) enter() error {
 	return nil
 }
 
+// join lets one in on behalf of another that is in, also while the gate is closed.
+func (g *gate) join() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.count++
+}
+
 func (g *gate) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

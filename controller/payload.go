@@ -35,13 +35,19 @@ func (a *resolvedAction) checkFinal(payload []byte) error {
 	return nil
 }
 
-// appendArguments appends the object that the action's code gets: the payload
-// over the bound parameters, without those that only /init sees. With nothing
-// bound it is the payload as it came. Values are copied, never decoded.
+// appendArguments appends what the action's code gets: the payload over the bound
+// parameters, without those that only /init sees. With nothing bound it is the
+// payload as it came, and so is an array, which only sequences hand on.
 func (a *resolvedAction) appendArguments(dst, payload []byte) []byte {
-	if !a.bound {
+	if !a.bound || apijson.IsArray(payload) {
 		return append(dst, payload...)
 	}
+	return appendOver(dst, a.Parameters, payload, a.initOnly)
+}
+
+// appendOver appends an object of parameters and, over them, the members of
+// another object, but for those that are left out. Values are copied, never decoded.
+func appendOver(dst []byte, bound whisk.Parameters, payload []byte, without map[string]bool) []byte {
 	given := map[string]bool{}
 	for member := range apijson.Members(payload) {
 		given[string(member.Key)] = true
@@ -53,8 +59,8 @@ func (a *resolvedAction) appendArguments(dst, payload []byte) []byte {
 			dst = append(dst, ',')
 		}
 	}
-	for _, parameter := range a.Parameters {
-		if parameter.Init || given[parameter.Key] {
+	for _, parameter := range bound {
+		if without[parameter.Key] || given[parameter.Key] {
 			continue
 		}
 		separate()
@@ -62,7 +68,7 @@ func (a *resolvedAction) appendArguments(dst, payload []byte) []byte {
 		dst = append(append(dst, ':'), parameter.Value...)
 	}
 	for member := range apijson.Members(payload) {
-		if a.initOnly[string(member.Key)] {
+		if without[string(member.Key)] {
 			continue
 		}
 		separate()
@@ -83,6 +89,9 @@ func (a *resolvedAction) environment(payload []byte) map[string]json.RawMessage 
 			values[parameter.Key] = parameter.Value
 		}
 	}
+	if apijson.IsArray(payload) {
+		return values
+	}
 	for member := range apijson.Members(payload) {
 		if key := string(member.Key); a.initOnly[key] {
 			values[key] = append(json.RawMessage(nil), member.Value...)
@@ -98,7 +107,8 @@ const deadlineSpace = 24
 // only when it is sent; [appendDeadline] completes it.
 func (a *activation) appendRun(dst, payload []byte) []byte {
 	dst = a.action.appendArguments(append(dst, `{"value":`...), payload)
-	dst = append(append(dst, ','), a.action.identity...)
+	dst = apijson.AppendString(append(dst, `,"namespace":`...), a.namespace)
+	dst = append(dst, a.action.identity...)
 	dst = append(append(dst, `,"activation_id":"`...), a.id...)
 	dst = apijson.AppendString(append(dst, `","transaction_id":`...), a.transaction)
 	if a.key != "" {
@@ -134,7 +144,7 @@ func (a *activation) appendInit(dst, code []byte, deadline time.Time) []byte {
 		dst = append(apijson.AppendString(dst, key), ':')
 		dst = append(appendEnvironmentValue(dst, value), ',')
 	}
-	dst = apijson.AppendString(append(dst, `"__OW_NAMESPACE":`...), action.Name.Namespace)
+	dst = apijson.AppendString(append(dst, `"__OW_NAMESPACE":`...), a.namespace)
 	dst = apijson.AppendString(append(dst, `,"__OW_ACTION_NAME":`...), action.Name.String())
 	dst = apijson.AppendString(append(dst, `,"__OW_ACTION_VERSION":`...), action.Version.String())
 	dst = apijson.AppendString(append(dst, `,"__OW_ACTIVATION_ID":`...), string(a.id))

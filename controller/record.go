@@ -23,7 +23,7 @@ func recordOf(act *activation, outcome whisk.Outcome) *whisk.Activation {
 	}
 	duration = duration.Truncate(time.Millisecond)
 	action := act.action
-	annotations := make(whisk.Parameters, 0, 6)
+	annotations := make(whisk.Parameters, 0, 8)
 	annotations = append(annotations,
 		whisk.Parameter{Key: "path", Value: action.path},
 		whisk.Parameter{Key: "waitTime", Value: milliseconds(outcome.Wait)},
@@ -34,19 +34,38 @@ func recordOf(act *activation, outcome whisk.Outcome) *whisk.Activation {
 	if outcome.Cold {
 		annotations = append(annotations, whisk.Parameter{Key: "initTime", Value: milliseconds(outcome.Init)})
 	}
-	return &whisk.Activation{
+	record := newRecord(act, appendOrigin(annotations, act))
+	record.Start, record.End, record.Duration = start, start.Add(duration), duration
+	record.Response = outcome.Response
+	return record
+}
+
+// newRecord makes a record without its times and its outcome.
+func newRecord(act *activation, annotations whisk.Parameters) *whisk.Activation {
+	record := &whisk.Activation{
 		ID:          act.id,
-		Namespace:   act.invocation.Key.Namespace,
+		Namespace:   act.namespace,
 		Subject:     act.subject,
-		Name:        action.Name.Name,
-		Package:     action.Name.Package,
-		Version:     action.Version,
-		Start:       start,
-		End:         start.Add(duration),
-		Duration:    duration,
-		Response:    outcome.Response,
+		Name:        act.action.Name.Name,
+		Package:     act.action.listed,
+		Version:     act.action.Version,
 		Annotations: annotations,
 	}
+	if act.parent != nil {
+		record.Cause = act.parent.id
+	}
+	return record
+}
+
+// appendOrigin appends what the record says of the way to its action.
+func appendOrigin(annotations whisk.Parameters, act *activation) whisk.Parameters {
+	if act.parent != nil {
+		annotations = append(annotations, whisk.Parameter{Key: "causedBy", Value: json.RawMessage(`"sequence"`)})
+	}
+	if act.action.binding != nil {
+		annotations = append(annotations, whisk.Parameter{Key: "binding", Value: act.action.binding})
+	}
+	return annotations
 }
 
 func milliseconds(d time.Duration) json.RawMessage {

@@ -93,6 +93,9 @@ func (c *Controller) resume(ctx context.Context, entry whisk.Accepted, done func
 	if err := json.Unmarshal(entry.Body, &body); err != nil {
 		return c.giveUp(ctx, entry, acceptedBody{}, whisk.WhiskError, brokenText, done)
 	}
+	if body.Firing != nil {
+		return c.endEntry(ctx, body.Firing.record(entry.Activation, entry.Namespace, body.Payload), done)
+	}
 	if entry.ClaimedBy != "" {
 		return c.giveUp(ctx, entry, body, whisk.WhiskError, lostText, done)
 	}
@@ -129,8 +132,13 @@ func (b acceptedBody) call(entry whisk.Accepted) Call {
 	}
 }
 
+// action returns the name by which the action was called.
 func (b acceptedBody) action(entry whisk.Accepted) whisk.FullName {
-	return whisk.FullName{Namespace: entry.Namespace, Package: b.Origin.Package, Name: b.Origin.Name}
+	name := whisk.FullName{Namespace: b.Origin.Namespace, Package: b.Origin.Package, Name: b.Origin.Name}
+	if name.Namespace == "" {
+		name.Namespace = entry.Namespace
+	}
+	return name
 }
 
 // resumedAction resolves the action of an entry: as it is now, which may be
@@ -138,12 +146,13 @@ func (b acceptedBody) action(entry whisk.Accepted) whisk.FullName {
 // error other than NotFound means that the controller stops.
 func (c *Controller) resumedAction(ctx context.Context, entry whisk.Accepted, body acceptedBody) (*resolvedAction, error) {
 	for {
-		action, err := c.resolve(ctx, body.action(entry))
+		action, err := c.allowedAction(ctx, body.call(entry))
 		if err == nil {
 			return action, nil
 		}
-		if kind := whisk.KindOf(err); kind == whisk.NotFound || kind == whisk.Conflict {
-			return nil, errNotFound() // a name that is no action's any more is as good as gone
+		switch whisk.KindOf(err) {
+		case whisk.NotFound, whisk.Conflict, whisk.Denied:
+			return nil, errNotFound() // what the caller may not run any more is as good as gone
 		}
 		c.deps.Logger.Warn("action of an accepted activation not read, trying again", "activation", entry.Activation, "err", err)
 		if !pause(ctx, recoveryBackoff) {
@@ -152,14 +161,25 @@ func (c *Controller) resumedAction(ctx context.Context, entry whisk.Accepted, bo
 	}
 }
 
+// allowedAction resolves the action of a call, if the caller may run it.
+func (c *Controller) allowedAction(ctx context.Context, call Call) (*resolvedAction, error) {
+	if err := c.MayInvoke(ctx, call.Caller, call.Action); err != nil {
+		return nil, err
+	}
+	action, err := c.resolve(ctx, call.Action)
+	if err != nil {
+		return nil, err
+	}
+	return action, c.mayUseAll(ctx, call.Caller, action.Exec.Components, c.cachedPackage)
+}
+
 // enterPatiently waits for as long as it takes to have room; false if the controller stops.
 func (c *Controller) enterPatiently(ctx context.Context, act *activation) bool {
 	for {
 		if err := c.enter(ctx, act); err == nil {
-			if act.admission, err = c.deps.Balancer.Admit(&act.invocation); err == nil {
+			if err := c.reserve(act); err == nil {
 				return true
 			}
-			act.admission = nil
 			c.abandon(act)
 		}
 		if !pause(ctx, recoveryBackoff) {
@@ -168,35 +188,46 @@ func (c *Controller) enterPatiently(ctx context.Context, act *activation) bool {
 	}
 }
 
-// giveUp records an entry that is not run. Such a record needs no memory to
-// speak of and no container, only a place.
+// giveUp records an entry that is not run.
 func (c *Controller) giveUp(ctx context.Context, entry whisk.Accepted, body acceptedBody, status whisk.Status, text string, done func()) bool {
+	c.deps.Logger.Warn("accepted activation ends without having run to its end", "activation", entry.Activation, "reason", text)
+	return c.endEntry(ctx, failedRecord(entry, body, status, text), done)
+}
+
+// endEntry stores the record of an entry that needs no container, and so only a
+// place and no memory to speak of.
+func (c *Controller) endEntry(ctx context.Context, record *whisk.Activation, done func()) bool {
 	defer done()
 	slot, err := c.recorder.Reserve(ctx, 0)
 	if err != nil {
 		return false
 	}
-	c.deps.Logger.Warn("accepted activation ends without having run to its end", "activation", entry.Activation, "reason", text)
-	slot.Announce(failedRecord(entry, body, status, text), true)
+	slot.Announce(record, true)
 	slot.Write()
 	return true
 }
 
 func failedRecord(entry whisk.Accepted, body acceptedBody, status whisk.Status, text string) *whisk.Activation {
+	called := body.action(entry)
+	stored := called
+	if body.Origin.Stored != (storedName{}) {
+		stored = whisk.FullName(body.Origin.Stored)
+	}
 	action := newResolved(whisk.Action{
-		Name:    body.action(entry),
+		Name:    stored,
 		Version: body.Origin.Version,
 		Exec:    whisk.Exec{Kind: body.Origin.Kind},
 		Limits:  body.Origin.Limits,
 	}, 0, whisk.Runtime{}, nil)
-	act := &activation{id: entry.Activation, subject: body.Origin.Subject, action: action}
-	act.invocation.Key.Namespace = entry.Namespace
-	now := time.Now()
-	return recordOf(act, whisk.Outcome{
-		Response: whisk.ErrorResponse(status, text),
-		Start:    now,
-		Wait:     now.Sub(entry.At),
-	})
+	if stored != called {
+		action.behind(called)
+	}
+	act := &activation{id: entry.Activation, namespace: entry.Namespace, subject: body.Origin.Subject, action: action, received: entry.At}
+	response, now := whisk.ErrorResponse(status, text), time.Now()
+	if body.Origin.Kind == whisk.Sequence {
+		return sequenceRecord(act, now, tally{response: response, ids: []string{}})
+	}
+	return recordOf(act, whisk.Outcome{Response: response, Start: now, Wait: now.Sub(entry.At)})
 }
 
 // pause waits; false if ctx ended first.

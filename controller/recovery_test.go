@@ -287,7 +287,7 @@ func TestLostClaimMakesNoRecord(t *testing.T) {
 func TestStoreOutageHoldsRecordsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := controllertest.NewStore()
-		c := newController(t, "us", store, &controllertest.Balancer{}, func(c *controller.Config) { c.Records.Records = 5 })
+		c := newController(t, "us", store, &controllertest.Balancer{}, func(c *controller.Config) { c.Records.Records, c.Sequences = 5, 1 })
 		putHello(t, c)
 		stop := running(c)
 		synctest.Wait()
@@ -354,8 +354,8 @@ func TestRetention(t *testing.T) {
 		if _, err := store.Blobs().Get(t.Context(), orphan); whisk.KindOf(err) != whisk.NotFound {
 			t.Errorf("code that nobody refers to: %v", err)
 		}
-		if _, code, err := c.Action(t.Context(), guest, hello, true); err != nil || string(code) != "x" {
-			t.Errorf("code in use: %q %v", code, err)
+		if action, err := c.Action(t.Context(), guest, hello, true); err != nil || string(action.Code) != "x" {
+			t.Errorf("code in use: %q %v", action.Code, err)
 		}
 		time.Sleep(32 * time.Minute)
 		if n := len(store.Records()); n != 0 {

@@ -5,6 +5,7 @@ package controller
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/whirl-faas/whirl/controller/apijson"
 	"github.com/whirl-faas/whirl/whisk"
@@ -19,24 +20,58 @@ type resolvedAction struct {
 	unusable error // why it cannot be run, nil if it can; for the user
 
 	label    string // names its containers
+	listed   string // the package under which lists of activations find it
 	bound    bool   // parameters must be laid under the payload, or taken out of it
 	apiKey   bool   // the caller's key goes to the action
 	final    map[string]bool
 	initOnly map[string]bool // parameters that go to /init and not to /run
 
-	identity []byte // `"namespace":…,"action_name":…,"action_version":…` of /run
+	identity []byte // `,"action_name":…,"action_version":…` of /run
 	path     json.RawMessage
 	kind     json.RawMessage
 	limits   json.RawMessage
+	binding  json.RawMessage // the binding that it was called through, nil for none
 }
 
-// resolve returns the action of that name, from the cache if it is there.
+// view is an action seen through packages that have parameters, or through a
+// binding. It is of use for as long as what it was made of is what it would be made of.
+type view struct {
+	base     *resolvedAction
+	packages chain
+	action   *resolvedAction
+}
+
+// resolve returns what a call of that name runs, from the caches if it is there.
 func (c *Controller) resolve(ctx context.Context, name whisk.FullName) (*resolvedAction, error) {
+	stored, packages, err := c.stored(ctx, name, c.cachedPackage)
+	if err != nil {
+		return nil, err
+	}
+	base, err := c.resolveStored(ctx, stored)
+	if err != nil || packages == nil || !packages.bound() && len(packages[0].Parameters) == 0 {
+		return base, err
+	}
+	if known, ok := c.views.get(name); ok && known.base == base && slices.Equal(known.packages, packages) {
+		return known.action, nil
+	}
+	action := base.Action
+	action.Parameters = packages.under(action.Parameters)
+	seen := newResolved(action, base.revision, base.runtime, base.unusable)
+	if packages.bound() {
+		seen.behind(name)
+	}
+	c.views.set(name, view{base, packages, seen})
+	return seen, nil
+}
+
+// resolveStored returns the action that is stored under that name, without
+// what its package gives it.
+func (c *Controller) resolveStored(ctx context.Context, name whisk.FullName) (*resolvedAction, error) {
 	if action, ok := c.actions.get(name); ok {
 		return action, nil
 	}
 	return c.actions.load(ctx, name, name.Path(), func(ctx context.Context) (*resolvedAction, error) {
-		action, revision, err := c.fetch(ctx, name)
+		action, revision, err := c.fetchAction(ctx, name)
 		if err != nil {
 			return nil, err
 		}
@@ -49,6 +84,7 @@ func newResolved(action whisk.Action, revision whisk.Revision, runtime whisk.Run
 	r := &resolvedAction{
 		Action: action, revision: revision, runtime: runtime, unusable: unusable,
 		label:  label(action.Name),
+		listed: action.Name.Package,
 		bound:  len(action.Parameters) > 0,
 		apiKey: action.Annotations.Get("provide-api-key") == nil || action.Annotations.Truthy("provide-api-key"),
 		path:   apijson.AppendString(nil, action.Name.Path()),
@@ -64,10 +100,15 @@ func newResolved(action whisk.Action, revision whisk.Revision, runtime whisk.Run
 			r.initOnly = with(r.initOnly, parameter.Key)
 		}
 	}
-	r.identity = apijson.AppendString([]byte(`"namespace":`), action.Name.Namespace)
-	r.identity = apijson.AppendString(append(r.identity, `,"action_name":`...), action.Name.String())
+	r.identity = apijson.AppendString([]byte(`,"action_name":`), action.Name.String())
 	r.identity = apijson.AppendString(append(r.identity, `,"action_version":`...), action.Version.String())
 	return r
+}
+
+// behind notes that the action was called by the name that it has in a binding.
+func (r *resolvedAction) behind(called whisk.FullName) {
+	r.listed = called.Package
+	r.binding = apijson.AppendString(nil, called.PackageName().Path())
 }
 
 func with(set map[string]bool, key string) map[string]bool {

@@ -5,10 +5,10 @@ package controller
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 
+	"github.com/whirl-faas/whirl/controller/apijson"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -17,45 +17,57 @@ import (
 // what the body says, how large and within which limits, and only then whether
 // the action is there.
 func (c *Controller) PutAction(ctx context.Context, caller *Caller, name whisk.FullName, body []byte, overwrite bool) (whisk.Action, []byte, error) {
-	if err := c.mayUse(ctx, caller, name); err != nil {
+	if err := c.MayChange(ctx, caller, name); err != nil {
 		return whisk.Action{}, nil, err
 	}
-	write, err := c.parseWrite(body)
+	write, err := c.parseActionWrite(body, caller.Namespace)
 	if err != nil {
 		return whisk.Action{}, nil, err
 	}
-	if err := c.checkSizes(write); err != nil {
+	if err := c.checkActionWrite(ctx, caller, write); err != nil {
 		return whisk.Action{}, nil, err
 	}
-	if err := c.checkLimits(write.limits); err != nil {
+	former, revision, err := c.fetchAction(ctx, name)
+	if revision, err = replaceable(revision, err, overwrite); err != nil {
 		return whisk.Action{}, nil, err
 	}
-	former, revision, err := c.fetch(ctx, name)
-	switch {
-	case err != nil && whisk.KindOf(err) == whisk.NotFound:
-		former, revision = whisk.Action{Name: name, Limits: whisk.DefaultActionLimits}, 0
-	case err != nil:
-		return whisk.Action{}, nil, err
-	case !overwrite:
-		return whisk.Action{}, nil, whisk.Errorf(whisk.Conflict, "resource already exists")
+	if revision == 0 {
+		former = whisk.Action{Name: name, Limits: whisk.DefaultActionLimits}
 	}
 	action, code, err := c.merge(ctx, former, revision == 0, write)
 	if err != nil {
 		return whisk.Action{}, nil, err
 	}
-	if err := c.store(ctx, action, revision); err != nil {
+	doc, err := encodeAction(action, revision)
+	if err != nil {
 		return whisk.Action{}, nil, err
 	}
-	return action, code, nil
+	tx := whisk.Transaction{Puts: []whisk.Document{doc}}
+	if name.Package != "" {
+		tx.Needs = []whisk.FullName{name.PackageName()}
+	}
+	_, err = c.commit(ctx, tx)
+	return action, code, err
 }
 
-// checkSizes holds the parts of a PUT against the platform's limits.
-func (c *Controller) checkSizes(write actionWrite) error {
+// checkActionWrite checks what can be said of a PUT without the action that it is about.
+func (c *Controller) checkActionWrite(ctx context.Context, caller *Caller, write actionWrite) error {
 	if write.exec != nil {
-		if size := whisk.Bytes(len(write.exec.code) + len(write.exec.main) + len(write.exec.image())); size > c.config.Limits.Code {
+		if size := write.exec.size(); size > c.config.Limits.Code {
 			return errTooLarge("exec", size, c.config.Limits.Code)
 		}
 	}
+	if err := c.checkSizes(write.entityWrite); err != nil {
+		return err
+	}
+	if err := c.checkLimits(write.limits); err != nil || write.exec == nil {
+		return err
+	}
+	return c.mayUseAll(ctx, caller, write.exec.components, c.storedPackage)
+}
+
+// checkSizes holds the parts of a PUT against the platform's limits.
+func (c *Controller) checkSizes(write entityWrite) error {
 	if size := write.parameters.Size(); size > c.config.Limits.Parameters {
 		return errTooLarge("parameters", size, c.config.Limits.Parameters)
 	}
@@ -63,11 +75,6 @@ func (c *Controller) checkSizes(write actionWrite) error {
 		return errTooLarge("annotations", size, c.config.Limits.Parameters)
 	}
 	return nil
-}
-
-// errTooLarge is OpenWhisk's text for what exceeds a size limit.
-func errTooLarge(what string, size, limit whisk.Bytes) error {
-	return whisk.Errorf(whisk.TooLarge, "%s larger than allowed: %d > %d bytes.", what, int64(size), int64(limit))
 }
 
 // checkLimits holds the limits that a PUT names against what the platform allows.
@@ -103,9 +110,6 @@ func (c *Controller) merge(ctx context.Context, former whisk.Action, created boo
 		return whisk.Action{}, nil, err
 	}
 	action.Limits = write.limits.over(former.Limits)
-	if write.parameters != nil {
-		action.Parameters = write.parameters
-	}
 	if write.publish != nil {
 		action.Publish = *write.publish
 	}
@@ -114,7 +118,7 @@ func (c *Controller) merge(ctx context.Context, former whisk.Action, created boo
 	var code []byte
 	switch {
 	case write.exec != nil:
-		action.Exec, code, err = c.storeExec(ctx, *write.exec)
+		action.Exec, code, err = c.storeExec(ctx, former.Name, *write.exec)
 	case created:
 		err = whisk.Errorf(whisk.Invalid, "exec undefined")
 	default:
@@ -125,12 +129,30 @@ func (c *Controller) merge(ctx context.Context, former whisk.Action, created boo
 	if err != nil {
 		return whisk.Action{}, nil, err
 	}
+	action.Parameters = mergeParameters(former, write)
 	action.Annotations = mergeAnnotations(former.Annotations, write, created, action.Exec.Kind)
 	// Those of several updates add up; those that the server makes are not the user's fault.
 	if size := action.Annotations.Without("exec", "provide-api-key").Size(); size > c.config.Limits.Parameters {
 		return whisk.Action{}, nil, errTooLarge("annotations", size, c.config.Limits.Parameters)
 	}
 	return action, code, nil
+}
+
+// mergeParameters returns the parameters that result from a write. Those of a
+// sequence are its components, and nobody else's.
+func mergeParameters(former whisk.Action, write actionWrite) whisk.Parameters {
+	wasSequence := former.Exec.Kind == whisk.Sequence
+	switch {
+	case write.exec != nil && write.exec.kind == whisk.Sequence:
+		return whisk.Parameters{{Key: "_actions", Value: apijson.AppendNames(nil, write.exec.components)}}
+	case write.exec == nil && wasSequence:
+		return former.Parameters
+	case write.parameters != nil:
+		return write.parameters
+	case wasSequence:
+		return nil
+	}
+	return former.Parameters
 }
 
 // nextVersion is the version of what a write makes of the former one. The last
@@ -156,24 +178,4 @@ func mergeAnnotations(former whisk.Parameters, write actionWrite, created bool, 
 		annotations = annotations.With(whisk.Parameter{Key: "provide-api-key", Value: json.RawMessage("false")})
 	}
 	return slices.Clip(annotations.With(whisk.Parameter{Key: "exec", Value: json.RawMessage(`"` + kind + `"`)}))
-}
-
-// store writes an action over revision and brings cache and containers in step.
-func (c *Controller) store(ctx context.Context, action whisk.Action, revision whisk.Revision) error {
-	doc, err := documentOf(action, revision)
-	if err != nil {
-		return err
-	}
-	written, err := c.deps.Entities.Put(ctx, doc)
-	if err != nil && whisk.KindOf(err) == whisk.Conflict {
-		return errConcurrentWrite()
-	}
-	if err != nil {
-		return fmt.Errorf("put %s: %w", action.Name, err)
-	}
-	c.actions.invalidate(action.Name, action.Name.Path())
-	if revision != 0 {
-		c.deps.Balancer.Retire(action.Name, written)
-	}
-	return nil
 }

@@ -200,10 +200,10 @@ type LogEntry struct {
 // record yet. An entry goes from accepted to claimed and is then removed, once
 // its record is stored.
 type Queue interface {
-	// Accept stores an entry durably; it returns after the entry would survive
-	// a power failure. Concurrent calls share a commit. An entry whose id is
-	// stored already is left as it was, so a call may be repeated.
-	Accept(ctx context.Context, entry Accepted) error
+	// Accept stores entries durably, all or none; it returns after they would
+	// survive a power failure. Concurrent calls share a commit. An entry whose id
+	// is stored already is left as it was, so a call may be repeated.
+	Accept(ctx context.Context, entries ...Accepted) error
 	// Claim marks an accepted entry as about to run, durably. Conflict if it is
 	// claimed already, NotFound if it is gone.
 	Claim(ctx context.Context, id ActivationID, by ControllerID) error

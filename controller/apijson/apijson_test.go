@@ -121,7 +121,7 @@ func TestPackagedActions(t *testing.T) {
 		Limits:     whisk.DefaultActionLimits, Updated: time.UnixMilli(5),
 	}
 	head := `{"namespace":"ns/pkg","name":"a b","version":"1.0.0","publish":true,"updated":5,"annotations":[],"limits":{"concurrency":1,"logs":10,"memory":256,"timeout":60000},"exec":`
-	if got, want := string(apijson.AppendAction(nil, action, []byte("Y29kZQ=="))), head+`{"kind":"java:8","code":"Y29kZQ==","main":"Main","binary":true},"parameters":[{"key":"k\"","value":[ 1.0 ],"init":true,"encryption":"aes-128"}]}`; got != want {
+	if got, want := string(apijson.AppendAction(nil, action, []byte("Y29kZQ=="), whisk.FullName{})), head+`{"kind":"java:8","code":"Y29kZQ==","main":"Main","binary":true},"parameters":[{"key":"k\"","value":[ 1.0 ],"init":true,"encryption":"aes-128"}]}`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	if got, want := string(apijson.AppendActionSummary(nil, action)), head+`{"binary":true}}`; got != want {

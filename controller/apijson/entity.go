@@ -39,44 +39,70 @@ func AppendLimits(dst []byte, limits whisk.ActionLimits) []byte {
 }
 
 // AppendAction appends an action as GET, PUT and DELETE show it. A nil code
-// leaves exec.code out.
-func AppendAction(dst []byte, action whisk.Action, code []byte) []byte {
-	dst = appendHead(dst, action)
-	dst = append(dst, `,"exec":{"kind":`...)
-	dst = AppendString(dst, action.Exec.Kind)
-	if action.Exec.Image != "" {
-		dst = AppendString(append(dst, `,"image":`...), action.Exec.Image)
+// leaves exec.code out, a zero binding the name of the binding that it was
+// reached through.
+func AppendAction(dst []byte, action whisk.Action, code []byte, binding whisk.FullName) []byte {
+	dst = appendActionHead(dst, action)
+	dst = append(dst, `,"exec":`...)
+	dst = appendExec(dst, action.Exec, code)
+	dst = AppendParameters(append(dst, `,"parameters":`...), action.Parameters)
+	if binding != (whisk.FullName{}) {
+		dst = AppendString(append(dst, `,"binding":`...), binding.Path())
+	}
+	return append(dst, '}')
+}
+
+func appendExec(dst []byte, exec whisk.Exec, code []byte) []byte {
+	dst = AppendString(append(dst, `{"kind":`...), exec.Kind)
+	if exec.Kind == whisk.Sequence {
+		dst = append(dst, `,"components":`...)
+		return append(AppendNames(dst, exec.Components), '}')
+	}
+	if exec.Image != "" {
+		dst = AppendString(append(dst, `,"image":`...), exec.Image)
 	}
 	if code != nil {
 		dst = AppendString(append(dst, `,"code":`...), code)
 	}
-	if action.Exec.Main != "" {
-		dst = AppendString(append(dst, `,"main":`...), action.Exec.Main)
+	if exec.Main != "" {
+		dst = AppendString(append(dst, `,"main":`...), exec.Main)
 	}
-	dst = strconv.AppendBool(append(dst, `,"binary":`...), action.Exec.Binary)
-	dst = append(dst, `},"parameters":`...)
-	dst = AppendParameters(dst, action.Parameters)
+	dst = strconv.AppendBool(append(dst, `,"binary":`...), exec.Binary)
 	return append(dst, '}')
+}
+
+// AppendNames appends names as an array of the form in which users write them.
+func AppendNames(dst []byte, names []whisk.FullName) []byte {
+	dst = append(dst, '[')
+	for i, name := range names {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = AppendString(dst, name.String())
+	}
+	return append(dst, ']')
 }
 
 // AppendActionSummary appends an action as lists show it.
 func AppendActionSummary(dst []byte, action whisk.Action) []byte {
-	dst = appendHead(dst, action)
+	dst = appendActionHead(dst, action)
 	dst = strconv.AppendBool(append(dst, `,"exec":{"binary":`...), action.Exec.Binary)
 	return append(dst, "}}"...)
 }
 
-func appendHead(dst []byte, action whisk.Action) []byte {
-	dst = append(dst, `{"namespace":`...)
-	dst = appendNamespace(dst, action.Name)
-	dst = AppendString(append(dst, `,"name":`...), action.Name.Name)
-	dst = appendVersion(append(dst, `,"version":`...), action.Version)
-	dst = strconv.AppendBool(append(dst, `,"publish":`...), action.Publish)
-	dst = appendTime(append(dst, `,"updated":`...), action.Updated)
-	dst = append(dst, `,"annotations":`...)
-	dst = AppendParameters(dst, action.Annotations)
-	dst = append(dst, `,"limits":`...)
-	return AppendLimits(dst, action.Limits)
+func appendActionHead(dst []byte, action whisk.Action) []byte {
+	dst = appendHead(dst, action.Name, action.Version, action.Publish, action.Updated, action.Annotations)
+	return AppendLimits(append(dst, `,"limits":`...), action.Limits)
+}
+
+// appendHead appends what the entities of all collections begin with.
+func appendHead(dst []byte, name whisk.FullName, version whisk.Version, publish bool, updated time.Time, annotations whisk.Parameters) []byte {
+	dst = appendNamespace(append(dst, `{"namespace":`...), name)
+	dst = AppendString(append(dst, `,"name":`...), name.Name)
+	dst = appendVersion(append(dst, `,"version":`...), version)
+	dst = strconv.AppendBool(append(dst, `,"publish":`...), publish)
+	dst = appendTime(append(dst, `,"updated":`...), updated)
+	return AppendParameters(append(dst, `,"annotations":`...), annotations)
 }
 
 // appendNamespace appends "ns", or "ns/pkg" for what is in a package.

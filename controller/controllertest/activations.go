@@ -135,9 +135,9 @@ func (s *Store) ExpireLogs(_ context.Context, before time.Time, limit int) (n in
 }
 
 // Accept implements [whisk.Queue].
-func (s *Store) Accept(_ context.Context, entry whisk.Accepted) error {
+func (s *Store) Accept(_ context.Context, entries ...whisk.Accepted) error {
 	return s.do("Accept", func() error {
-		s.queue = append(s.queue, entry)
+		s.queue = append(s.queue, entries...)
 		return nil
 	})
 }

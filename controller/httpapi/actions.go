@@ -4,7 +4,6 @@ package httpapi
 
 import (
 	"net/http"
-	"strconv"
 
 	"github.com/whirl-faas/whirl/controller/apijson"
 	"github.com/whirl-faas/whirl/whisk"
@@ -27,48 +26,6 @@ func (x *exchange) listNamespaces() {
 	})
 }
 
-// listActions serves the actions of a package, or of the whole namespace if pkg is "".
-func (x *exchange) listActions(namespace, pkg string) {
-	if !x.owns(whisk.FullName{Namespace: namespace, Package: pkg}) {
-		return
-	}
-	q := x.query()
-	page := q.page("actions", x.api.Limits())
-	count := q.boolean("count", false)
-	if q.err != nil {
-		x.refuse(q.err)
-		return
-	}
-	if count {
-		n, err := x.api.CountActions(x.r.Context(), x.caller, namespace, pkg, page.Skip)
-		x.answerCount("actions", n, err)
-		return
-	}
-	summaries, err := x.api.Actions(x.r.Context(), x.caller, namespace, pkg, page)
-	if err != nil {
-		x.refuse(err)
-		return
-	}
-	x.answerBuilt(http.StatusOK, func(dst []byte) []byte {
-		dst = append(dst, '[')
-		for i, summary := range summaries {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			dst = append(dst, summary...)
-		}
-		return append(dst, ']')
-	})
-}
-
-func (x *exchange) answerCount(collection string, n int, err error) {
-	if err != nil {
-		x.refuse(err)
-		return
-	}
-	x.answer(http.StatusOK, []byte(`{"`+collection+`":`+strconv.Itoa(n)+`}`))
-}
-
 func (x *exchange) getAction(name whisk.FullName) {
 	q := x.query()
 	withCode := q.boolean("code", true)
@@ -76,35 +33,16 @@ func (x *exchange) getAction(name whisk.FullName) {
 		x.refuse(q.err)
 		return
 	}
-	x.answerAction(x.api.Action(x.r.Context(), x.caller, name, withCode))
+	action, err := x.api.Action(x.r.Context(), x.caller, name, withCode)
+	x.answerEntity(err, func(dst []byte) []byte {
+		return apijson.AppendAction(dst, action.Action, action.Code, action.Binding)
+	})
 }
 
 func (x *exchange) putAction(name whisk.FullName) {
-	q := x.query()
-	overwrite := q.boolean("overwrite", false)
-	if q.err != nil {
-		x.refuse(q.err)
-		return
-	}
-	leave, ok := x.takeRoom()
-	if !ok {
-		return
-	}
-	defer leave()
-	buffer := x.buffers.get()
-	defer x.buffers.put(buffer)
-	if !x.readBody(buffer, maxBody) {
-		return
-	}
-	if !x.isJSON() {
-		x.unsupportedMediaType()
-		return
-	}
-	if len(*buffer) == 0 {
-		x.fail(http.StatusBadRequest, "Request entity expected but not supplied")
-		return
-	}
-	x.answerAction(x.api.PutAction(x.r.Context(), x.caller, name, *buffer, overwrite))
+	x.put(func(body []byte, overwrite bool) {
+		x.answerAction(x.api.PutAction(x.r.Context(), x.caller, name, body, overwrite))
+	})
 }
 
 func (x *exchange) deleteAction(name whisk.FullName) {
@@ -112,11 +50,7 @@ func (x *exchange) deleteAction(name whisk.FullName) {
 }
 
 func (x *exchange) answerAction(action whisk.Action, code []byte, err error) {
-	if err != nil {
-		x.refuse(err)
-		return
-	}
-	x.answerBuilt(http.StatusOK, func(dst []byte) []byte { return apijson.AppendAction(dst, action, code) })
+	x.answerEntity(err, func(dst []byte) []byte { return apijson.AppendAction(dst, action, code, whisk.FullName{}) })
 }
 
 func (x *exchange) getLimits(namespace string) {

@@ -114,7 +114,7 @@ func TestDeprecatedAndMissingKinds(t *testing.T) {
 	name := whisk.FullName{Namespace: "guest", Name: "old"}
 	for kind, text := range map[string]string{
 		"nodejs:18":  "The 'nodejs:18' runtime is no longer supported. You may read and delete but not update or invoke this action.",
-		"python:3.9": "The specified runtime 'python:3.9' is not supported by this platform. Valid values are: 'java:8', 'nodejs:18', 'nodejs:20'. To get it: apt-get install python3.",
+		"python:3.9": "The specified runtime 'python:3.9' is not supported by this platform. Valid values are: 'java:8', 'nodejs:18', 'nodejs:20', 'sequence'. To get it: apt-get install python3.",
 	} {
 		body := `{"version":"0.0.1","kind":"` + kind + `","size":0,"binary":false,"parameters":[],"annotations":[],"limits":{"timeout":1000,"memory":256,"logs":1,"concurrency":1}}`
 		if _, err := p.store.Put(t.Context(), whisk.Document{Collection: whisk.Actions, Name: name, Body: []byte(body)}); err != nil {

@@ -86,7 +86,7 @@ func TestBlackboxRefusals(t *testing.T) {
 		{`{"kind":"blackbox","image":"img","code":7}`, 400, malformed + "'code' must be a string defined in 'exec' for 'blackbox' actions"},
 		{`{"kind":"blackbox","image":"img","main":7}`, 400, malformed + "if defined, 'main' be a string in 'exec' for 'blackbox' actions"},
 		{`{"kind":"blackbox","image":"a-name-of-21-letters/x"}`, 413, "exec larger than allowed: 22 > 20 bytes."},
-		{`{"kind":"cobol","code":"x"}`, 400, malformed + "The specified runtime 'cobol' is not supported by this platform. Valid values are: 'blackbox', 'java:8', 'nodejs:18', 'nodejs:20'."},
+		{`{"kind":"cobol","code":"x"}`, 400, malformed + "The specified runtime 'cobol' is not supported by this platform. Valid values are: 'blackbox', 'java:8', 'nodejs:18', 'nodejs:20', 'sequence'."},
 	} {
 		got := p.do("PUT", guest+"/actions/x", `{"exec":`+row.exec+`}`)
 		if text := got.decode(t)["error"]; got.status != row.status || text != row.text {
@@ -95,7 +95,7 @@ func TestBlackboxRefusals(t *testing.T) {
 	}
 	// Where no node runs images it is a kind as unknown as any.
 	got := newPlatform(t).do("PUT", guest+"/actions/x", `{"exec":{"kind":"blackbox","image":"img"}}`)
-	if text := got.decode(t)["error"]; got.status != 400 || text != malformed+"The specified runtime 'blackbox' is not supported by this platform. Valid values are: 'java:8', 'nodejs:18', 'nodejs:20'." {
+	if text := got.decode(t)["error"]; got.status != 400 || text != malformed+"The specified runtime 'blackbox' is not supported by this platform. Valid values are: 'java:8', 'nodejs:18', 'nodejs:20', 'sequence'." {
 		t.Errorf("without images: %d %q", got.status, text)
 	}
 }

@@ -23,13 +23,32 @@ type API interface {
 	Invokers() []whisk.NodeStanding
 	Authenticate(ctx context.Context, header string) (*controller.Caller, error)
 
-	Action(ctx context.Context, caller *controller.Caller, name whisk.FullName, withCode bool) (whisk.Action, []byte, error)
-	Actions(ctx context.Context, caller *controller.Caller, namespace, pkg string, page controller.Page) ([]json.RawMessage, error)
-	CountActions(ctx context.Context, caller *controller.Caller, namespace, pkg string, skip int) (int, error)
+	MayList(ctx context.Context, caller *controller.Caller, listing controller.Listing) error
+	List(ctx context.Context, caller *controller.Caller, listing controller.Listing, page controller.Page) ([]json.RawMessage, error)
+	Count(ctx context.Context, caller *controller.Caller, listing controller.Listing, skip int) (int, error)
+
+	MayInvoke(ctx context.Context, caller *controller.Caller, action whisk.FullName) error
+	MayRead(ctx context.Context, caller *controller.Caller, action whisk.FullName) error
+	MayChange(ctx context.Context, caller *controller.Caller, action whisk.FullName) error
+	Action(ctx context.Context, caller *controller.Caller, name whisk.FullName, withCode bool) (controller.ActionView, error)
 	PutAction(ctx context.Context, caller *controller.Caller, name whisk.FullName, body []byte, overwrite bool) (whisk.Action, []byte, error)
 	DeleteAction(ctx context.Context, caller *controller.Caller, name whisk.FullName) (whisk.Action, []byte, error)
 	Invoke(ctx context.Context, call controller.Call, wait time.Duration) (controller.Answer, error)
 	Submit(ctx context.Context, call controller.Call) (whisk.ActivationID, error)
+
+	Package(ctx context.Context, caller *controller.Caller, name whisk.FullName) (controller.PackageView, error)
+	PutPackage(ctx context.Context, caller *controller.Caller, name whisk.FullName, body []byte, overwrite bool) (whisk.Package, error)
+	DeletePackage(ctx context.Context, caller *controller.Caller, name whisk.FullName, force bool) (whisk.Package, error)
+
+	Trigger(ctx context.Context, caller *controller.Caller, name whisk.FullName) (whisk.Trigger, error)
+	PutTrigger(ctx context.Context, caller *controller.Caller, name whisk.FullName, body []byte, overwrite bool) (whisk.Trigger, error)
+	DeleteTrigger(ctx context.Context, caller *controller.Caller, name whisk.FullName) (whisk.Trigger, error)
+	Fire(ctx context.Context, call controller.FireCall) (whisk.ActivationID, error)
+
+	Rule(ctx context.Context, caller *controller.Caller, name whisk.FullName) (controller.RuleView, error)
+	PutRule(ctx context.Context, caller *controller.Caller, name whisk.FullName, body []byte, overwrite bool) (controller.RuleView, error)
+	DeleteRule(ctx context.Context, caller *controller.Caller, name whisk.FullName) (controller.RuleView, error)
+	SetRuleStatus(ctx context.Context, caller *controller.Caller, name whisk.FullName, body []byte) error
 
 	Activation(ctx context.Context, caller *controller.Caller, namespace string, id whisk.ActivationID) (whisk.Activation, error)
 	ActivationWithLogs(ctx context.Context, caller *controller.Caller, namespace string, id whisk.ActivationID) (whisk.Activation, error)

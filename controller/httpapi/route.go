@@ -3,10 +3,12 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
 
+	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -82,9 +84,8 @@ func (x *exchange) routeNamespace(path string) {
 	if err == nil && namespace == "_" {
 		namespace = x.caller.Namespace
 	}
-	switch collection {
-	case "actions", "activations", "limits":
-	default:
+	serve, known := x.collection(collection)
+	if !known {
 		x.fail(http.StatusNotFound, textNoPath)
 		return
 	}
@@ -95,20 +96,61 @@ func (x *exchange) routeNamespace(path string) {
 		x.refuse(err)
 		return
 	}
-	switch collection {
+	serve(namespace, path, slash)
+}
+
+// collection returns what serves the paths of a collection: what follows its
+// name, and whether a slash did.
+func (x *exchange) collection(name string) (serve func(namespace, path string, slash bool), known bool) {
+	switch name {
 	case "actions":
-		x.routeActions(namespace, path)
+		return x.routeActions, true
+	case "packages":
+		return x.routeEntities(whisk.Packages, "PUT, GET, DELETE", x.servePackage), true
+	case "triggers":
+		return x.routeEntities(whisk.Triggers, entityMethods, x.serveTrigger), true
+	case "rules":
+		return x.routeEntities(whisk.Rules, entityMethods, x.serveRule), true
 	case "activations":
-		x.routeActivations(namespace, path)
+		return x.routeActivations, true
 	case "limits":
-		x.routeLimits(namespace, path, slash)
+		return x.routeLimits, true
+	}
+	return nil, false
+}
+
+// entityMethods are what entities answer to, in the order in which OpenWhisk tells them.
+const entityMethods = "PUT, GET, DELETE, POST"
+
+// routeEntities serves the paths of a collection of entities that stand in no
+// package: nothing, or {name}.
+func (x *exchange) routeEntities(collection whisk.Collection, methods string, serve func(whisk.FullName)) func(namespace, path string, slash bool) {
+	return func(namespace, path string, _ bool) {
+		if path == "" {
+			x.get(func() { x.list(controller.Listing{Collection: collection, Namespace: namespace}) })
+			return
+		}
+		if strings.Contains(path, "/") {
+			x.fail(http.StatusNotFound, textNoPath)
+			return
+		}
+		if !x.allows(methods) {
+			return
+		}
+		name, err := unescapeName(path)
+		if err != nil {
+			x.refuse(err)
+			return
+		}
+		serve(whisk.FullName{Namespace: namespace, Name: name})
 	}
 }
 
 // routeActions serves what follows actions/: nothing, {name}, {pkg}/ or {pkg}/{name}.
-func (x *exchange) routeActions(namespace, path string) {
+func (x *exchange) routeActions(namespace, path string, _ bool) {
+	listing := controller.Listing{Collection: whisk.Actions, Namespace: namespace}
 	if path == "" {
-		x.get(func() { x.listActions(namespace, "") })
+		x.get(func() { x.list(listing) })
 		return
 	}
 	first, second, packaged := strings.Cut(path, "/")
@@ -116,10 +158,7 @@ func (x *exchange) routeActions(namespace, path string) {
 		x.fail(http.StatusNotFound, textNoPath)
 		return
 	}
-	switch x.r.Method {
-	case http.MethodPut, http.MethodGet, http.MethodDelete, http.MethodPost:
-	default:
-		x.methodNotAllowed("PUT, GET, DELETE, POST")
+	if !x.allows(entityMethods) {
 		return
 	}
 	name, err := unescapeName(first)
@@ -128,7 +167,8 @@ func (x *exchange) routeActions(namespace, path string) {
 		return
 	}
 	if packaged && second == "" {
-		x.get(func() { x.listActions(namespace, name) })
+		listing.Package = name
+		x.get(func() { x.list(listing) })
 		return
 	}
 	full := whisk.FullName{Namespace: namespace, Name: name}
@@ -139,27 +179,41 @@ func (x *exchange) routeActions(namespace, path string) {
 			return
 		}
 	}
-	if x.owns(full) {
-		x.serveAction(full)
-	}
+	x.serveAction(full)
 }
 
+// serveAction serves an action. As in OpenWhisk the question whether the caller
+// may comes after the path and the method, and before parameters and body.
 func (x *exchange) serveAction(name whisk.FullName) {
 	switch x.r.Method {
 	case http.MethodPut:
-		x.putAction(name)
+		if x.may(x.api.MayChange, name) {
+			x.putAction(name)
+		}
 	case http.MethodGet:
-		x.getAction(name)
+		if x.may(x.api.MayRead, name) {
+			x.getAction(name)
+		}
 	case http.MethodDelete:
 		x.deleteAction(name)
 	case http.MethodPost:
-		x.invokeAction(name)
+		if x.may(x.api.MayInvoke, name) {
+			x.invokeAction(name)
+		}
 	}
 }
 
+// may asks one of the checks of the API; false after it answered that it refuses.
+func (x *exchange) may(check func(context.Context, *controller.Caller, whisk.FullName) error, name whisk.FullName) bool {
+	if err := check(x.r.Context(), x.caller, name); err != nil {
+		x.refuse(err)
+		return false
+	}
+	return true
+}
+
 // owns reports whether the caller may act in the namespace of name; false after
-// it answered that it is somebody else's. As in OpenWhisk this comes after the
-// path and the method, and before parameters and body.
+// it answered that it is somebody else's.
 func (x *exchange) owns(name whisk.FullName) bool {
 	if err := x.caller.Owns(name); err != nil {
 		x.refuse(err)
@@ -170,7 +224,7 @@ func (x *exchange) owns(name whisk.FullName) bool {
 
 // routeActivations serves what follows activations/: nothing, {id} and perhaps a
 // slash, {id}/result or {id}/logs.
-func (x *exchange) routeActivations(namespace, path string) {
+func (x *exchange) routeActivations(namespace, path string, _ bool) {
 	if path == "" {
 		x.get(func() {
 			if x.owns(whisk.FullName{Namespace: namespace}) {
@@ -219,6 +273,17 @@ func (x *exchange) get(serve func()) {
 		return
 	}
 	serve()
+}
+
+// allows reports whether the request's method is one of a list; false after it answered that it is not.
+func (x *exchange) allows(methods string) bool {
+	for method := range strings.SplitSeq(methods, ", ") {
+		if x.r.Method == method {
+			return true
+		}
+	}
+	x.methodNotAllowed(methods)
+	return false
 }
 
 func (x *exchange) methodNotAllowed(methods string) {

@@ -12,13 +12,23 @@ import (
 
 // Accept implements [whisk.Queue]. An entry whose id is stored already is left
 // as it was, so that a call may be repeated.
-func (e *Entities) Accept(ctx context.Context, entry whisk.Accepted) error {
-	err := e.db.write(ctx, whisk.Bytes(len(entry.Body)), func(c *connection) error {
-		return c.prepare("INSERT INTO accepted (activation, namespace, at, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING").
-			text(string(entry.Activation)).text(entry.Namespace).time(entry.At).json(entry.Body).run()
+func (e *Entities) Accept(ctx context.Context, entries ...whisk.Accepted) error {
+	size := 0
+	for _, entry := range entries {
+		size += len(entry.Body)
+	}
+	err := e.db.write(ctx, whisk.Bytes(size), func(c *connection) error {
+		for _, entry := range entries {
+			err := c.prepare("INSERT INTO accepted (activation, namespace, at, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING").
+				text(string(entry.Activation)).text(entry.Namespace).time(entry.At).json(entry.Body).run()
+			if err != nil {
+				return fmt.Errorf("entry %s: %w", entry.Activation, err)
+			}
+		}
+		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("accept %s: %w", entry.Activation, err)
+		return fmt.Errorf("accept %d activations: %w", len(entries), err)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@
 package storetest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -81,6 +82,18 @@ func testQueueLife(t *testing.T, q whisk.Queue) {
 	again := accepted(2) // must not inherit the claim
 	must(t, q.Accept(ctx, again))
 	wantPending(t, q, again)
+
+	must(t, q.Accept(ctx))
+	repeated = again
+	repeated.Namespace = "other"
+	must(t, q.Accept(ctx, accepted(3), repeated, accepted(4)))
+	wantPending(t, q, again, accepted(3), accepted(4))
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := q.Accept(ended, accepted(5), accepted(6)); err == nil {
+		t.Error("accepted with an ended context")
+	}
+	wantPending(t, q, again, accepted(3), accepted(4))
 }
 
 func testQueueOrder(t *testing.T, q whisk.Queue) {

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whirl-faas/whirl/controller/recorder"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// activation is one run of an action, owned by one goroutine after begin. It is
+// an invocation of a container or, for an action without code, a sequence of
+// other activations.
+type activation struct {
+	id          whisk.ActivationID
+	namespace   string // that invokes, and owns the record
+	subject     string
+	transaction string
+	action      *resolvedAction
+	received    time.Time
+	parent      *activation // the sequence that it is a component of, nil for none
+
+	// Of invocations.
+	key         string // "uuid:key" of who invokes; empty unless the action wants it
+	environment map[string]json.RawMessage
+	run         []byte // of /run, without the deadline
+	invocation  whisk.Invocation
+	admission   Admission // nil unless it was taken before Accept
+
+	sequence *sequence // nil for invocations
+
+	slot     *recorder.Slot
+	accepted bool // it is in the durable queue
+	claimed  bool // it was told to a container, or is about to be
+	ceded    bool // another controller has it
+}
+
+func (c *Controller) newActivation(id whisk.ActivationID, call Call, action *resolvedAction, payload []byte, received time.Time) *activation {
+	act := &activation{
+		id:          id,
+		namespace:   call.Caller.Namespace,
+		subject:     call.Caller.Subject,
+		transaction: call.Transaction,
+		action:      action,
+		received:    received,
+	}
+	if action.Exec.Kind == whisk.Sequence {
+		act.sequence = &sequence{caller: call.Caller, payload: slices.Clone(payload)}
+		return act
+	}
+	act.environment = action.environment(payload)
+	if action.apiKey && call.Caller.Key.Key != "" { // a recovered call may lack it
+		act.key = call.Caller.Key.String()
+	}
+	act.run = act.appendRun(make([]byte, 0, len(payload)+runOverhead(act)), payload)
+	act.invocation = whisk.Invocation{
+		Activation:  id,
+		Key:         whisk.ActionKey{Namespace: call.Caller.Namespace, Action: action.Name, Revision: action.revision},
+		Spec:        whisk.ContainerSpec{Kind: action.runtime.Kind, Image: action.Exec.Image, Memory: action.Limits.Memory},
+		Limits:      action.Limits,
+		Label:       action.label,
+		Received:    received,
+		StartBy:     received.Add(c.config.StartWithin),
+		ResultLimit: c.config.Limits.Result,
+		Sentinels:   action.runtime.Sentinels,
+		Size:        whisk.Bytes(cap(act.run)) + activationSize,
+		Claim:       func(ctx context.Context) error { return c.claim(ctx, act) },
+		InitBody:    func(ctx context.Context, deadline time.Time) ([]byte, error) { return c.initBody(ctx, act, deadline) },
+		RunBody:     func(deadline time.Time) []byte { return appendDeadline(act.run, deadline) },
+	}
+	return act
+}
+
+// activationSize is about what an activation holds beside its /run body.
+const activationSize = 2 * whisk.KB
+
+// runOverhead is about what /run's body holds beside the payload.
+func runOverhead(act *activation) int {
+	return 128 + deadlineSpace + len(act.action.identity) + len(act.transaction) + len(act.key) + int(act.action.Parameters.Size()) + 8*len(act.action.Parameters)
+}
+
+// enter takes a place in the controller and one for the record, and for a
+// sequence one among those that run at once.
+func (c *Controller) enter(ctx context.Context, act *activation) error {
+	if err := c.running.enter(); err != nil {
+		return err
+	}
+	if act.sequence != nil && !c.sequences.TryAcquire(1) {
+		c.running.leave()
+		return whisk.Errorf(whisk.Throttled, "Too many sequences run at once (limit: %d).", c.config.Sequences)
+	}
+	slot, err := c.recorder.Reserve(ctx, c.config.AdmitWait)
+	if err != nil {
+		c.leave(act)
+		return err
+	}
+	act.slot = slot
+	return nil
+}
+
+// leave undoes enter but for the place of the record.
+func (c *Controller) leave(act *activation) {
+	if act.sequence != nil {
+		c.sequences.Release(1)
+	}
+	c.running.leave()
+}
+
+// abandon undoes enter and what came after it for an activation that will not run.
+func (c *Controller) abandon(act *activation) {
+	if act.admission != nil {
+		act.admission.Cancel()
+	}
+	act.slot.Release()
+	c.leave(act)
+}
+
+// reserve takes the place that an activation needs before it is accepted: what
+// was accepted is not turned away. Sequences have theirs since enter.
+func (c *Controller) reserve(act *activation) error {
+	if act.sequence != nil {
+		return nil
+	}
+	admission, err := c.deps.Balancer.Admit(&act.invocation)
+	if err == nil {
+		act.admission = admission
+	}
+	return err
+}
+
+// start runs an activation that has entered on a goroutine of its own, for
+// which c.running answers. Both done and after may be nil.
+func (c *Controller) start(act *activation, done chan<- ending, after func()) {
+	go func() {
+		defer c.leave(act)
+		if after != nil {
+			defer after()
+		}
+		c.run(act, done)
+	}()
+}
+
+// run brings an activation to its record. The answer goes out before the logs
+// are collected; the record is stored after.
+func (c *Controller) run(act *activation, done chan<- ending) {
+	record, logs, err := c.perform(act)
+	if err != nil {
+		act.slot.Release()
+		done <- ending{err: err}
+		return
+	}
+	if c.leftToQueue(act) {
+		act.slot.Release()
+		if done != nil {
+			done <- ending{err: errStopping}
+		}
+		return
+	}
+	act.slot.Announce(record, act.accepted)
+	if done != nil {
+		done <- ending{record: record}
+	}
+	c.awaitLogs(act, logs)
+	act.slot.Write()
+}
+
+// root returns the activation that came from outside: the outermost sequence
+// around act, or act itself.
+func (a *activation) root() *activation {
+	for a.parent != nil {
+		a = a.parent
+	}
+	return a
+}
+
+// leftToQueue reports whether nothing is to be recorded of an activation,
+// because the queue still has its root, for another controller or the next start.
+func (c *Controller) leftToQueue(act *activation) bool {
+	root := act.root()
+	return root.accepted && (root.ceded || !root.claimed && c.activations.Err() != nil)
+}
+
+// logsReady waits until the output of an activation is in the log store; nil if
+// there is none to wait for.
+type logsReady = func(context.Context) (whisk.LogSummary, error)
+
+// perform does what the activation is about and makes its record. An error
+// means that it was not accepted after all.
+func (c *Controller) perform(act *activation) (*whisk.Activation, logsReady, error) {
+	if act.sequence != nil {
+		return c.performSequence(act), nil, nil
+	}
+	outcome, err := c.invoke(act)
+	if err != nil {
+		return nil, nil, err
+	}
+	return recordOf(act, outcome), outcome.Logs, nil
+}
+
+// awaitLogs waits until the activation's output is in the log store: who finds
+// the record finds the logs.
+func (c *Controller) awaitLogs(act *activation, logs logsReady) {
+	if logs == nil {
+		return
+	}
+	patience, cancel := context.WithTimeout(c.activations, c.config.LogCollection)
+	defer cancel()
+	if _, err := logs(patience); err != nil {
+		c.deps.Logger.Warn("logs not collected", "activation", act.id, "action", act.action.Name.Path(), "err", err)
+	}
+}
+
+func (c *Controller) invoke(act *activation) (whisk.Outcome, error) {
+	if act.admission != nil {
+		return act.admission.Invoke(c.activations), nil
+	}
+	return c.deps.Balancer.Invoke(c.activations, &act.invocation)
+}
+
+// claim is called when a container is at hand, and before it learns of the
+// activation: the last moment at which nothing has happened yet.
+func (c *Controller) claim(ctx context.Context, act *activation) error {
+	if err := act.slot.Expect(ctx, c.config.Limits.Result); err != nil {
+		return err
+	}
+	return c.claimEntry(ctx, act.root())
+}
+
+// claimEntry marks the entry of an accepted activation in the queue, once.
+func (c *Controller) claimEntry(ctx context.Context, act *activation) error {
+	if !act.accepted || act.claimed {
+		return nil
+	}
+	err := c.deps.Queue.Claim(ctx, act.id, c.config.ID)
+	if err == nil {
+		act.claimed = true
+		return nil
+	}
+	kind := whisk.KindOf(err)
+	act.ceded = kind == whisk.Conflict || kind == whisk.NotFound
+	return fmt.Errorf("claim activation %s: %w", act.id, err)
+}
+
+func (c *Controller) initBody(ctx context.Context, act *activation, deadline time.Time) ([]byte, error) {
+	code, err := c.code(ctx, act.action.Action)
+	if err != nil {
+		return nil, err
+	}
+	return act.appendInit(make([]byte, 0, len(code)+len(code)/16+1024), code, deadline), nil
+}
+
+func newActivationID() whisk.ActivationID {
+	id, err := uuid.NewV7()
+	if err != nil {
+		panic(err) // the system has no randomness
+	}
+	return whisk.ActivationID(hex.EncodeToString(id[:]))
+}
