@@ -106,9 +106,9 @@ func newResolved(action whisk.Action, revision whisk.Revision, runtime whisk.Run
 }
 
 // behind notes that the action was called by the name that it has in a binding.
-func (r *resolvedAction) behind(called whisk.FullName) {
-	r.listed = called.Package
-	r.binding = apijson.AppendString(nil, called.PackageName().Path())
+func (a *resolvedAction) behind(called whisk.FullName) {
+	a.listed = called.Package
+	a.binding = apijson.AppendString(nil, called.PackageName().Path())
 }
 
 func with(set map[string]bool, key string) map[string]bool {
