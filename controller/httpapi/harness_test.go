@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/controller/controllertest"
@@ -223,3 +224,69 @@ func matches(got, want any) bool {
 }
 
 const hello = `{"exec":{"kind":"nodejs:default","code":"function main(p){return p}"}}`
+
+// asOther makes a request one of the other namespace's.
+func asOther() string { return "Authorization: " + basic("other-uuid", guestKey) }
+
+// step is a request of a test that tells a story, and the answer that it must have.
+type step struct {
+	what, method, path, body string
+	headers                  []string
+	status                   int
+	text                     string // of the error, "" for none
+}
+
+// walk sends requests in their order, some of which must be refused.
+func (p *platform) walk(t *testing.T, steps []step) {
+	t.Helper()
+	for _, s := range steps {
+		got := p.do(s.method, s.path, s.body, s.headers...)
+		text := ""
+		if got.status >= 400 {
+			text, _ = got.decode(t)["error"].(string)
+		}
+		if got.status != s.status || text != s.text {
+			t.Errorf("%s: %s %s = %d %s, want %d %q", s.what, s.method, s.path, got.status, got.body, s.status, s.text)
+		}
+	}
+}
+
+// recordOf reads an activation's record, waiting until it is there.
+func (p *platform) recordOf(t *testing.T, id string) map[string]any {
+	t.Helper()
+	for range 1000 {
+		if got := p.do("GET", guest+"/activations/"+id, ""); got.status == 200 && p.stored(id) {
+			return got.decode(t)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatalf("no record of %q", id)
+	return nil
+}
+
+func (p *platform) stored(id string) bool {
+	_, there := p.store.Records()[whisk.ActivationID(id)]
+	return there
+}
+
+func annotationOf(entity map[string]any, key string) any {
+	annotations, _ := entity["annotations"].([]any)
+	for _, annotation := range annotations {
+		if pair, _ := annotation.(map[string]any); pair["key"] == key {
+			return pair["value"]
+		}
+	}
+	return nil
+}
+
+// eventually waits for what happens on other goroutines.
+func eventually(t *testing.T, happened func() bool) {
+	t.Helper()
+	for range 5000 {
+		if happened() {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Error("it did not happen")
+}

@@ -15,32 +15,6 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// asOther makes a request one of the other namespace's.
-func asOther() string { return "Authorization: " + basic("other-uuid", guestKey) }
-
-// step is a request of a test that tells a story, and the answer that it must have.
-type step struct {
-	what, method, path, body string
-	headers                  []string
-	status                   int
-	text                     string // of the error, "" for none
-}
-
-// walk sends requests in their order, some of which must be refused.
-func (p *platform) walk(t *testing.T, steps []step) {
-	t.Helper()
-	for _, s := range steps {
-		got := p.do(s.method, s.path, s.body, s.headers...)
-		text := ""
-		if got.status >= 400 {
-			text, _ = got.decode(t)["error"].(string)
-		}
-		if got.status != s.status || text != s.text {
-			t.Errorf("%s: %s %s = %d %s, want %d %q", s.what, s.method, s.path, got.status, got.body, s.status, s.text)
-		}
-	}
-}
-
 func TestPackages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlatform(t)
@@ -189,34 +163,6 @@ func TestBindings(t *testing.T) {
 	if record["namespace"] != "guest" || annotationOf(record, "path") != "other/tools/echo" || annotationOf(record, "binding") != nil {
 		t.Errorf("record %v", record)
 	}
-}
-
-// recordOf reads an activation's record, waiting until it is there.
-func (p *platform) recordOf(t *testing.T, id string) map[string]any {
-	t.Helper()
-	for range 1000 {
-		if got := p.do("GET", guest+"/activations/"+id, ""); got.status == 200 && p.stored(id) {
-			return got.decode(t)
-		}
-		time.Sleep(time.Millisecond)
-	}
-	t.Fatalf("no record of %q", id)
-	return nil
-}
-
-func (p *platform) stored(id string) bool {
-	_, there := p.store.Records()[whisk.ActivationID(id)]
-	return there
-}
-
-func annotationOf(entity map[string]any, key string) any {
-	annotations, _ := entity["annotations"].([]any)
-	for _, annotation := range annotations {
-		if pair, _ := annotation.(map[string]any); pair["key"] == key {
-			return pair["value"]
-		}
-	}
-	return nil
 }
 
 // What a call gets follows changes of packages at once, from both sides.
