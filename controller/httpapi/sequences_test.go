@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/whirl-faas/whirl/controller"
+	"github.com/whirl-faas/whirl/controller/controllertest"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// sequence is the body of a PUT for a sequence of these components.
+func sequence(components ...string) string {
+	list, err := json.Marshal(append([]string{}, components...))
+	if err != nil {
+		panic(err)
+	}
+	return `{"exec":{"kind":"sequence","components":` + string(list) + `}}`
+}
+
+// put makes actions with code, or sequences of the names after a "=".
+func (p *platform) put(actions ...string) {
+	p.t.Helper()
+	for _, action := range actions {
+		name, components, isSequence := strings.Cut(action, "=")
+		body := hello
+		if isSequence {
+			body = sequence(strings.Fields(components)...)
+		}
+		p.must(200, "PUT", guest+"/actions/"+name+"?overwrite=true", body)
+	}
+}
+
+func TestSequences(t *testing.T) {
+	p := newPlatform(t)
+	p.must(200, "PUT", guest+"/packages/p", "{}")
+	p.put("a", "p/b")
+	const whole = `{"namespace":"guest","name":"s","version":"0.0.1","publish":false,"updated":"<any>","exec":{"kind":"sequence","components":["/guest/a","/guest/p/b","/guest/a"]},
+		"annotations":[{"key":"provide-api-key","value":false},{"key":"exec","value":"sequence"}],"limits":{"timeout":60000,"memory":256,"logs":10,"concurrency":1},
+		"parameters":[{"key":"_actions","value":["/guest/a","/guest/p/b","/guest/a"]}]}`
+	sameJSON(t, p.must(200, "PUT", guest+"/actions/s", `{"exec":{"kind":"Sequence","components":["/_/a","guest/p/b",{"path":"_","name":"a"}]},"parameters":[{"key":"dropped","value":1}]}`).body, whole)
+	sameJSON(t, p.must(200, "GET", guest+"/actions/s", "").body, whole)
+	sameJSON(t, p.must(200, "GET", guest+"/actions/s?code=false", "").body, whole)
+	for _, listed := range p.must(200, "GET", guest+"/actions", "").list(t) {
+		if listed["name"] == "s" && (fmt.Sprint(listed["exec"]) != "map[binary:false]" || annotationOf(listed, "exec") != "sequence") {
+			t.Errorf("listed as %v", listed)
+		}
+	}
+
+	update := func(body string) map[string]any {
+		return p.must(200, "PUT", guest+"/actions/s?overwrite=true", body).decode(t)
+	}
+	got := update(`{"parameters":[{"key":"dropped","value":1}],"annotations":[{"key":"x","value":1}],"limits":{"timeout":1000}}`)
+	if fmt.Sprint(got["parameters"]) != "[map[key:_actions value:[/guest/a /guest/p/b /guest/a]]]" || annotationOf(got, "x") != 1.0 || got["version"] != "0.0.2" {
+		t.Errorf("an update without components: %v", got)
+	}
+	got = update(`{"exec":{"kind":"sequence","components":["/_/a"]},"delAnnotations":["x"]}`)
+	if fmt.Sprint(got["parameters"]) != "[map[key:_actions value:[/guest/a]]]" || annotationOf(got, "x") != 1.0 {
+		t.Errorf("an update with components: %v", got)
+	}
+	got = update(`{"exec":{"kind":"nodejs:20","code":"x"}}`)
+	if fmt.Sprint(got["parameters"]) != "[]" || fmt.Sprint(got["exec"]) != "map[binary:false code:x kind:nodejs:20]" || annotationOf(got, "exec") != "nodejs:20" {
+		t.Errorf("an update with code: %v", got)
+	}
+	update(`{"parameters":[{"key":"k","value":1}]}`)
+	update(sequence("/_/a"))
+	if got = update(`{"exec":{"kind":"nodejs:20","code":"x"},"parameters":[{"key":"l","value":1}]}`); fmt.Sprint(got["parameters"]) != "[map[key:l value:1]]" {
+		t.Errorf("an update with code and parameters: %v", got)
+	}
+	update(sequence("/_/a"))
+	if got := p.must(200, "DELETE", guest+"/actions/s", "").decode(t); fmt.Sprint(got["exec"]) != "map[components:[/guest/a] kind:sequence]" {
+		t.Errorf("deleted %v", got)
+	}
+}
+
+func TestSequenceRefusals(t *testing.T) {
+	p := newPlatform(t, func(c *controller.Config) { c.Limits.SequenceLength = 4; c.Limits.Code = 100 })
+	const malformed = "The request content was malformed:\n"
+	const tooShort = malformed + "requirement failed: The fully qualified name of the entity must contain at least the namespace and the name of the entity."
+	const tooLong, cyclic, missing = "Too many actions in the sequence.", "Sequence may not refer to itself.", "Sequence component does not exist."
+	p.must(200, "PUT", guest+"/packages/p", "{}")
+	p.must(200, "PUT", guest+"/packages/bound", `{"binding":{"namespace":"_","name":"p"}}`)
+	p.must(200, "PUT", root+"/namespaces/other/packages/private", "{}", asOther())
+	p.must(200, "PUT", guest+"/triggers/t", "{}")
+	p.put("a", "p/a", "two=/_/a /_/a", "four=/_/two /_/two", "s=/_/a", "p/s=/_/s", "outer=/_/bound/s")
+	for _, row := range []struct {
+		path, body string
+		status     int
+		text       string
+	}{
+		{"x", `{"exec":{"kind":"sequence"}}`, 400, malformed + "'components' must be defined for sequence kind"},
+		{"x", `{"exec":{"kind":"sequence","components":"/_/a"}}`, 400, malformed + "'components' must be an array"},
+		{"x", `{"exec":{"kind":"sequence","components":{}}}`, 400, malformed + "'components' must be an array"},
+		{"x", sequence("/_/"), 400, tooShort}, // an empty list, as wsk sends it
+		{"x", sequence("a"), 400, tooShort},
+		{"x", `{"exec":{"kind":"sequence","components":[null]}}`, 400, tooShort},
+		{"x", `{"exec":{"kind":"sequence","components":[7]}}`, 400, malformed + "fully qualified name malformed"},
+		{"x", sequence(), 400, "No component specified for the sequence."},
+		{"x", sequence("/_/none"), 400, missing},
+		{"x", sequence("/_/p/none"), 400, missing},
+		{"x", sequence("/_/bound/none"), 400, missing},
+		{"x", sequence("/_/x"), 400, cyclic}, // it would be there when it is run
+		{"x", sequence("/_/t"), 409, "Resource by this name exists but is not in this collection."},
+		{"x", sequence("/_/nopkg/a"), 404, noSuchResource},
+		{"x", sequence("/other/b", "/other/a", "/other/b"), 403, "The supplied authentication is not authorized to access 'other/a, other/b'."},
+		{"x", sequence("/_/a", "/other/private/a"), 403, "The supplied authentication is not authorized to access 'other/private'."},
+		{"x", sequence("/_/a", "/_/a", "/_/a", "/_/a", "/_/a"), 400, tooLong},
+		{"x", sequence("/_/four", "/_/a"), 400, tooLong},
+		{"x", sequence("/_/a", "/_/two", "/_/two"), 400, tooLong},
+		{"x", sequence("/_/" + strings.Repeat("n", 95)), 413, "exec larger than allowed: 101 > 100 bytes."},
+		{"s?overwrite=true", sequence("/_/s"), 400, cyclic},
+		{"s?overwrite=true", sequence("/_/p/s"), 400, cyclic},
+		{"s?overwrite=true", sequence("/_/outer"), 400, cyclic}, // around by a binding
+		{"p/s?overwrite=true", sequence("/_/outer"), 400, cyclic},
+		{"a?overwrite=true", sequence("/_/outer"), 400, cyclic}, // an action that becomes a sequence
+		{"s", sequence("/_/s"), 409, "resource already exists"},
+		{"s", sequence("/other/a"), 403, "The supplied authentication is not authorized to access 'other/a'."},
+	} {
+		got := p.do("PUT", guest+"/actions/"+row.path, row.body)
+		if text := got.decode(t)["error"]; got.status != row.status || text != row.text {
+			t.Errorf("PUT %s %.80s = %d %q, want %d %q", row.path, row.body, got.status, text, row.status, row.text)
+		}
+	}
+	p.put("x=/_/four", "deep1=/_/a", "deep2=/_/deep1", "deep3=/_/deep2")
+	p.must(200, "PUT", guest+"/actions/s?overwrite=true", sequence("/_/a", "/_/a"))
+}
+
+// twice runs actions that answer what they were given in a list, after a while.
+func twice(p *platform, took time.Duration) {
+	p.balancer.Run = func(_ context.Context, inv *whisk.Invocation, run controllertest.RunBody) whisk.Outcome {
+		start := time.Now()
+		time.Sleep(took)
+		result := json.RawMessage(fmt.Sprintf(`{"by":%q,"got":%s}`, run.ActionName, run.Value))
+		return whisk.Outcome{Response: whisk.Response{Result: result, Size: len(result)}, Start: start, Wait: start.Sub(inv.Received), Run: took}
+	}
+}
+
+func TestInvokeSequence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlatform(t)
+		defer runInBubble(t, p)()
+		p.must(200, "PUT", guest+"/packages/p", `{"parameters":[{"key":"pkg","value":1}]}`)
+		p.must(200, "PUT", guest+"/packages/bind", `{"binding":{"namespace":"_","name":"p"},"parameters":[{"key":"bind","value":2}]}`)
+		p.must(200, "PUT", guest+"/actions/a", `{"exec":{"kind":"nodejs:20","code":"x"},"parameters":[{"key":"own","value":0}],"limits":{"memory":128}}`)
+		p.must(200, "PUT", guest+"/actions/p/b", `{"exec":{"kind":"nodejs:20","code":"x"},"limits":{"memory":512}}`)
+		p.put("s=/_/a /_/bind/b")
+		p.must(200, "PUT", guest+"/actions/s?overwrite=true", `{"limits":{"timeout":5000,"memory":128,"logs":3}}`)
+		twice(p, 100*time.Millisecond)
+		start := time.Now().UnixMilli()
+		got := p.must(200, "POST", guest+"/actions/s?blocking=true", `{"in":"x"}`)
+		id := got.header.Get("x-openwhisk-activation-id")
+		result := `{"by":"/guest/p/b","got":{"pkg":1,"bind":2,"by":"/guest/a","got":{"own":0,"in":"x"}}}`
+		want := fmt.Sprintf(`{"activationId":%q,"namespace":"guest","name":"s","version":"0.0.2","publish":false,"subject":"guest-user","start":%d,"end":%d,"duration":200,
+			"annotations":[{"key":"topmost","value":true},{"key":"path","value":"guest/s"},{"key":"kind","value":"sequence"},{"key":"waitTime","value":0},
+			{"key":"limits","value":{"concurrency":1,"logs":3,"memory":512,"timeout":5000}}],"logs":["<any>","<any>"],
+			"response":{"result":%s,"size":85,"status":"success","success":true}}`, id, start, start+200, result)
+		sameJSON(t, got.body, want)
+		time.Sleep(time.Second)
+		sameJSON(t, p.must(200, "GET", guest+"/activations/"+id, "").body, want)
+
+		logs := got.decode(t)["logs"].([]any)
+		first := p.must(200, "GET", guest+"/activations/"+logs[0].(string), "").decode(t)
+		second := p.must(200, "GET", guest+"/activations/"+logs[1].(string), "").decode(t)
+		for _, component := range []map[string]any{first, second} {
+			if component["cause"] != id || annotationOf(component, "causedBy") != "sequence" || annotationOf(component, "kind") != "nodejs:20" || annotationOf(component, "topmost") != nil {
+				t.Errorf("component %v", component)
+			}
+		}
+		if first["name"] != "a" || annotationOf(second, "path") != "guest/p/b" || annotationOf(second, "binding") != "guest/bind" || annotationOf(first, "binding") != nil {
+			t.Errorf("components %v and %v", first, second)
+		}
+		sameJSON(t, p.must(200, "GET", guest+"/activations?name=s&count=true", "").body, `{"activations":1}`)
+		sameJSON(t, p.must(200, "GET", guest+"/activations?name=bind/b&count=true", "").body, `{"activations":1}`)
+		sameJSON(t, p.must(200, "POST", guest+"/actions/s?blocking=true&result=true", `{"in":"x"}`).body, result)
+	})
+}
+
+func TestNonBlockingSequence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlatform(t)
+		defer runInBubble(t, p)()
+		p.put("a", "s=/_/a /_/a")
+		twice(p, time.Minute)
+		var queue []string // who claimed what, as the containers find it
+		run := p.balancer.Run
+		p.balancer.Run = func(ctx context.Context, inv *whisk.Invocation, body controllertest.RunBody) whisk.Outcome {
+			for _, entry := range p.store.Queued() {
+				queue = append(queue, string(entry.ClaimedBy))
+			}
+			return run(ctx, inv, body)
+		}
+		got := p.must(202, "POST", guest+"/actions/s", `{"in":"x"}`)
+		id := got.header.Get("x-openwhisk-activation-id")
+		sameJSON(t, got.body, `{"activationId":"`+id+`"}`)
+		p.must(404, "GET", guest+"/activations/"+id, "")
+		time.Sleep(3 * time.Minute)
+		record := p.must(200, "GET", guest+"/activations/"+id, "").decode(t)
+		if record["duration"] != 120_000.0 || len(record["logs"].([]any)) != 2 {
+			t.Errorf("record %v", record)
+		}
+		if fmt.Sprint(queue) != "[test test]" || len(p.store.Queued()) != 0 {
+			t.Errorf("in the queue while the components ran: %v, and now %v", queue, p.store.Queued())
+		}
+		// A blocking call that is too short gets the id, too.
+		p.must(202, "POST", guest+"/actions/s?blocking=true&timeout=1000", "")
+		time.Sleep(3 * time.Minute)
+	})
+}
+
+func TestNestedSequences(t *testing.T) {
+	p := newPlatform(t)
+	p.run()
+	p.put("a", "inner=/_/a /_/a", "outer=/_/a /_/inner /_/a")
+	twice(p, 0)
+	got := p.must(200, "POST", guest+"/actions/outer?blocking=true", `{}`)
+	record := got.decode(t)
+	logs := record["logs"].([]any)
+	if len(logs) != 3 || strings.Count(got.body, "/guest/a") != 4 {
+		t.Fatalf("record %s", got.body)
+	}
+	inner := p.recordOf(t, logs[1].(string))
+	if inner["name"] != "inner" || inner["cause"] != record["activationId"] || annotationOf(inner, "topmost") != false || annotationOf(inner, "causedBy") != "sequence" || annotationOf(inner, "kind") != "sequence" || len(inner["logs"].([]any)) != 2 {
+		t.Errorf("the inner sequence's record %v", inner)
+	}
+	component := p.recordOf(t, inner["logs"].([]any)[0].(string))
+	if component["cause"] != inner["activationId"] {
+		t.Errorf("a component of the inner sequence %v", component)
+	}
+	eventually(t, func() bool { return len(p.store.Records()) == 6 })
+}
+
+func TestSequenceResults(t *testing.T) {
+	const missing = `{"error":"Sequence component does not exist."}`
+	answer := func(status whisk.Status, result string) whisk.Response {
+		return whisk.Response{Status: status, Result: json.RawMessage(result), Size: len(result)}
+	}
+	for _, test := range []struct {
+		what    string
+		answers map[string]whisk.Response // of actions; others answer with what they get
+		payload string
+		status  int
+		result  string
+		ran     int
+	}{
+		{"an error stops", map[string]whisk.Response{"a": whisk.ErrorResponse(whisk.ApplicationError, "no")}, "{}", 502, `{"error":"no"}`, 1},
+		{"a crash stops", map[string]whisk.Response{"a": whisk.ErrorResponse(whisk.DeveloperError, "crash")}, "{}", 502, `{"error":"crash"}`, 1},
+		{"our fault stops", map[string]whisk.Response{"b": whisk.ErrorResponse(whisk.WhiskError, "lost")}, "{}", 500, `{"error":"lost"}`, 2},
+		{"an error in the input does not stop the first", nil, `{"error":"in"}`, 200, `{"bound":1,"error":"in"}`, 1},
+		{"an array is passed on", map[string]whisk.Response{"a": answer(whisk.Success, `[1,{"error":2}]`)}, "{}", 200, `[1,{"error":2}]`, 3},
+		{"no result is nothing", map[string]whisk.Response{"a": {}, "b": answer(whisk.Success, `{"x":1}`)}, "{}", 200, `{"x":1}`, 3},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			p := newPlatform(t)
+			p.run()
+			p.must(200, "PUT", guest+"/actions/a", `{"exec":{"kind":"nodejs:20","code":"x"},"parameters":[{"key":"bound","value":1}]}`)
+			p.put("b", "c", "s=/_/a /_/b /_/c")
+			ran := 0
+			p.balancer.Run = func(_ context.Context, inv *whisk.Invocation, run controllertest.RunBody) whisk.Outcome {
+				ran++
+				if response, scripted := test.answers[inv.Key.Action.Name]; scripted {
+					return controllertest.Outcome(inv, response)
+				}
+				return controllertest.Outcome(inv, answer(whisk.Success, string(run.Value)))
+			}
+			got := p.do("POST", guest+"/actions/s?blocking=true&result=true", test.payload)
+			if got.status != test.status || ran != test.ran {
+				t.Errorf("%d %s after %d runs, want %d after %d", got.status, got.body, ran, test.status, test.ran)
+			}
+			sameJSON(t, got.body, test.result)
+		})
+	}
+	t.Run("a component is gone", func(t *testing.T) {
+		p := newPlatform(t)
+		p.run()
+		p.put("a", "b", "c", "s=/_/a /_/b /_/c")
+		p.must(200, "DELETE", guest+"/actions/b", "")
+		got := p.must(502, "POST", guest+"/actions/s?blocking=true", "{}").decode(t)
+		response, _ := got["response"].(map[string]any)
+		if response["status"] != "application error" || fmt.Sprint(response["result"]) != "map[error:Sequence component does not exist.]" || len(got["logs"].([]any)) != 1 {
+			t.Errorf("record %v", got)
+		}
+		p.must(200, "DELETE", guest+"/actions/a", "")
+		got = p.must(502, "POST", guest+"/actions/s?blocking=true", "{}").decode(t)
+		if len(got["logs"].([]any)) != 0 || annotationOf(got, "limits") != nil || got["duration"] != 0.0 {
+			t.Errorf("record of a sequence that ran nothing: %v", got)
+		}
+		sameJSON(t, p.must(502, "POST", guest+"/actions/s?blocking=true&result=true", "{}").body, missing)
+	})
+}
+
+// A component's changes are seen by the next run; sequences may become too long
+// or lead back to themselves by changes of others at the same time.
+func TestSequencesThatGrowLater(t *testing.T) {
+	p := newPlatform(t, func(c *controller.Config) { c.Limits.SequenceLength = 4 })
+	p.run()
+	p.put("a", "inner=/_/a", "s=/_/inner /_/inner")
+	p.put("inner=/_/a /_/a /_/a")
+	const tooLong = `{"error":"Too many actions in the sequence."}`
+	got := p.must(502, "POST", guest+"/actions/s?blocking=true", "{}").decode(t)
+	response, _ := got["response"].(map[string]any)
+	if fmt.Sprint(response["result"]) != "map[error:Too many actions in the sequence.]" || response["status"] != "application error" || len(got["logs"].([]any)) != 2 {
+		t.Errorf("record %v", got)
+	}
+	name := whisk.FullName{Namespace: "guest", Name: "inner"}
+	doc, err := p.store.Get(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc.Body = []byte(strings.ReplaceAll(string(doc.Body), "guest/a", "guest/s"))
+	if _, err := p.store.Put(t.Context(), doc); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { // the cache follows
+		return strings.Contains(p.do("POST", guest+"/actions/inner?blocking=true", "").body, `"logs":["`)
+	})
+	sameJSON(t, p.must(502, "POST", guest+"/actions/s?blocking=true&result=true", "{}").body, tooLong)
+}
+
+func TestAccessToComponents(t *testing.T) {
+	p := newPlatform(t)
+	p.run()
+	other := root + "/namespaces/other"
+	p.must(200, "PUT", other+"/packages/pub", `{"publish":true}`, asOther())
+	p.must(200, "PUT", other+"/actions/pub/a", `{"exec":{"kind":"nodejs:20","code":"x"},"annotations":[{"key":"provide-api-key","value":true}]}`, asOther())
+	p.must(200, "PUT", other+"/actions/alone", hello, asOther())
+	p.must(200, "PUT", other+"/actions/pub/s", sequence("/_/alone", "/_/pub/a"), asOther())
+	p.put("s=/other/pub/a")
+	var run controllertest.RunBody
+	p.balancer.Run = func(_ context.Context, inv *whisk.Invocation, body controllertest.RunBody) whisk.Outcome {
+		run = body
+		return controllertest.Outcome(inv, whisk.Response{Result: body.Value})
+	}
+	p.must(200, "POST", guest+"/actions/s?blocking=true", "")
+	if run.Namespace != "guest" || run.ActionName != "/other/pub/a" || run.APIKey == nil || *run.APIKey != guestUUID+":"+guestKey {
+		t.Errorf("the component of another's package ran as %+v", run)
+	}
+	const denied = "The supplied authentication is not authorized to access 'other/alone'."
+	p.walk(t, []step{
+		{what: "another's sequence of what is not public", method: "POST", path: other + "/actions/pub/s", status: 403, text: denied},
+		{what: "its owner", method: "POST", path: other + "/actions/pub/s?blocking=true", headers: []string{asOther()}, status: 200},
+		{what: "a sequence of it", method: "PUT", path: guest + "/actions/t", body: sequence("/other/pub/s"), status: 200},
+		{what: "withdrawn", method: "PUT", path: other + "/packages/pub?overwrite=true", body: `{"publish":false}`, headers: []string{asOther()}, status: 200},
+		{what: "a sequence of what was withdrawn", method: "POST", path: guest + "/actions/s", status: 403, text: "The supplied authentication is not authorized to access 'other/pub'."},
+		{what: "its update", method: "PUT", path: guest + "/actions/s?overwrite=true", body: "{}", status: 200},
+	})
+}
+
+// However many sequences wait, what they wait for is bounded.
+func TestSequencesAtOnceAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlatform(t, func(c *controller.Config) { c.Sequences = 2 })
+		defer runInBubble(t, p)()
+		p.put("a", "s=/_/a", "t=/_/s /_/s")
+		twice(p, time.Minute)
+		p.must(202, "POST", guest+"/actions/s", "")
+		p.must(202, "POST", guest+"/actions/t", "") // what is nested does not count
+		for _, query := range []string{"", "?blocking=true"} {
+			if got := p.must(429, "POST", guest+"/actions/s"+query, "").decode(t); got["error"] != "Too many sequences run at once (limit: 2)." {
+				t.Errorf("got %v", got)
+			}
+		}
+		p.must(202, "POST", guest+"/actions/a", "")
+		time.Sleep(61 * time.Second)
+		p.must(202, "POST", guest+"/actions/s", "")
+		time.Sleep(5 * time.Minute)
+		if n := len(p.store.Records()); n != 2+5+2+1 {
+			t.Errorf("%d records, want those of three sequences, two nested ones, four components and an action", n)
+		}
+	})
+}
+
+// A component that the balancer has no room for waits; the sequence was accepted.
+func TestComponentsWaitForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlatform(t)
+		defer runInBubble(t, p)()
+		p.put("a", "b", "s=/_/a /_/b")
+		full := true
+		p.balancer.Refuse = func(inv *whisk.Invocation) error {
+			if full && inv.Key.Action.Name == "b" {
+				return whisk.Errorf(whisk.Throttled, "Too many activations wait for this action (limit: 7).")
+			}
+			return nil
+		}
+		time.AfterFunc(10*time.Second, func() { full = false })
+		begin := time.Now()
+		p.must(200, "POST", guest+"/actions/s?blocking=true", "")
+		if waited := time.Since(begin); waited < 10*time.Second || waited > 11*time.Second {
+			t.Errorf("answered after %v", waited)
+		}
+		full = true
+		id := p.must(202, "POST", guest+"/actions/s", "").header.Get("x-openwhisk-activation-id")
+		time.Sleep(10 * time.Minute)
+		if got := p.must(200, "GET", guest+"/activations/"+id+"/result", "").body; !strings.Contains(got, `"error":"Sequence failed."`) || !strings.Contains(got, "whisk internal error") {
+			t.Errorf("result %s", got)
+		}
+	})
+}
