@@ -162,6 +162,9 @@ func (c *Controller) wantsKey(ctx context.Context, action *resolvedAction, depth
 // there. What is and stays, runs after the next start: nobody was promised that
 // it would not.
 func (c *Controller) unaccept(ids []whisk.ActivationID) {
+	if len(ids) == 0 {
+		return
+	}
 	patience, cancel := context.WithTimeout(c.activations, c.config.AdmitWait)
 	defer cancel()
 	if err := c.deps.Queue.Complete(patience, ids); err != nil {
