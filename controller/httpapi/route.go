@@ -3,7 +3,6 @@
 package httpapi
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -84,70 +83,71 @@ func (x *exchange) routeNamespace(path string) {
 	if err == nil && namespace == "_" {
 		namespace = x.caller.Namespace
 	}
-	serve, known := x.collection(collection)
-	if !known {
+	switch collection {
+	case "actions", "packages", "triggers", "rules", "activations", "limits":
+	default:
 		x.fail(http.StatusNotFound, textNoPath)
 		return
 	}
 	if err == nil {
 		err = whisk.CheckNamespace(namespace)
 	}
-	if err != nil {
-		x.refuse(err)
+	if !x.passes(err) {
 		return
 	}
-	serve(namespace, path, slash)
-}
-
-// collection returns what serves the paths of a collection: what follows its
-// name, and whether a slash did.
-func (x *exchange) collection(name string) (serve func(namespace, path string, slash bool), known bool) {
-	switch name {
+	switch collection {
 	case "actions":
-		return x.routeActions, true
-	case "packages":
-		return x.routeEntities(whisk.Packages, "PUT, GET, DELETE", x.servePackage), true
-	case "triggers":
-		return x.routeEntities(whisk.Triggers, entityMethods, x.serveTrigger), true
-	case "rules":
-		return x.routeEntities(whisk.Rules, entityMethods, x.serveRule), true
+		x.routeActions(namespace, path)
 	case "activations":
-		return x.routeActivations, true
+		x.routeActivations(namespace, path)
 	case "limits":
-		return x.routeLimits, true
+		x.routeLimits(namespace, path, slash)
+	default:
+		x.routeEntities(whisk.Collection(collection), namespace, path)
 	}
-	return nil, false
 }
 
-// entityMethods are what entities answer to, in the order in which OpenWhisk tells them.
-const entityMethods = "PUT, GET, DELETE, POST"
+// What entities answer to, in the order in which OpenWhisk tells it.
+const (
+	entityMethods  = "PUT, GET, DELETE, POST"
+	packageMethods = "PUT, GET, DELETE"
+)
 
-// routeEntities serves the paths of a collection of entities that stand in no
-// package: nothing, or {name}.
-func (x *exchange) routeEntities(collection whisk.Collection, methods string, serve func(whisk.FullName)) func(namespace, path string, slash bool) {
-	return func(namespace, path string, _ bool) {
-		if path == "" {
-			x.get(func() { x.list(controller.Listing{Collection: collection, Namespace: namespace}) })
-			return
-		}
-		if strings.Contains(path, "/") {
-			x.fail(http.StatusNotFound, textNoPath)
-			return
-		}
-		if !x.allows(methods) {
-			return
-		}
-		name, err := unescapeName(path)
-		if err != nil {
-			x.refuse(err)
-			return
-		}
-		serve(whisk.FullName{Namespace: namespace, Name: name})
+// routeEntities serves what follows the name of a collection whose entities
+// stand in no package: nothing, or {name}.
+func (x *exchange) routeEntities(collection whisk.Collection, namespace, path string) {
+	if path == "" {
+		x.get(func() { x.list(controller.Listing{Collection: collection, Namespace: namespace}) })
+		return
+	}
+	if strings.Contains(path, "/") {
+		x.fail(http.StatusNotFound, textNoPath)
+		return
+	}
+	methods := entityMethods
+	if collection == whisk.Packages {
+		methods = packageMethods
+	}
+	if !x.allows(methods) {
+		return
+	}
+	simple, err := unescapeName(path)
+	if !x.passes(err) {
+		return
+	}
+	name := whisk.FullName{Namespace: namespace, Name: simple}
+	switch collection {
+	case whisk.Packages:
+		x.servePackage(name)
+	case whisk.Triggers:
+		x.serveTrigger(name)
+	case whisk.Rules:
+		x.serveRule(name)
 	}
 }
 
 // routeActions serves what follows actions/: nothing, {name}, {pkg}/ or {pkg}/{name}.
-func (x *exchange) routeActions(namespace, path string, _ bool) {
+func (x *exchange) routeActions(namespace, path string) {
 	listing := controller.Listing{Collection: whisk.Actions, Namespace: namespace}
 	if path == "" {
 		x.get(func() { x.list(listing) })
@@ -162,8 +162,7 @@ func (x *exchange) routeActions(namespace, path string, _ bool) {
 		return
 	}
 	name, err := unescapeName(first)
-	if err != nil {
-		x.refuse(err)
+	if !x.passes(err) {
 		return
 	}
 	if packaged && second == "" {
@@ -174,8 +173,7 @@ func (x *exchange) routeActions(namespace, path string, _ bool) {
 	full := whisk.FullName{Namespace: namespace, Name: name}
 	if packaged {
 		full.Package = name
-		if full.Name, err = unescapeName(second); err != nil {
-			x.refuse(err)
+		if full.Name, err = unescapeName(second); !x.passes(err) {
 			return
 		}
 	}
@@ -185,46 +183,40 @@ func (x *exchange) routeActions(namespace, path string, _ bool) {
 // serveAction serves an action. As in OpenWhisk the question whether the caller
 // may comes after the path and the method, and before parameters and body.
 func (x *exchange) serveAction(name whisk.FullName) {
+	ctx := x.r.Context()
 	switch x.r.Method {
 	case http.MethodPut:
-		if x.may(x.api.MayChange, name) {
+		if x.passes(x.api.MayChange(ctx, x.caller, name)) {
 			x.putAction(name)
 		}
 	case http.MethodGet:
-		if x.may(x.api.MayRead, name) {
+		if x.passes(x.api.MayRead(ctx, x.caller, name)) {
 			x.getAction(name)
 		}
 	case http.MethodDelete:
 		x.deleteAction(name)
 	case http.MethodPost:
-		if x.may(x.api.MayInvoke, name) {
+		if x.passes(x.api.MayInvoke(ctx, x.caller, name)) {
 			x.invokeAction(name)
 		}
 	}
 }
 
-// may asks one of the checks of the API; false after it answered that it refuses.
-func (x *exchange) may(check func(context.Context, *controller.Caller, whisk.FullName) error, name whisk.FullName) bool {
-	if err := check(x.r.Context(), x.caller, name); err != nil {
+// passes reports whether there is no error; false after it answered the one there is.
+func (x *exchange) passes(err error) bool {
+	if err != nil {
 		x.refuse(err)
-		return false
 	}
-	return true
+	return err == nil
 }
 
 // owns reports whether the caller may act in the namespace of name; false after
 // it answered that it is somebody else's.
-func (x *exchange) owns(name whisk.FullName) bool {
-	if err := x.caller.Owns(name); err != nil {
-		x.refuse(err)
-		return false
-	}
-	return true
-}
+func (x *exchange) owns(name whisk.FullName) bool { return x.passes(x.caller.Owns(name)) }
 
 // routeActivations serves what follows activations/: nothing, {id} and perhaps a
 // slash, {id}/result or {id}/logs.
-func (x *exchange) routeActivations(namespace, path string, _ bool) {
+func (x *exchange) routeActivations(namespace, path string) {
 	if path == "" {
 		x.get(func() {
 			if x.owns(whisk.FullName{Namespace: namespace}) {
