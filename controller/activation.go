@@ -37,10 +37,11 @@ type activation struct {
 
 	sequence *sequence // nil for invocations
 
-	slot     *recorder.Slot
-	accepted bool // it is in the durable queue
-	claimed  bool // it was told to a container, or is about to be
-	ceded    bool // another controller has it
+	slot      *recorder.Slot
+	accepted  bool              // it is in the durable queue
+	claimed   bool              // it was told to a container, or is about to be
+	ceded     bool              // another controller has it
+	container whisk.ContainerID // that ran it; "" before
 }
 
 func (c *Controller) newActivation(id whisk.ActivationID, call Call, action *resolvedAction, payload []byte, received time.Time) *activation {
@@ -202,6 +203,7 @@ func (c *Controller) perform(act *activation) (*whisk.Activation, logsReady, err
 	if err != nil {
 		return nil, nil, err
 	}
+	act.container = outcome.Container
 	return recordOf(act, outcome), outcome.Logs, nil
 }
 
@@ -214,7 +216,7 @@ func (c *Controller) awaitLogs(act *activation, logs logsReady) {
 	patience, cancel := context.WithTimeout(c.activations, c.config.LogCollection)
 	defer cancel()
 	if _, err := logs(patience); err != nil {
-		c.deps.Logger.Warn("logs not collected", "activation", act.id, "action", act.action.Name.Path(), "err", err)
+		c.deps.Logger.Warn("logs not collected", "activation", act.id, "container", act.container, "action", act.action.Name.Path(), "err", err)
 	}
 }
 
