@@ -25,8 +25,9 @@ const module = "github.com/whirl-faas/whirl"
 // counts. "*" stands for everything but cmd. Test files are free.
 var rooms = map[string][]string{
 	"whisk":                  {},
-	"controller":             {"whisk"},
-	"controller/httpapi":     {"whisk", "controller"},
+	"controller":             {"whisk", "controller/web"},
+	"controller/web":         {"whisk", "controller"},
+	"controller/httpapi":     {"whisk", "controller", "controller/web"},
 	"controller/balancer":    {"whisk"},
 	"controller/throttle":    {"whisk"},
 	"controller/meter":       {"whisk", "controller", "controller/balancer"},
@@ -63,6 +64,7 @@ var rooms = map[string][]string{
 // pure packages compute and hold data; I/O would be a leak in them.
 var pure = map[string][]string{
 	"whisk":            {"net", "net/http", "os", "database/sql", "log/slog"},
+	"controller/web":   {"net", "os", "time", "log/slog"},
 	"scheduler/policy": {"net", "net/http", "os", "time", "log/slog"},
 }
 
