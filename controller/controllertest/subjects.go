@@ -65,29 +65,24 @@ func (s *Store) Subjects(context.Context) (all []whisk.Subject, err error) {
 }
 
 // Lookup implements [whisk.SubjectStore].
-func (s *Store) Lookup(_ context.Context, uuid string) (found whisk.Subject, err error) {
-	err = s.do("Lookup", func() error {
-		for _, subject := range s.subjects {
-			if slices.ContainsFunc(subject.Namespaces, func(n whisk.SubjectNamespace) bool { return n.UUID == uuid }) {
-				found = subject
-				return nil
-			}
-		}
-		return whisk.Errorf(whisk.NotFound, "nobody has %s", uuid)
-	})
-	return found, err
+func (s *Store) Lookup(_ context.Context, uuid string) (whisk.Subject, error) {
+	return s.holder("Lookup", func(n whisk.SubjectNamespace) bool { return n.UUID == uuid })
 }
 
 // Owner implements [whisk.SubjectStore].
-func (s *Store) Owner(_ context.Context, namespace string) (found whisk.Subject, err error) {
-	err = s.do("Owner", func() error {
+func (s *Store) Owner(_ context.Context, namespace string) (whisk.Subject, error) {
+	return s.holder("Owner", func(n whisk.SubjectNamespace) bool { return n.Name == namespace })
+}
+
+func (s *Store) holder(op string, of func(whisk.SubjectNamespace) bool) (found whisk.Subject, err error) {
+	err = s.do(op, func() error {
 		for _, subject := range s.subjects {
-			if slices.ContainsFunc(subject.Namespaces, func(n whisk.SubjectNamespace) bool { return n.Name == namespace }) {
+			if slices.ContainsFunc(subject.Namespaces, of) {
 				found = subject
 				return nil
 			}
 		}
-		return whisk.Errorf(whisk.NotFound, "nobody owns %s", namespace)
+		return whisk.Errorf(whisk.NotFound, "nobody has it")
 	})
 	return found, err
 }

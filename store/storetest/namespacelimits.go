@@ -52,16 +52,3 @@ func testNamespaceLimits[S SubjectStore](t *testing.T, s S) {
 		}
 	}
 }
-
-func testOwner(t *testing.T, s whisk.SubjectStore) {
-	ctx := t.Context()
-	want := subject("alice", "alice", "lab")
-	must(t, s.PutSubject(ctx, want))
-	got, err := s.Owner(ctx, "lab")
-	must(t, err)
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-	_, err = s.Owner(ctx, "uuid-lab")
-	mustBe(t, err, whisk.NotFound)
-}
