@@ -64,6 +64,7 @@ type Controller struct {
 	deps   Deps
 
 	identities *cache[string, *Caller]
+	owners     *cache[string, *Caller] // by namespace, without keys
 	packages   *cache[whisk.FullName, *whisk.Package]
 	triggers   *cache[whisk.FullName, *whisk.Trigger]
 	actions    *cache[whisk.FullName, *resolvedAction] // by the name under which they are stored
@@ -106,6 +107,7 @@ func New(config Config, deps Deps) (*Controller, error) {
 		sequences: semaphore.NewWeighted(int64(config.Sequences)),
 	}
 	c.identities = newCache[string, *Caller](config.CachedIdentities, config.IdentityTTL)
+	c.owners = newCache[string, *Caller](config.CachedIdentities, config.IdentityTTL)
 	c.packages = newCache[whisk.FullName, *whisk.Package](config.CachedActions, 0)
 	c.triggers = newCache[whisk.FullName, *whisk.Trigger](config.CachedActions, 0)
 	c.actions = newCache[whisk.FullName, *resolvedAction](config.CachedActions, 0)

@@ -47,6 +47,7 @@ func (c *Controller) followFeed(ctx context.Context, position int64, fresh time.
 		}
 		// What was cached until now may be older than this position.
 		c.identities.invalidateIf(func(string, *Caller) bool { return true })
+		c.owners.invalidateIf(func(string, *Caller) bool { return true })
 		c.packages.invalidateIf(func(whisk.FullName, *whisk.Package) bool { return true })
 		c.triggers.invalidateIf(func(whisk.FullName, *whisk.Trigger) bool { return true })
 		c.actions.invalidateIf(func(whisk.FullName, *resolvedAction) bool { return true })
@@ -69,7 +70,9 @@ func (c *Controller) followFeed(ctx context.Context, position int64, fresh time.
 
 func (c *Controller) apply(ctx context.Context, change whisk.Change) {
 	if change.Subject != "" {
-		c.identities.invalidateIf(func(_ string, caller *Caller) bool { return caller.Subject == change.Subject })
+		changed := func(_ string, caller *Caller) bool { return caller.Subject == change.Subject }
+		c.identities.invalidateIf(changed)
+		c.owners.invalidateIf(changed)
 		return
 	}
 	if !c.forget(change.Entity) {

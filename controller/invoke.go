@@ -30,6 +30,11 @@ func (c *Controller) Invoke(ctx context.Context, call Call, wait time.Duration) 
 	if err != nil {
 		return Answer{}, err
 	}
+	return c.await(ctx, act, wait)
+}
+
+// await starts an activation that has entered, and waits for it.
+func (c *Controller) await(ctx context.Context, act *activation, wait time.Duration) (Answer, error) {
 	done := make(chan ending, 1)
 	c.start(act, done, nil)
 

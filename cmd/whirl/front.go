@@ -147,7 +147,9 @@ func (f *front) makeController(inner controller.Balancer, figures http.Handler) 
 	if err != nil {
 		return err
 	}
-	var handler http.Handler = httpapi.New(httpapi.Config{Build: buildDate(), BuildNumber: version, Logger: f.logger}, f.controller)
+	var handler http.Handler = httpapi.New(httpapi.Config{
+		Build: buildDate(), BuildNumber: version, VanityHost: f.settings.vanity, Logger: f.logger,
+	}, f.controller)
 	if f.settings.apiMetrics {
 		handler = withFigures(handler, figures)
 	}

@@ -28,6 +28,7 @@ type frontSettings struct {
 	concurrency int // that actions may have at most
 	http        officeSettings
 	apiMetrics  bool
+	vanity      string // the host below which namespaces have names, "" for none
 }
 
 func addFrontFlags(flags *pflag.FlagSet) {
@@ -38,6 +39,7 @@ func addFrontFlags(flags *pflag.FlagSet) {
 	flags.Duration("drain", 30*time.Second, "how long running activations may take to finish at shutdown")
 	flags.Duration("retention", 7*24*time.Hour, "how long activation records and logs are kept; 0 for ever")
 	flags.Bool("api-metrics", false, "answer GET /metrics on --listen too, as OpenWhisk does; everybody who reaches the API may read it")
+	flags.String("vanity-host", "", "`HOST` below which every namespace has a name of its own: NAMESPACE.HOST/PACKAGE/ACTION is a web action")
 	addOfficeFlags(flags, "")
 }
 
@@ -56,6 +58,10 @@ func (s *frontSettings) read(flags *pflag.FlagSet, plain bool) (err error) {
 		return err
 	}
 	s.apiMetrics, _ = flags.GetBool("api-metrics")
+	s.vanity = textOf(flags, "vanity-host")
+	if strings.ContainsAny(s.vanity, ":/* ") || strings.HasPrefix(s.vanity, ".") {
+		return usageErrorf("--vanity-host %q: want a host without scheme and port, such as example.org", s.vanity)
+	}
 	if err := s.http.read(flags, plain); err != nil {
 		return err
 	}

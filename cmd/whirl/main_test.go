@@ -82,6 +82,7 @@ func TestWrongUseIsRefused(t *testing.T) {
 		{"network", nil, "standalone --sandbox-network bridge", []string{`"bridge"`, "outbound, none or host"}},
 		{"concurrency", nil, "standalone --max-concurrency 0", []string{"--max-concurrency 0", "1 to 1000"}},
 		{"listen", nil, "standalone --listen 3233", []string{`"3233"`, "HOST:PORT"}},
+		{"vanity host", nil, "standalone --vanity-host https://example.org", []string{"--vanity-host", "https://example.org", "without scheme"}},
 		{"auth", nil, "standalone --auth me", []string{"--auth", "UUID:KEY"}},
 		{"log level", nil, "standalone --log-level loud", []string{`"loud"`, "debug, info, warn or error"}},
 		{"negative time", nil, "standalone --drain -1s", []string{"--drain", "negative"}},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/controller/apijson"
+	"github.com/whirl-faas/whirl/controller/web"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -77,6 +78,24 @@ func (x *exchange) send(status int, contentType []string, body []byte) {
 	}
 }
 
+// sendWeb sends a web action's answer, whose headers are set, but for those that
+// the body needs.
+func (x *exchange) sendWeb(response web.Response) {
+	header := x.w.Header()
+	if response.Type != "" {
+		header["Content-Type"] = []string{response.Type}
+		header["Content-Length"] = []string{strconv.Itoa(response.Body.Len())}
+	}
+	x.answered = true
+	x.w.WriteHeader(response.Status)
+	if response.Type == "" || x.r.Method == http.MethodHead {
+		return
+	}
+	if _, err := response.Body.WriteTo(x.w); err != nil {
+		x.logger.Debug("answer not delivered", "transaction", x.transaction, "err", err)
+	}
+}
+
 func (x *exchange) corsHeaders(methods []string) {
 	header := x.w.Header()
 	header["Access-Control-Allow-Origin"] = corsOrigin
@@ -86,10 +105,14 @@ func (x *exchange) corsHeaders(methods []string) {
 
 // fail sends an error body.
 func (x *exchange) fail(status int, text string) {
+	begin, middle, end := `{"error":`, `,"code":`, `}`
+	if x.pretty {
+		begin, middle, end = "{\n  \"error\": ", ",\n  \"code\": ", "\n}"
+	}
 	x.answerBuilt(status, func(dst []byte) []byte {
-		dst = apijson.AppendString(append(dst, `{"error":`...), text)
-		dst = apijson.AppendString(append(dst, `,"code":`...), x.transaction)
-		return append(dst, '}')
+		dst = apijson.AppendString(append(dst, begin...), text)
+		dst = apijson.AppendString(append(dst, middle...), x.transaction)
+		return append(dst, end...)
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -35,6 +36,8 @@ type API interface {
 	DeleteAction(ctx context.Context, caller *controller.Caller, name whisk.FullName) (whisk.Action, []byte, error)
 	Invoke(ctx context.Context, call controller.Call, wait time.Duration) (controller.Answer, error)
 	Submit(ctx context.Context, call controller.Call) (whisk.ActivationID, error)
+	WebAction(ctx context.Context, name whisk.FullName) (*controller.WebAction, error)
+	InvokeWeb(ctx context.Context, call controller.WebCall, wait time.Duration) (controller.Answer, error)
 
 	Package(ctx context.Context, caller *controller.Caller, name whisk.FullName) (controller.PackageView, error)
 	PutPackage(ctx context.Context, caller *controller.Caller, name whisk.FullName, body []byte, overwrite bool) (whisk.Package, error)
@@ -61,6 +64,7 @@ type Config struct {
 	Build          string        // date of the build, for GET /api/v1
 	BuildNumber    string        // for GET /api/v1
 	NewTransaction func() string // nil for 32 random letters and digits
+	VanityHost     string        // requests to {namespace}.VanityHost are for web actions; "" for none
 	Logger         *slog.Logger  // nil discards
 }
 
@@ -69,6 +73,7 @@ type Handler struct {
 	api            API
 	logger         *slog.Logger
 	newTransaction func() string
+	vanity         string // what the host ends in that names a namespace, "" for nothing
 	info           []byte // of GET /
 	version        []byte // of GET /api/v1
 	buffers        buffers
@@ -83,10 +88,15 @@ func New(config Config, api API) *Handler {
 	if config.NewTransaction == nil {
 		config.NewTransaction = newTransaction
 	}
+	vanity := ""
+	if config.VanityHost != "" {
+		vanity = "." + strings.ToLower(config.VanityHost)
+	}
 	return &Handler{
 		api:            api,
 		logger:         config.Logger.With("component", "httpapi"),
 		newTransaction: config.NewTransaction,
+		vanity:         vanity,
 		info:           infoDocument(api.Limits(), api.Runtimes()),
 		version:        versionDocument(config.Build, config.BuildNumber),
 		room:           semaphore.NewWeighted(roomForBodies),
@@ -101,6 +111,7 @@ type exchange struct {
 	transaction string
 	caller      *controller.Caller // nil on routes that need no credentials
 	answered    bool               // the status line is out
+	pretty      bool               // errors go over several lines, as those of web actions do
 }
 
 // ServeHTTP implements [http.Handler].

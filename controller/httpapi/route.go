@@ -24,7 +24,7 @@ func (x *exchange) route() {
 		x.fail(http.StatusRequestURITooLong, "URI length exceeds the configured limit of 8192 characters")
 		return
 	}
-	path := x.r.URL.EscapedPath()
+	path := x.vanityPath(x.r.URL.EscapedPath())
 	rest, isAPI := strings.CutPrefix(path, apiRoot)
 	if isAPI && (rest == "" || rest[0] == '/') {
 		x.routeAPI(rest)
@@ -48,17 +48,16 @@ func (x *exchange) route() {
 
 // routeAPI serves what is below /api/v1.
 func (x *exchange) routeAPI(rest string) {
+	if path, ok := strings.CutPrefix(rest, "/web"); ok && x.routeWeb(path) {
+		return
+	}
 	x.corsHeaders(corsAPI)
 	if x.r.Method == http.MethodOptions {
 		x.answerText(http.StatusOK, "")
 		return
 	}
-	switch {
-	case rest == "" || rest == "/":
+	if rest == "" || rest == "/" {
 		x.get(func() { x.answer(http.StatusOK, x.version) })
-		return
-	case rest == "/web" || strings.HasPrefix(rest, "/web/"):
-		x.fail(http.StatusNotFound, textNoPath) // web actions need no credentials, so neither does their absence
 		return
 	}
 	if !x.authenticate() {

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/whirl-faas/whirl/controller/web"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// WebAction is an action that is offered to the web. It is called in the name of
+// its namespace, whoever calls: the owner's are the records and the limits.
+type WebAction struct {
+	web.Export
+
+	owner  *Caller
+	action *resolvedAction
+}
+
+// Final returns the parameters that a call may not give. It must not be modified.
+func (a *WebAction) Final() map[string]bool { return a.action.final }
+
+// WebCall is a request to run a web action.
+type WebCall struct {
+	Action      *WebAction
+	Caller      *Caller // nil if nobody proved to be somebody
+	Payload     []byte  // a JSON object; it is not kept after the call returned
+	Transaction string
+}
+
+// WebAction returns an action that is offered to the web. Whatever else is
+// there, or not, is NotFound with the same text: strangers learn nothing. What
+// the owner may not use is Denied, and what he calls too often Throttled.
+func (c *Controller) WebAction(ctx context.Context, name whisk.FullName) (*WebAction, error) {
+	owner, err := c.ownerOf(ctx, name.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	action, err := c.resolve(ctx, name)
+	if err != nil {
+		return nil, hide(err)
+	}
+	export, exported := web.ExportOf(action.Annotations)
+	if !exported {
+		return nil, errNotFound()
+	}
+	if err := c.admit(Call{Caller: owner, Action: name}); err != nil {
+		return nil, err
+	}
+	if err := c.MayInvoke(ctx, owner, name); err != nil {
+		return nil, err
+	}
+	if err := c.mayUseAll(ctx, owner, action.Exec.Components, c.cachedPackage); err != nil {
+		return nil, err
+	}
+	return &WebAction{export, owner, action}, nil
+}
+
+// hide makes a missing resource of every error that is for the user.
+func hide(err error) error {
+	if isForUser(err) {
+		return errNotFound()
+	}
+	return err
+}
+
+// ownerOf returns in whose name the web actions of a namespace run. The platform
+// has only the hash of the owner's key, so the Key is empty.
+func (c *Controller) ownerOf(ctx context.Context, namespace string) (*Caller, error) {
+	if owner, ok := c.owners.get(namespace); ok {
+		return owner, nil
+	}
+	return c.owners.load(ctx, namespace, namespace, func(ctx context.Context) (*Caller, error) {
+		subject, err := c.deps.Subjects.Owner(ctx, namespace)
+		switch {
+		case err != nil && whisk.KindOf(err) == whisk.NotFound, subject.Blocked:
+			return nil, errNotFound()
+		case err != nil:
+			return nil, fmt.Errorf("find the owner of %s: %w", namespace, err)
+		}
+		i := indexOf(subject, namespace)
+		if i < 0 {
+			return nil, errNotFound()
+		}
+		return &Caller{Identity: whisk.Identity{Subject: subject.Name, Namespace: namespace, UUID: subject.Namespaces[i].UUID}}, nil
+	})
+}
+
+// InvokeWeb runs a web action and waits for it as [Controller.Invoke] does. That the caller
+// may call it, and with these parameters, is checked before.
+func (c *Controller) InvokeWeb(ctx context.Context, call WebCall, wait time.Duration) (Answer, error) {
+	action := call.Action.action
+	if action.unusable != nil {
+		return Answer{}, action.unusable
+	}
+	inner := Call{Caller: call.Action.owner, Action: action.Name, Transaction: call.Transaction}
+	if call.Caller != nil && call.Caller.Identity == inner.Caller.Identity {
+		inner.Caller = call.Caller // with the key, which the action may want
+	}
+	act := c.newActivation(c.deps.NewID(), inner, action, call.Payload, time.Now())
+	if err := c.enter(ctx, act); err != nil {
+		return Answer{}, err
+	}
+	return c.await(ctx, act, wait)
+}
