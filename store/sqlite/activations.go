@@ -9,6 +9,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/whirl-faas/whirl/store/internal/lines"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -37,7 +38,7 @@ CREATE TABLE activations (
 	status      INTEGER NOT NULL,
 	annotations TEXT,
 	size        INTEGER NOT NULL,
-	logs        BLOB,             -- see encodeLines; NULL for none
+	logs        BLOB,             -- see lines.Encode; NULL for none
 	result      TEXT
 ) STRICT;
 CREATE INDEX activations_list ON activations (namespace, start, id);
@@ -104,7 +105,7 @@ func encodeRecords(records []whisk.Activation) ([]encodedRecord, whisk.Bytes, er
 			}
 			rows[i].annotations = annotations
 		}
-		rows[i].logs = encodeLines(r.Logs)
+		rows[i].logs = lines.Encode(r.Logs)
 		size += len(rows[i].annotations) + len(rows[i].logs) + len(r.Response.Result)
 	}
 	return rows, whisk.Bytes(size), nil

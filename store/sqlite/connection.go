@@ -9,6 +9,7 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 
+	"github.com/whirl-faas/whirl/store/internal/lines"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -212,8 +213,8 @@ func (r *row) bytes() []byte {
 	return r.stmt.ColumnBlob(column, []byte{})
 }
 
-// lines reads what encodeLines wrote; nil for NULL.
-func (r *row) lines() ([]string, error) { return decodeLines(r.bytes()) }
+// lines reads what lines.Encode wrote; nil for NULL.
+func (r *row) lines() ([]string, error) { return lines.Decode(r.bytes()) }
 
 // decode decodes JSON into v, and leaves v alone if the column is NULL.
 func (r *row) decode(v any) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/whirl-faas/whirl/store/internal/lines"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -20,7 +21,7 @@ CREATE TABLE logs (
 	activation TEXT NOT NULL UNIQUE,
 	namespace  TEXT NOT NULL,
 	made       INTEGER NOT NULL, -- ms since 1970
-	lines      BLOB -- see encodeLines
+	lines      BLOB -- see lines.Encode
 ) STRICT;
 CREATE INDEX logs_made ON logs (made);
 `
@@ -50,15 +51,15 @@ func (l *Logs) AppendLogs(ctx context.Context, entries []whisk.LogEntry) error {
 		return nil
 	}
 	// Encoded here, in the caller's goroutine, to spare the writer's.
-	lines, size := make([][]byte, len(entries)), 0
+	encoded, size := make([][]byte, len(entries)), 0
 	for i, entry := range entries {
-		lines[i] = encodeLines(entry.Lines)
-		size += len(lines[i])
+		encoded[i] = lines.Encode(entry.Lines)
+		size += len(encoded[i])
 	}
 	err := l.db.write(ctx, whisk.Bytes(size), func(c *connection) error {
 		for i, entry := range entries {
 			err := c.prepare("INSERT INTO logs (activation, namespace, made, lines) VALUES (?, ?, ?, ?) ON CONFLICT (activation) DO NOTHING").
-				text(string(entry.Activation)).text(entry.Namespace).time(entry.Made).blob(lines[i]).run()
+				text(string(entry.Activation)).text(entry.Namespace).time(entry.Made).blob(encoded[i]).run()
 			if err != nil {
 				return err
 			}
@@ -73,19 +74,19 @@ func (l *Logs) AppendLogs(ctx context.Context, entries []whisk.LogEntry) error {
 
 // Logs implements [whisk.LogStore].
 func (l *Logs) Logs(ctx context.Context, namespace string, id whisk.ActivationID) ([]string, error) {
-	var lines []string
+	var found []string
 	err := l.db.read(ctx, func(c *connection) error {
 		return c.prepare("SELECT lines FROM logs WHERE activation = ? AND namespace = ?").
 			text(string(id)).text(namespace).
 			each(func(r *row) (err error) {
-				lines, err = r.lines()
+				found, err = r.lines()
 				return err
 			})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("get logs of %s: %w", id, err)
 	}
-	return lines, nil
+	return found, nil
 }
 
 // ExpireLogs implements [whisk.LogStore].

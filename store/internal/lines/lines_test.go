@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package sqlite
+package lines
 
 import (
 	"bytes"
@@ -11,15 +11,15 @@ import (
 // FuzzLines decodes anything, and what can be decoded must come back.
 func FuzzLines(f *testing.F) {
 	f.Add([]byte(nil))
-	f.Add(encodeLines([]string{"one", "", "\x00\xff\n"}))
+	f.Add(Encode([]string{"one", "", "\x00\xff\n"}))
 	f.Add([]byte{5, 'x'})
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Fuzz(func(t *testing.T, encoded []byte) {
-		lines, err := decodeLines(encoded)
+		lines, err := Decode(encoded)
 		if err != nil {
 			return
 		}
-		again, err := decodeLines(encodeLines(lines))
+		again, err := Decode(Encode(lines))
 		if err != nil || !reflect.DeepEqual(again, lines) {
 			t.Errorf("%q became %q; %v", lines, again, err)
 		}

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package sqlite
+// Package lines has the form in which the databases keep a log's lines. Lines
+// may hold anything, and come back as they were.
+package lines
 
 import (
 	"encoding/binary"
@@ -8,10 +10,9 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// encodeLines stores each line as its length and its bytes. Lines may hold
-// anything; as JSON, control characters would take six times their space.
-// The encoding of nil is nil.
-func encodeLines(lines []string) []byte {
+// Encode returns each line as its length and its bytes. As JSON, control
+// characters would take six times their space. The encoding of nil is nil.
+func Encode(lines []string) []byte {
 	if lines == nil {
 		return nil
 	}
@@ -27,8 +28,8 @@ func encodeLines(lines []string) []byte {
 	return encoded
 }
 
-// decodeLines is Internal if no encodeLines wrote this.
-func decodeLines(encoded []byte) ([]string, error) {
+// Decode is Internal if no Encode wrote this.
+func Decode(encoded []byte) ([]string, error) {
 	if encoded == nil {
 		return nil, nil
 	}
