@@ -47,6 +47,7 @@ var rooms = map[string][]string{
 	"runtimes/native":        {"whisk"},
 	"runtimes/runtimetest":   {"whisk"},
 	"store/sqlite":           {"whisk", "store/internal/lines"},
+	"store/postgres":         {"whisk", "store/internal/lines"},
 	"store/internal/lines":   {"whisk"},
 	"store/files":            {"whisk"},
 	"store/storetest":        {"whisk"},

@@ -37,7 +37,7 @@ func logEntry(n int) whisk.LogEntry {
 		Activation: activationID(n),
 		Namespace:  "guest",
 		Made:       atMilli(n),
-		Lines:      []string{fmt.Sprintf("2026-03-01T12:00:00.000Z stdout: line %d", n), "", "é <&> \"quoted\"\twith\na break"},
+		Lines:      []string{fmt.Sprintf("2026-03-01T12:00:00.000Z stdout: line %d", n), "", "é <&> \"quoted\"\twith\na break", "bytes \x00\xff\xfe that are no text"},
 	}
 }
 
