@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/whirl-faas/whirl/agent/output"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -130,6 +131,7 @@ type Status struct {
 	Used       whisk.Bytes // of all that are not gone
 	Containers []ContainerStatus
 	Most       int // containers that there may be
+	Logs       output.Standing // on their way to the store
 }
 
 // ContainerStatus is a container as its agent sees it.
@@ -149,7 +151,7 @@ func (a *Agent) Status() Status {
 	status := Status{
 		Node: a.config.Node, Driver: a.driver.Capabilities().Name,
 		Problem: a.health.problem(), Engine: a.health.silence, Pinged: a.health.pinged,
-		Memory: a.config.Memory, Used: a.memory, Most: a.config.Containers,
+		Memory: a.config.Memory, Used: a.memory, Most: a.config.Containers, Logs: a.shipper.Standing(),
 	}
 	for _, id := range slices.Sorted(maps.Keys(a.containers)) {
 		c := a.containers[id]

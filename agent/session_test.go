@@ -203,12 +203,12 @@ func TestLeftoversAreDestroyed(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	bad := map[string]func(*agent.Config){
-		"no node":       func(c *agent.Config) { c.Node = "" },
-		"no memory":     func(c *agent.Config) { c.Memory = 0 },
-		"no creations":  func(c *agent.Config) { c.Creations = 0 },
-		"no keep-alive": func(c *agent.Config) { c.KeepAlive = 0 },
-		"no log memory": func(c *agent.Config) { c.Output.Held = 0 },
-		"no log queue":  func(c *agent.Config) { c.Logs.Queue = 0 },
+		"no node":          func(c *agent.Config) { c.Node = "" },
+		"no memory":        func(c *agent.Config) { c.Memory = 0 },
+		"no creations":     func(c *agent.Config) { c.Creations = 0 },
+		"no keep-alive":    func(c *agent.Config) { c.KeepAlive = 0 },
+		"no output memory": func(c *agent.Config) { c.Output.Held = 0 },
+		"no log memory":    func(c *agent.Config) { c.Logs.Memory = 0 },
 	}
 	for name, change := range bad {
 		config := agent.Default()

@@ -16,6 +16,7 @@ import (
 // Watch is what a role shows to those who watch it.
 type Watch struct {
 	Ready     func(context.Context) error // nil means that the role can do its work; what it says is for everybody to read
+	Lacks     func(context.Context) error // what is missing though the role is ready, for everybody to read; nil func for nothing ever
 	Metrics   http.Handler                // see [Metrics]
 	Profiles  bool                        // whether pprof's are to be had
 	Authorize Authorize                   // not nil
@@ -26,7 +27,7 @@ type Watch struct {
 // on:
 //
 //	GET /healthz         the process answers
-//	GET /readyz          the role can do its work; else 503, and why
+//	GET /readyz          the role can do its work, and what it lacks; else 503, and why
 //	GET /metrics         figures in Prometheus' text form, for callers that are known
 //	GET /debug/pprof/    profiles, for operators
 //
@@ -37,9 +38,10 @@ type Probes struct {
 	bounds  Bounds
 	next    http.Handler
 	looks   chan struct{} // figures and profiles being made hold one
-	finding chan struct{} // held by who finds out whether the role is ready; guards the two below
+	finding chan struct{} // held by who finds out whether the role is ready; guards those below
 	found   time.Time
 	ready   error
+	lacks   error
 }
 
 // mostLooks is how many figures and profiles may be in the making.
@@ -87,28 +89,35 @@ func (p *Probes) get(x Exchange, answer func()) {
 }
 
 func (p *Probes) answerReady(x Exchange) {
-	if err := p.findReady(x.R.Context()); err != nil {
-		x.word(http.StatusServiceUnavailable, err.Error())
-		return
+	ready, lacks := p.findReady(x.R.Context())
+	switch {
+	case ready != nil:
+		x.word(http.StatusServiceUnavailable, ready.Error())
+	case lacks != nil:
+		x.word(http.StatusOK, "ok, but "+lacks.Error())
+	default:
+		x.word(http.StatusOK, "ok")
 	}
-	x.word(http.StatusOK, "ok")
 }
 
 // findReady asks the role unless somebody did a moment ago.
-func (p *Probes) findReady(ctx context.Context) error {
+func (p *Probes) findReady(ctx context.Context) (ready, lacks error) {
 	select {
 	case p.finding <- struct{}{}:
 		defer func() { <-p.finding }()
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return context.Cause(ctx), nil
 	}
 	if p.found.IsZero() || time.Since(p.found) >= readyAge {
 		asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyPatience) // others want to know too
 		defer cancel()
-		p.ready = p.watch.Ready(asking)
+		p.ready, p.lacks = p.watch.Ready(asking), nil
+		if p.ready == nil && p.watch.Lacks != nil {
+			p.lacks = p.watch.Lacks(asking)
+		}
 		p.found = time.Now()
 	}
-	return p.ready
+	return p.ready, p.lacks
 }
 
 // look has figures or profiles made for who may see them.

@@ -52,6 +52,11 @@ func ask(handler http.Handler, who, method, path string) *httptest.ResponseRecor
 func TestWhoMaySeeWhat(t *testing.T) {
 	plain := watched(nil)
 	profiled := watched(func(w *surface.Watch) { w.Profiles = true })
+	lacking := watched(func(w *surface.Watch) { w.Lacks = func(context.Context) error { return errors.New("logs wait") } })
+	broken := watched(func(w *surface.Watch) {
+		w.Ready = func(context.Context) error { return errors.New("no node") }
+		w.Lacks = func(context.Context) error { return errors.New("logs wait") }
+	})
 	for _, row := range []struct {
 		probes            *surface.Probes
 		who, method, path string
@@ -62,6 +67,8 @@ func TestWhoMaySeeWhat(t *testing.T) {
 		{plain, "", "HEAD", "/healthz", 200, ""},
 		{plain, "", "POST", "/healthz", 405, "only GET"},
 		{plain, "", "GET", "/readyz", 200, "ok\n"},
+		{lacking, "", "GET", "/readyz", 200, "ok, but logs wait\n"},
+		{broken, "", "GET", "/readyz", 503, "no node\n"},
 		{plain, "", "GET", "/metrics", 401, "who is there"},
 		{plain, "controller", "GET", "/metrics", 200, "\ngo_goroutines "},
 		{plain, "controller", "POST", "/metrics", 405, "only GET"},

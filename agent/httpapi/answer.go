@@ -23,6 +23,7 @@ type healthJSON struct {
 	Problem    string          `json:"problem,omitempty"`
 	Engine     engineJSON      `json:"engine"`
 	Capacity   capacityJSON    `json:"capacity"`
+	Logs       logsJSON        `json:"logs"`
 	Containers []containerJSON `json:"containers"`
 }
 
@@ -39,6 +40,14 @@ type capacityJSON struct {
 	MemoryUsed    int64 `json:"memoryUsed"`
 	Containers    int   `json:"containers"`
 	MaxContainers int   `json:"maxContainers"`
+}
+
+// logsJSON has what was not stored yet, or is lost.
+type logsJSON struct {
+	Waiting int    `json:"waiting"`
+	Bytes   int64  `json:"bytes"`
+	Dropped uint64 `json:"dropped"`
+	Error   string `json:"error,omitempty"`
 }
 
 type containerJSON struct {
@@ -64,6 +73,7 @@ func (x *exchange) health() {
 			Memory: int64(status.Memory), MemoryUsed: int64(status.Used),
 			Containers: len(status.Containers), MaxContainers: status.Most,
 		},
+		Logs:       logsJSON{status.Logs.Waiting, int64(status.Logs.Bytes), status.Logs.Dropped, status.Logs.Away},
 		Containers: make([]containerJSON, len(status.Containers)),
 	}
 	for i, c := range status.Containers {

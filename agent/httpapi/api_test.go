@@ -17,6 +17,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/whirl-faas/whirl/agent"
 	"github.com/whirl-faas/whirl/agent/httpapi"
 	"github.com/whirl-faas/whirl/driver/fake"
 	"github.com/whirl-faas/whirl/whisk"
@@ -164,7 +167,7 @@ func TestHealth(t *testing.T) {
 		b.get("operator", "/suspend/c2")
 		w := b.get("operator", "/health")
 		want := `{"node":"n1","healthy":true,"engine":{"driver":"fake","answers":true,"asked":"2000-01-01T00:00:00Z"},` +
-			`"capacity":{"memory":1073741824,"memoryUsed":268435456,"containers":2,"maxContainers":4096},"containers":[` +
+			`"capacity":{"memory":1073741824,"memoryUsed":268435456,"containers":2,"maxContainers":4096},"logs":{"waiting":0,"bytes":0,"dropped":0},"containers":[` +
 			`{"id":"c1","state":"running","label":"hello","kind":"fake:1","memory":134217728,"controller":"ctl","leaseEnd":"2000-01-01T00:00:10Z","used":true},` +
 			`{"id":"c2","state":"suspended","label":"hello","kind":"fake:1","memory":134217728,"used":false}]}` + "\n"
 		if w.Code != 200 || w.Body.String() != want {
@@ -403,4 +406,46 @@ func TestTooMany(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestFiguresOfLogs has the log store fail.
+func TestFiguresOfLogs(t *testing.T) {
+	inBubble(t, func(s *setup) {
+		s.driver.Script.Run = func(*rand.Rand, fake.Call) fake.Answer { return fake.Answer{Stdout: "x\n"} }
+	}, func(b *bench) {
+		b.create("c", "ctl")
+		b.run("c", "/init", "/run", "/run", "/run")
+		b.logs.fail(whisk.Errorf(whisk.Unavailable, "out of order"))
+		if w := b.get("ctl", "/log/c?activation="+strings.Repeat("1", 32)+"&namespace=guest&run=1"); w.Code != 500 || !strings.Contains(w.Body.String(), "out of order") {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		if w := b.get("operator", "/health"); !strings.Contains(w.Body.String(), `"healthy":true`) || !strings.Contains(w.Body.String(), `"logs":{"waiting":1,`) || !strings.Contains(w.Body.String(), `"error":"out of order"`) {
+			t.Errorf("%s", w.Body)
+		}
+		want := map[string]float64{"whirl_agent_log_store_away": 1, "whirl_agent_logs_waiting": 1, "whirl_agent_logs_stored_total": 0, "whirl_agent_logs_dropped_total": 0}
+		checkFigures(t, b.agent, want)
+		b.logs.fail(nil)
+		time.Sleep(5 * time.Second)
+		want = map[string]float64{"whirl_agent_log_store_away": 0, "whirl_agent_logs_waiting": 0, "whirl_agent_logs_stored_total": 1, "whirl_agent_logs_dropped_total": 0}
+		checkFigures(t, b.agent, want)
+	})
+}
+
+func checkFigures(t *testing.T, a *agent.Agent, want map[string]float64) {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(httpapi.Figures(a))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, family := range families {
+		got[family.GetName()] = family.GetMetric()[0].GetGauge().GetValue() + family.GetMetric()[0].GetCounter().GetValue()
+	}
+	for name, value := range want {
+		if found, ok := got[name]; !ok || found != value {
+			t.Errorf("%s is %v, want %v", name, found, value)
+		}
+	}
 }

@@ -207,6 +207,13 @@ func (s *logStore) AppendLogs(_ context.Context, entries []whisk.LogEntry) error
 	return nil
 }
 
+// fail has the store fail from now on, or no longer.
+func (s *logStore) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
 func (s *logStore) Logs(context.Context, string, whisk.ActivationID) ([]string, error) {
 	return nil, nil
 }

@@ -20,9 +20,12 @@ func (figures) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements [prometheus.Collector].
 func (f figures) Collect(out chan<- prometheus.Metric) {
-	gauge := func(name, help string, value float64) {
-		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, nil), prometheus.GaugeValue, value)
+	figure := func(kind prometheus.ValueType) func(name, help string, value float64) {
+		return func(name, help string, value float64) {
+			out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, nil), kind, value)
+		}
 	}
+	gauge, counter := figure(prometheus.GaugeValue), figure(prometheus.CounterValue)
 	status := f.agent.Status()
 	healthy, answers := 1.0, 1.0
 	if status.Problem != "" {
@@ -36,6 +39,15 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	gauge("whirl_agent_memory_bytes", "Memory for containers.", float64(status.Memory))
 	gauge("whirl_agent_memory_used_bytes", "Memory of the containers that are not gone.", float64(status.Used))
 	gauge("whirl_agent_containers_max", "Containers that there may be.", float64(status.Most))
+	kept := 0.0
+	if status.Logs.Away != "" {
+		kept = 1
+	}
+	gauge("whirl_agent_log_store_away", "1 if the log store does not take logs, which are kept for it.", kept)
+	gauge("whirl_agent_logs_waiting", "Activations' logs that are not stored yet.", float64(status.Logs.Waiting))
+	gauge("whirl_agent_logs_waiting_bytes", "Memory that they take.", float64(status.Logs.Bytes))
+	counter("whirl_agent_logs_stored_total", "Activations' logs that were stored.", float64(status.Logs.Stored))
+	counter("whirl_agent_logs_dropped_total", "Activations' logs that are lost, because the store was away for too long or refused them.", float64(status.Logs.Dropped))
 	leased, states := 0, make(map[string]int)
 	for _, container := range status.Containers {
 		states[container.State]++
