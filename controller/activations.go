@@ -91,15 +91,21 @@ func (c *Controller) ActivationWithLogs(ctx context.Context, caller *Caller, nam
 }
 
 // addLogs joins a record with what the log store has of it. Records that keep
-// lines of their own are left as they are.
+// lines of their own are left as they are. A store that is away is no reason to
+// say that there are no logs.
 func (c *Controller) addLogs(ctx context.Context, record *whisk.Activation) error {
 	if record.Logs != nil {
 		return nil
 	}
 	lines, err := c.deps.Logs.Logs(ctx, record.Namespace, record.ID)
-	if err != nil {
-		return fmt.Errorf("read the logs of activation %s: %w", record.ID, err)
+	switch kind := whisk.KindOf(err); {
+	case err == nil:
+		record.Logs = lines
+		return nil
+	case kind == whisk.Unavailable, kind == whisk.Timeout:
+		// The store's words, which may name hosts, are not for the user.
+		c.deps.Logger.Warn("logs not read", "activation", record.ID, "err", err)
+		return whisk.Errorf(whisk.Unavailable, "The logs cannot be read now because their store does not answer. Try again later.")
 	}
-	record.Logs = lines
-	return nil
+	return fmt.Errorf("read the logs of activation %s: %w", record.ID, err)
 }

@@ -21,7 +21,6 @@ import (
 	"github.com/whirl-faas/whirl/agent/ledger"
 	"github.com/whirl-faas/whirl/rpc"
 	"github.com/whirl-faas/whirl/rpc/certs"
-	"github.com/whirl-faas/whirl/store/sqlite"
 	"github.com/whirl-faas/whirl/surface"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -34,7 +33,7 @@ type agentSettings struct {
 	scheduler string
 	http      officeSettings
 	data      string
-	logs      string
+	logs      logSettings
 	api       string
 	keep      bool
 	back      backSettings
@@ -81,7 +80,7 @@ the driver can take containers over, as docker's can, none is lost by an upgrade
 	flags.String("advertise", "", "`HOST:PORT` by which controllers find it (default: that of --listen)")
 	addOfficeFlags(flags, "127.0.0.1:3243")
 	flags.String("data", defaultDataDirectory(), "`DIRECTORY` for what the next agent has to know")
-	flags.String("logs", "", "`FILE` of the log store, which the controller shares (default: logs.db in --data)")
+	addLogStoreFlag(flags)
 	flags.String("api", "http://127.0.0.1:3233", "`URL` by which actions reach the API")
 	addConcurrencyFlag(flags, "the controllers' `NUMBER`; above 1 all containers find __OW_ALLOW_CONCURRENT=true, without which nodejs takes one activation at a time")
 	flags.Bool("keep-on-stop", false, "leave the containers to the next agent instead of removing them")
@@ -92,12 +91,16 @@ the driver can take containers over, as docker's can, none is lost by an upgrade
 	return cmd
 }
 
+// agentLogConnections is what an agent needs in a database of logs: it writes one
+// batch after the other, and may have to leave a connection that does not answer.
+const agentLogConnections = 2
+
 func readAgentSettings(cmd *cobra.Command) (s agentSettings, err error) {
 	flags := cmd.Flags()
 	text := func(name string) string { return textOf(flags, name) }
 	s = agentSettings{
 		node: text("node"), scheduler: text("scheduler"), listen: text("listen"), advertise: text("advertise"),
-		logs: text("logs"), api: text("api"),
+		api: text("api"),
 	}
 	s.keep, _ = flags.GetBool("keep-on-stop")
 	if s.logLevel, err = readLogLevel(flags); err != nil {
@@ -106,8 +109,8 @@ func readAgentSettings(cmd *cobra.Command) (s agentSettings, err error) {
 	if s.data, err = readData(flags); err != nil {
 		return s, err
 	}
-	if s.logs == "" {
-		s.logs = filepath.Join(s.data, "logs.db")
+	if err := s.logs.read(flags, s.data, "agent", agentLogConnections); err != nil {
+		return s, err
 	}
 	s.peers.role = certs.Agent
 	if err := s.peers.read(flags, "scheduler", "listen", "advertise"); err != nil {
@@ -156,7 +159,7 @@ type nodeProcess struct {
 	peers    *peers
 	logger   *slog.Logger
 
-	logs     *sqlite.Logs
+	logs     logs
 	ledger   *ledger.Dir
 	sessions net.Listener // for controllers
 	http     *office      // for operators; nil for none
@@ -172,8 +175,8 @@ func (n *nodeProcess) open(ctx context.Context) (err error) {
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
-	if n.logs, err = sqlite.OpenLogs(ctx, n.settings.logs); err != nil {
-		return fmt.Errorf("open the logs: %w", err)
+	if n.logs, err = n.settings.logs.open(ctx, n.logger); err != nil {
+		return err
 	}
 	if n.ledger, err = ledger.Open(filepath.Join(state, "containers")); err != nil {
 		return fmt.Errorf("open the records of containers: %w", err)
@@ -235,7 +238,7 @@ func (n *nodeProcess) openHTTP() (err error) {
 	if err != nil {
 		return err
 	}
-	n.http, err = openOffice(n.settings.http, n.peers, surface.Watch{Ready: n.ready, Metrics: surface.Metrics(httpapi.Figures(n.back.agent))}, api)
+	n.http, err = openOffice(n.settings.http, n.peers, surface.Watch{Ready: n.ready, Lacks: n.lacks, Metrics: surface.Metrics(httpapi.Figures(n.back.agent))}, api)
 	return err
 }
 
@@ -262,6 +265,14 @@ func (n *nodeProcess) caller(r *http.Request) (agent.Caller, error) {
 func (n *nodeProcess) ready(context.Context) error {
 	if problem := n.back.agent.Status().Problem; problem != "" {
 		return errors.New(problem)
+	}
+	return nil
+}
+
+// lacks reports that logs wait. Containers can be made all the same.
+func (n *nodeProcess) lacks(context.Context) error {
+	if going := n.back.agent.Status().Logs; going.Away != "" {
+		return fmt.Errorf("the log store is away: %d logs wait for it, %d were dropped", going.Waiting, going.Dropped)
 	}
 	return nil
 }
@@ -301,7 +312,7 @@ func (n *nodeProcess) announce(out io.Writer) {
 		line(out, "operators", n.http.listener.Addr().String())
 	}
 	line(out, "data", n.settings.data)
-	line(out, "logs", n.settings.logs)
+	line(out, "logs", n.settings.logs.String())
 	if published := n.settings.back.publish; published.Address.IsValid() {
 		line(out, "published", fmt.Sprintf("%s, ports %s, to the controllers that hold containers; nftables table inet %s",
 			published.Address, publishedPorts(published), gate.TableOf(n.instance())))

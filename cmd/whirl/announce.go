@@ -14,6 +14,7 @@ func (s *standalone) announce(out io.Writer) {
 	fmt.Fprintf(out, "Whirl %s is ready on %s\n\n", version, s.front.url())
 	s.front.announceOffice(out)
 	line(out, "data", s.front.settings.data)
+	line(out, "logs", s.front.settings.logs.String())
 	s.back.announce(out)
 	s.front.announce(out)
 }

@@ -36,7 +36,8 @@ func (p program) controllerCommand() *cobra.Command {
 scheduler and the agents give it, and runs activations in them.
 
 It connects to the scheduler, and to the agents of the nodes that its containers
-are on. Its stores are in --data; one controller at a time may have them.
+are on. Its stores are in --data; one controller at a time may have them. Logs are
+where the agents write them: in a file on one host, in a database on several.
 
 Controllers with --peers forward activations to each other: where the action
 allows several at once, one that has no container takes a free place in
@@ -133,6 +134,7 @@ func (p program) runController(ctx context.Context, settings controllerSettings)
 	}
 	front.announceOffice(p.stdout)
 	line(p.stdout, "data", settings.front.data)
+	line(p.stdout, "logs", settings.front.logs.String())
 	line(p.stdout, "runtimes", strings.Join(offer.manifest.Kinds(), ", "))
 	front.announce(p.stdout)
 	parts.wait(ctx)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -22,12 +23,13 @@ type data struct {
 	lock        *os.File
 	entities    *sqlite.Entities
 	activations *sqlite.Activations
-	logs        *sqlite.Logs
+	logs        logs
 	code        *files.Blobs
 }
 
-// openData makes the directory if need be, locks it and opens its stores.
-func openData(ctx context.Context, dir string) (*data, error) {
+// openData makes the directory if need be, locks it and opens its stores. The logs
+// may be elsewhere.
+func openData(ctx context.Context, dir string, logs logSettings, logger *slog.Logger) (*data, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
@@ -36,7 +38,11 @@ func openData(ctx context.Context, dir string) (*data, error) {
 		return nil, err
 	}
 	d := &data{lock: lock}
-	if err := d.open(ctx, dir); err != nil {
+	err = d.open(ctx, dir)
+	if err == nil {
+		d.logs, err = logs.open(ctx, logger)
+	}
+	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
@@ -48,9 +54,6 @@ func (d *data) open(ctx context.Context, dir string) (err error) {
 	}
 	if d.activations, err = sqlite.OpenActivations(ctx, filepath.Join(dir, "activations.db")); err != nil {
 		return fmt.Errorf("open the activation records: %w", err)
-	}
-	if d.logs, err = sqlite.OpenLogs(ctx, filepath.Join(dir, "logs.db")); err != nil {
-		return fmt.Errorf("open the logs: %w", err)
 	}
 	if d.code, err = files.Open(filepath.Join(dir, "code")); err != nil {
 		return fmt.Errorf("open the code: %w", err)

@@ -44,7 +44,7 @@ type front struct {
 // openFront opens the stores and takes the address. name is what the
 // controller's id begins with, "" for nothing.
 func openFront(ctx context.Context, settings frontSettings, name string, logger *slog.Logger) (*front, error) {
-	data, err := openData(ctx, settings.data)
+	data, err := openData(ctx, settings.data, settings.logs, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (f *front) assemble(ways balancer.Deps) (err error) {
 	if err := f.makeController(counting, figures); err != nil || f.settings.http.address == "" {
 		return err
 	}
-	f.office, err = openOffice(f.settings.http, f.peers, surface.Watch{Ready: f.ready, Metrics: figures}, nil)
+	f.office, err = openOffice(f.settings.http, f.peers, surface.Watch{Ready: f.ready, Lacks: f.lacks, Metrics: figures}, nil)
 	return err
 }
 
@@ -119,6 +119,15 @@ func (f *front) ready(ctx context.Context) error {
 	}
 	if f.balancer.Invokers() == nil {
 		return errors.New("no node is known yet")
+	}
+	return nil
+}
+
+// lacks reports that logs cannot be read. Activations are served all the same, and
+// in a cluster all controllers would be out of service at once.
+func (f *front) lacks(ctx context.Context) error {
+	if _, err := f.data.logs.Logs(ctx, "guest", "readyz"); err != nil {
+		return errors.New("the log store is away: logs cannot be read")
 	}
 	return nil
 }

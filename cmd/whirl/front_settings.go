@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/whirl-faas/whirl/store/postgres"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -22,6 +23,7 @@ const guestKey = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFp
 type frontSettings struct {
 	listen      string
 	data        string
+	logs        logSettings
 	auth        whisk.AuthKey
 	drain       time.Duration
 	retention   time.Duration
@@ -34,6 +36,7 @@ type frontSettings struct {
 func addFrontFlags(flags *pflag.FlagSet) {
 	flags.String("listen", "127.0.0.1:3233", "`HOST:PORT` to serve the API on")
 	flags.String("data", defaultDataDirectory(), "`DIRECTORY` for entities, code, records and logs")
+	addLogStoreFlag(flags)
 	flags.String("auth", guestKey, "the guest user's key, `UUID:KEY` with a key of 64 characters")
 	flags.Bool("expose-guest", false, "allow the well-known guest key on an address that others can reach")
 	flags.Duration("drain", 30*time.Second, "how long running activations may take to finish at shutdown")
@@ -52,6 +55,9 @@ func (s *frontSettings) read(flags *pflag.FlagSet, plain bool) (err error) {
 		return usageErrorf("--drain and --retention must not be negative")
 	}
 	if s.data, err = readData(flags); err != nil {
+		return err
+	}
+	if err := s.logs.read(flags, s.data, "controller", postgres.Default().Connections); err != nil {
 		return err
 	}
 	if s.concurrency, err = readConcurrency(flags); err != nil {

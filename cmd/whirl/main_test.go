@@ -116,6 +116,8 @@ func TestWrongUseIsRefused(t *testing.T) {
 		{"forwards to nowhere", nil, "controller --ca a --cert b --key c --peers :3235", []string{"--peers :3235", "--peers-advertise"}},
 		{"an address of nothing", nil, "controller --plain-loopback --peers-advertise host:3235", []string{"--peers-advertise", "--peers"}},
 		{"short secret", nil, "scheduler --plain-loopback --http-secret x", []string{"--http-secret", "at least 16"}},
+		{"log store's URL", nil, "agent --plain-loopback --logs postgres://me@h:port/logs", []string{"--logs", "postgres://USER@HOST", "port"}},
+		{"log store's URL by the environment", map[string]string{"WHIRL_LOGS": "postgres://h/logs?sslmode=yes"}, "controller --plain-loopback", []string{"--logs", "sslmode"}},
 		{"admin directory", nil, "admin user list --data /does/not/exist", []string{"/does/not/exist"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -129,6 +131,17 @@ func TestWrongUseIsRefused(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAMistakenURLKeepsItsPassword has one that cannot be understood.
+func TestAMistakenURLKeepsItsPassword(t *testing.T) {
+	for _, role := range []string{"agent --plain-loopback", "controller --plain-loopback", "standalone"} {
+		environment := map[string]string{"WHIRL_LOGS": "postgres://me:hunter2%zz@h/logs"}
+		status, stdout, stderr := run(t, environment, strings.Fields(role)...)
+		if said := stdout + stderr; status != statusUsage || strings.Contains(said, "hunter2") || !strings.Contains(said, "--logs") {
+			t.Errorf("%s: exit status %d, %s", role, status, said)
+		}
 	}
 }
 

@@ -311,6 +311,34 @@ func TestQueueOutageRefusesAccepts(t *testing.T) {
 	p.must(200, "POST", guest+"/actions/a?blocking=true", "")
 }
 
+// TestLogsOfAStoreThatIsAway must not be said to be none, and the rest of a record
+// is to be had.
+func TestLogsOfAStoreThatIsAway(t *testing.T) {
+	for _, kind := range []whisk.Kind{whisk.Unavailable, whisk.Timeout} {
+		p := newPlatform(t)
+		record := whisk.Activation{ID: whisk.ActivationID(strings.Repeat("1", 32)), Namespace: "guest", Name: "a", Version: whisk.FirstVersion}
+		if err := p.store.PutActivations(t.Context(), []whisk.Activation{record}); err != nil {
+			t.Fatal(err)
+		}
+		at := guest + "/activations/" + string(record.ID)
+		p.store.SetFault(func(op string, _ bool) error {
+			if op == "Logs" {
+				return whisk.Errorf(kind, "host db1 does not answer")
+			}
+			return nil
+		})
+		for _, path := range []string{at + "/logs", at, guest + "/activations?docs=true"} {
+			if got := p.must(503, "GET", path, ""); !strings.Contains(got.body, "The logs cannot be read now") || strings.Contains(got.body, "db1") {
+				t.Errorf("%s: %s", path, got.body)
+			}
+		}
+		p.must(200, "GET", at+"/result", "")
+		p.must(200, "GET", guest+"/activations", "")
+		p.store.SetFault(nil)
+		p.must(200, "GET", at+"/logs", "")
+	}
+}
+
 func TestActivationFilters(t *testing.T) {
 	p := newPlatform(t)
 	for i, name := range []string{"a", "b", "a", "p/a"} {
