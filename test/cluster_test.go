@@ -35,17 +35,25 @@ type cluster struct {
 	agents     []*platform
 	http       []string // the agents' addresses for operators
 	controller *platform
-	front      string // its address for operators
+	front      string                     // its address for operators
+	stores     func(host string) []string // flags that say where a host's agent or controller keeps things
 }
 
 // startCluster runs a scheduler, agents and a controller, and waits until all
 // nodes are up.
 func startCluster(t *testing.T, agents int) *cluster {
 	t.Helper()
+	return startClusterWith(t, agents, func(string) []string { return nil })
+}
+
+// startClusterWith has agents and controllers keep things as flags for their hosts say.
+func startClusterWith(t *testing.T, agents int, stores func(host string) []string) *cluster {
+	t.Helper()
 	site := newSite(t)
 	c := &cluster{
 		t: t, site: site, certs: t.TempDir(), data: site.data(),
 		scheduler: site.address("10.0.0.1:3240"), office: site.address("10.0.0.1:3241"), front: site.address("10.0.0.2:3234"),
+		stores: stores,
 	}
 	c.run("certs", "ca", "--dir", c.certs)
 	c.issue("scheduler", "s")
@@ -59,8 +67,7 @@ func startCluster(t *testing.T, agents int) *cluster {
 		c.startAgent(i)
 	}
 	site.give("10.0.0.2", "controller", c.certs, "controller-ctl")
-	c.controller = site.start("controller", "10.0.0.2", "--api-metrics", "--pprof")
-	c.controller.connect(t, site.address("10.0.0.2:3233"))
+	c.startController()
 	eventually(t, startTime, "all nodes are up", func() bool { return len(c.up()) == agents })
 	return c
 }
@@ -139,8 +146,13 @@ func (c *cluster) startScheduler() {
 func (c *cluster) startAgent(i int) {
 	c.site.give(agentHost(i), "agent", c.certs, "agent-"+nodeName(i))
 	// The machine's own network, from which nothing can be denied: tests look out of the sandboxes.
-	c.agents[i] = c.site.start("agent", agentHost(i), "--memory", "512m", "--sandbox-network", "host", "--sandbox-denied", "")
+	c.agents[i] = c.site.start("agent", agentHost(i), append(c.stores(agentHost(i)), "--memory", "512m", "--sandbox-network", "host", "--sandbox-denied", "")...)
 	c.awaitWord(c.agents[i], "is ready on")
+}
+
+func (c *cluster) startController() {
+	c.controller = c.site.start("controller", "10.0.0.2", append(c.stores("10.0.0.2"), "--api-metrics", "--pprof")...)
+	c.controller.connect(c.t, c.site.address("10.0.0.2:3233"))
 }
 
 func (c *cluster) awaitWord(p *platform, word string) {
