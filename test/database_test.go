@@ -85,9 +85,18 @@ func (s *sharing) wantReady(says string) {
 	}
 }
 
-// wantSecrecy holds that the password is neither said nor in a command line.
+// wantSecrecy holds that the password is neither said, nor in a command line, nor
+// in an action's environment.
 func (s *sharing) wantSecrecy() {
 	s.t.Helper()
+	s.controller.create(s.t, "nosy", client.ActionSpec{Exec: &client.Exec{Kind: "native:default", Code: "#!/bin/sh\nenv\nprintf '{}\\n'\n"}, Limits: &client.LimitsSpec{Memory: 128}})
+	activation, err := s.controller.Invoke(s.t.Context(), "nosy", nil, time.Minute)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if seen := strings.Join(s.controller.logsOf(s.t, activation.ID, 2), "\n"); !strings.Contains(seen, "__OW_") || strings.Contains(seen, s.password) {
+		s.t.Errorf("an action's environment is\n%s", seen)
+	}
 	for _, process := range append(s.agents, s.controller) {
 		command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", process.cmd.Process.Pid))
 		if err != nil {
