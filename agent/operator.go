@@ -130,7 +130,7 @@ type Status struct {
 	Memory     whisk.Bytes // for containers
 	Used       whisk.Bytes // of all that are not gone
 	Containers []ContainerStatus
-	Most       int // containers that there may be
+	Most       int             // containers that there may be
 	Logs       output.Standing // on their way to the store
 }
 

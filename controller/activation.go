@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -216,7 +217,11 @@ func (c *Controller) awaitLogs(act *activation, logs logsReady) {
 	patience, cancel := context.WithTimeout(c.activations, c.config.LogCollection)
 	defer cancel()
 	if _, err := logs(patience); err != nil {
-		c.deps.Logger.Warn("logs not collected", "activation", act.id, "container", act.container, "action", act.action.Name.Path(), "err", err)
+		level := slog.LevelWarn
+		if whisk.KindOf(err) == whisk.Unavailable {
+			level = slog.LevelDebug // agents say once that the store is away; we would for each activation
+		}
+		c.deps.Logger.Log(patience, level, "logs not collected", "activation", act.id, "container", act.container, "action", act.action.Name.Path(), "err", err)
 	}
 }
 

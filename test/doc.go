@@ -11,5 +11,7 @@
 //
 //	go test -tags e2e ./test/...
 //
+// What needs PostgreSQL has the tag database besides; scripts/database-suite runs it.
+//
 // A suite that misses node, python or npm is skipped, and fails where CI=true.
 package test

@@ -140,7 +140,7 @@ func (s *Shipper) finish(batch []*parcel, err error) {
 	}
 	s.mu.Unlock()
 	if err != nil && len(batch) > 0 {
-		s.logger.Error("logs not stored", "entries", len(batch), "err", err)
+		s.logger.Error("logs not stored", "entries", len(batch), "activation", batch[0].entry.Activation, "err", err)
 	}
 	s.tell(tellEvery)
 }
