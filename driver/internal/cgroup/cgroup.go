@@ -144,8 +144,9 @@ func (t *Tree) Support() Support {
 	}
 }
 
-// Sweep kills what is inside of all groups of the tree and removes them.
-func (t *Tree) Sweep(ctx context.Context) error {
+// Sweep kills what is inside of all groups of the tree and removes them, but for
+// those whose names are to be spared.
+func (t *Tree) Sweep(ctx context.Context, spared ...string) error {
 	var names []string
 	for _, dir := range t.dirs() {
 		entries, err := os.ReadDir(dir)
@@ -153,8 +154,9 @@ func (t *Tree) Sweep(ctx context.Context) error {
 			return fmt.Errorf("list leftover cgroups: %w", err)
 		}
 		for _, entry := range entries {
-			if entry.IsDir() && entry.Name() != frozenName && !slices.Contains(names, entry.Name()) {
-				names = append(names, entry.Name())
+			name := entry.Name()
+			if entry.IsDir() && name != frozenName && !slices.Contains(names, name) && !slices.Contains(spared, name) {
+				names = append(names, name)
 			}
 		}
 	}

@@ -4,10 +4,13 @@ package cgroup
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -103,6 +106,44 @@ func TestReadsCounters(t *testing.T) {
 	}
 	if !group.OutOfMemory() {
 		t.Error("the kill for want of memory is not seen")
+	}
+}
+
+// TestAGroupIsFoundAgain by a process that was told where it is, and that others
+// of the tree can be swept around it.
+func TestAGroupIsFoundAgain(t *testing.T) {
+	for name, mounts := range hierarchies(t) {
+		t.Run(name, func(t *testing.T) {
+			tree, err := mounts.open(fmt.Sprintf("test_again_%s_%d", name, os.Getpid()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{"spared", "swept"} {
+				if _, err := tree.Create(name, Limits{Memory: 64 << 20, PIDs: 10, Share: 1000}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want := tree.group("spared")
+			text, err := json.Marshal(want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := &Group{}
+			if err := json.Unmarshal(text, found); err != nil || !reflect.DeepEqual(found, want) {
+				t.Errorf("found %+v, %v; want %+v", found, err, want)
+			}
+			if err := tree.Sweep(t.Context(), "spared"); err != nil {
+				t.Errorf("Sweep = %v", err)
+			}
+			for _, dir := range found.dirs() {
+				if !isDir(dir) || isDir(filepath.Join(filepath.Dir(dir), "swept")) {
+					t.Errorf("the sweep did not spare %s, or what is beside it", dir)
+				}
+			}
+			if err := errors.Join(found.Remove(t.Context()), tree.Close()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -4,10 +4,13 @@ package cgroup
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +35,31 @@ type Limits struct {
 // tcpShare is the part of its memory that a group may have in TCP buffers on top,
 // where the kernel counts those apart.
 const tcpShare = 8
+
+// place is a group as it is written down for another process.
+type place struct {
+	Unified     string            `json:",omitempty"`
+	Controllers []string          `json:",omitempty"` // of the unified directory
+	Legacy      map[string]string `json:",omitempty"`
+}
+
+// MarshalJSON writes down where the group is, for a process that takes it over.
+func (g *Group) MarshalJSON() ([]byte, error) {
+	return json.Marshal(place{g.unified, slices.Sorted(maps.Keys(g.hosts)), g.legacy})
+}
+
+// UnmarshalJSON finds the group that another process wrote down.
+func (g *Group) UnmarshalJSON(text []byte) error {
+	p := place{Legacy: map[string]string{}}
+	if err := json.Unmarshal(text, &p); err != nil {
+		return err
+	}
+	g.unified, g.legacy, g.hosts = p.Unified, p.Legacy, map[string]bool{}
+	for _, controller := range p.Controllers {
+		g.hosts[controller] = true
+	}
+	return nil
+}
 
 // Usage is what a group uses.
 type Usage struct {
