@@ -5,6 +5,7 @@ package gate_test
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 	"unsafe"
@@ -40,7 +41,22 @@ func TestASocketIsNoWayOut(t *testing.T) {
 			t.Errorf("%s: the accepted socket was connected to something else", name)
 		}
 	}
-	listening, _ := h.acceptOne(g, user)
+	listening, accepted := h.acceptOne(g, user)
+	name, err := unix.Getsockname(listening)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := netip.AddrPortFrom(h.config.Address, uint16(name.(*unix.SockaddrInet4).Port))
+	next := h.open() // its agent was killed, and the sandbox was not
+	if err := turnRound(accepted, nil, service); err == nil {
+		t.Error("the accepted socket was connected to something else before the next agent knew whose it is")
+	}
+	if err := next.Keep(map[netip.AddrPort]int{at: user}); err != nil {
+		t.Fatal(err)
+	}
+	if err := turnRound(accepted, disguise, service); err == nil {
+		t.Error("the accepted socket was connected to something else under the next agent")
+	}
 	if err := turnRound(listening, nil, service); err == nil {
 		t.Error("the listening socket was connected to something else")
 	}

@@ -81,6 +81,7 @@ type Gate struct {
 
 	// Owned by who has the turn.
 	doors   map[uint16]*door
+	owners  []uint32                 // of a former process's doors, until Keep says whose each is
 	renewed map[netip.Addr]time.Time // until when each may open connections
 	next    uint16                   // where the search for a free port begins
 	foreign map[uint16]bool          // that another instance's table guards
@@ -88,7 +89,7 @@ type Gate struct {
 
 // door is a port in use.
 type door struct {
-	owner    int // the user who answers there, 0 for none that has to be watched; ends with our process
+	owner    int // the user who answers there, 0 for none that has to be watched
 	visitors []netip.Addr
 }
 
@@ -147,6 +148,7 @@ func (g *Gate) probe() error {
 }
 
 func (g *Gate) takeOver(left content) {
+	g.owners = left.users
 	for _, port := range left.ports {
 		g.doors[port] = &door{}
 	}
@@ -179,27 +181,23 @@ func Clear(instance string) error { return (&kernelTable{name: TableOf(instance)
 // process on another address.
 func (g *Gate) Guards(at netip.AddrPort) bool { return at.Addr() == g.config.Address }
 
-// Keep says which ports of a former process are still in use. The others are closed, and
-// may be given out again. It is called once, before any Take.
-func (g *Gate) Keep(used []netip.AddrPort) error {
+// Keep says which ports of a former process are still in use, each with its owner as Take has
+// it. The others are closed, and may be given out again. It is called once, before any Take.
+func (g *Gate) Keep(used map[netip.AddrPort]int) error {
 	<-g.turn
 	defer func() { g.turn <- struct{}{} }()
-	keep := map[uint16]bool{}
-	for _, at := range used {
+	keep := map[uint16]*door{}
+	for at, owner := range used {
 		if g.Guards(at) {
-			keep[at.Port()] = true
+			keep[at.Port()] = &door{owner: owner}
 		}
 	}
-	for port := range g.doors {
-		if !keep[port] {
-			delete(g.doors, port)
+	for port, d := range keep {
+		if was := g.doors[port]; was != nil {
+			d.visitors = was.visitors
 		}
 	}
-	for port := range keep {
-		if g.doors[port] == nil {
-			g.doors[port] = &door{}
-		}
-	}
+	g.doors, g.owners = keep, nil
 	return g.table.replace(g.content())
 }
 
@@ -341,7 +339,7 @@ func (g *Gate) applyOrReplace(todo change) error {
 
 // content returns what the table has to say.
 func (g *Gate) content() content {
-	c := content{renewed: map[netip.Addr]time.Duration{}}
+	c := content{users: slices.Clone(g.owners), renewed: map[netip.Addr]time.Duration{}}
 	for port, d := range g.doors {
 		c.ports = append(c.ports, port)
 		for _, source := range d.visitors {

@@ -267,19 +267,20 @@ func TestWhatAFormerProcessLeft(t *testing.T) {
 		one, two := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
 		table := &memory{content: content{
 			ports:     []uint16{25000, 25001, 25002},
+			users:     []uint32{1_900_000_001, 1_900_000_002},
 			permitted: []pair{{one, 25000}, {two, 25001}, {two, 9}},
 			renewed:   map[netip.Addr]time.Duration{one: 4 * time.Second, two: time.Second},
 		}}
 		g := newGate(t, table, 1)
-		table.check(t, "taken over", []uint16{25000, 25001, 25002}, nil, []pair{{one, 25000}, {two, 25001}})
+		table.check(t, "taken over", []uint16{25000, 25001, 25002}, []uint32{1_900_000_001, 1_900_000_002}, []pair{{one, 25000}, {two, 25001}})
 		if got := g.Admitted(addressOf(netip.AddrPortFrom(here, 25000))); !slices.Equal(got, []netip.Addr{one}) {
 			t.Errorf("Admitted = %v", got)
 		}
 		time.Sleep(2 * time.Second)
-		if err := g.Keep([]netip.AddrPort{netip.AddrPortFrom(here, 25000), netip.AddrPortFrom(here, 25003)}); err != nil {
+		if err := g.Keep(map[netip.AddrPort]int{netip.AddrPortFrom(here, 25000): 1_900_000_001, netip.AddrPortFrom(here, 25003): 0}); err != nil {
 			t.Fatal(err)
 		}
-		table.check(t, "with what is kept", []uint16{25000, 25003}, nil, []pair{{one, 25000}})
+		table.check(t, "with what is kept", []uint16{25000, 25003}, []uint32{1_900_000_001}, []pair{{one, 25000}})
 		if want := map[netip.Addr]time.Duration{one: 2 * time.Second}; !maps.Equal(table.renewed, want) {
 			t.Errorf("renewed are %v, want %v", table.renewed, want)
 		}

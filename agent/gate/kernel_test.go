@@ -237,7 +237,7 @@ func TestAKilledAgentsConnectionsGoOn(t *testing.T) {
 	if got := next.Admitted(whisk.Address{Network: "tcp", Address: kept.String()}); !slices.Equal(got, []netip.Addr{h.a}) {
 		t.Errorf("Admitted = %v", got)
 	}
-	if err := next.Keep([]netip.AddrPort{kept}); err != nil {
+	if err := next.Keep(map[netip.AddrPort]int{kept: 0}); err != nil {
 		t.Fatal(err)
 	}
 	h.flows("when the next agent knows what is there", conn)

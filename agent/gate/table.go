@@ -212,6 +212,10 @@ func (c *content) add(set string, one nftables.SetElement) {
 		if n >= 2 {
 			c.ports = append(c.ports, binary.BigEndian.Uint16(one.Key))
 		}
+	case "users":
+		if n >= 4 {
+			c.users = append(c.users, binary.NativeEndian.Uint32(one.Key))
+		}
 	case "permitted":
 		if n >= 8 {
 			if source, ok := netip.AddrFromSlice(one.Key[:n-4]); ok {

@@ -86,8 +86,9 @@ type Ports interface {
 	GiveBack(at netip.AddrPort) error
 	// Guards reports whether a port of a former process can be guarded.
 	Guards(at netip.AddrPort) bool
-	// Keep says which ports of a former process are in use still, before any Take.
-	Keep(used []netip.AddrPort) error
+	// Keep says which ports of a former process are in use still, and whose they
+	// are, as with Take, before any.
+	Keep(used map[netip.AddrPort]int) error
 }
 
 // Pull says when images are pulled.

@@ -28,7 +28,7 @@ func (d *Driver) Recover(ctx context.Context) ([]whisk.Sandbox, error) {
 		return nil, fmt.Errorf("list leftover containers: %w", err)
 	}
 	var sandboxes []whisk.Sandbox
-	var ports []netip.AddrPort
+	ports := map[netip.AddrPort]int{}
 	var errs []error
 	found := map[whisk.ContainerID]bool{}
 	for _, one := range left.Items {
@@ -36,7 +36,7 @@ func (d *Driver) Recover(ctx context.Context) ([]whisk.Sandbox, error) {
 		if err == nil && s != nil {
 			sandboxes = append(sandboxes, s)
 			if s.published.IsValid() {
-				ports = append(ports, s.published)
+				ports[s.published] = 0
 			}
 			found[s.id] = true
 			continue

@@ -47,6 +47,7 @@ func (d *Driver) describe(weak []string) whisk.Capabilities {
 		Weak:      append(weak, missing...),
 		Kinds:     slices.Sorted(maps.Keys(d.recipes)),
 		Suspend:   true,
+		Recovers:  d.config.Grace > 0,
 	}
 }
 

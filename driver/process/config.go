@@ -55,6 +55,9 @@ type Config struct {
 	Ports Ports
 	// StartTimeout bounds the making of one sandbox, until its runtime starts.
 	StartTimeout time.Duration
+	// Grace is how long sandboxes outlive this process, however it ends, while no
+	// other process takes them over. 0 has them end with it.
+	Grace time.Duration
 	// Logger takes what an operator should know. nil discards it.
 	Logger *slog.Logger
 }
@@ -68,8 +71,11 @@ type Ports interface {
 	Take(owner int) (socket *os.File, at netip.AddrPort, err error)
 	// GiveBack says that nobody listens there any more. It is idempotent.
 	GiveBack(at netip.AddrPort) error
-	// Keep says which ports of a former process are in use still, before any Take.
-	Keep(used []netip.AddrPort) error
+	// Guards reports whether a port of a former process can be guarded.
+	Guards(at netip.AddrPort) bool
+	// Keep says which ports of a former process are in use still, and whose they
+	// are, before any Take.
+	Keep(used map[netip.AddrPort]int) error
 }
 
 // Runtime is the recipe of one kind.
@@ -122,6 +128,8 @@ func (c Config) Validate() error {
 		return whisk.Errorf(whisk.Invalid, "%d connections per sandbox are too few, at least 1", c.Flows)
 	case c.FirstUID < 0 || c.FirstUID > 0 && c.FirstUID < 1000 || c.FirstUID > 1<<31-uidCount:
 		return whisk.Errorf(whisk.Invalid, "first user id %d must be between 1000 and %d", c.FirstUID, 1<<31-uidCount)
+	case c.Grace < 0:
+		return whisk.Errorf(whisk.Invalid, "grace %s must not be negative", c.Grace)
 	case c.StartTimeout <= 0:
 		return whisk.Errorf(whisk.Invalid, "start timeout %s must be positive", c.StartTimeout)
 	}

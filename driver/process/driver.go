@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/whirl-faas/whirl/driver/internal/cgroup"
+	"github.com/whirl-faas/whirl/driver/process/internal/keeper"
 	"github.com/whirl-faas/whirl/driver/process/internal/stage"
 	"github.com/whirl-faas/whirl/driver/process/internal/usernet"
 	"github.com/whirl-faas/whirl/whisk"
@@ -35,12 +36,13 @@ type Driver struct {
 	support      cgroup.Support
 	uplink       *usernet.Uplink
 	capabilities whisk.Capabilities
-	spawner      *spawner
+	left         []leftover         // what Recover has to take over
 	stop         context.CancelFunc // of the loops
 	loops        sync.WaitGroup
 	close        sync.Once
 
 	mu        sync.Mutex
+	keeper    *keeper.Keeper                 // of the sandboxes that will be made
 	sandboxes map[whisk.ContainerID]*sandbox // those being made and those not destroyed
 	uids      map[int]bool                   // in use, as offsets from the first
 	nextUID   int                            // where the search for a free one begins
@@ -96,7 +98,6 @@ func Open(config Config) (*Driver, error) {
 }
 
 func (d *Driver) open(tree string) error {
-	d.spawner = newSpawner()
 	if err := d.unpackRuntimes(); err != nil {
 		return err
 	}
@@ -105,33 +106,52 @@ func (d *Driver) open(tree string) error {
 		return err
 	}
 	d.support = d.tree.Support()
-	// A predecessor may have died in the middle of its own trial.
-	if err := d.sweep(context.Background()); err != nil {
-		return err
-	}
 	if err := d.setUplink(); err != nil {
 		return err
 	}
+	// Only now: where cgroups are delegated, opening them moved this process, and
+	// the keeper has to be beside it.
+	if err := d.openKeeper(); err != nil {
+		return err
+	}
+	// A predecessor may have died in the middle of its own trial.
+	if err := d.clear(); err != nil {
+		return err
+	}
 	weak, err := d.tryNetwork()
+	if err != nil && d.keeper.Former() {
+		// It may live in namespaces or cgroups that are not ours any more.
+		if err = d.endLeft(err); err == nil {
+			weak, err = d.tryNetwork()
+		}
+	}
 	if err != nil {
 		return err
 	}
 	d.capabilities = d.describe(weak)
+	d.start()
+	return nil
+}
+
+// start begins to watch over the sandboxes, for what the kernel does not do.
+func (d *Driver) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	d.stop = cancel
-	if !d.support.Memory {
+	if !d.support.Memory || slices.ContainsFunc(d.left, func(one leftover) bool { return !one.support.Memory }) {
 		d.loops.Go(func() { d.watchdogLoop(ctx) })
 	}
-	return nil
+	if d.keeper.Outlives() {
+		d.loops.Go(func() { d.keeperLoop(ctx) })
+	}
 }
 
 func (d *Driver) unpackRuntimes() error {
 	d.recipes = make(map[string]recipe, len(d.config.Runtimes))
-	for i, runtime := range d.config.Runtimes {
+	for _, runtime := range d.config.Runtimes {
 		recipe := recipe{Runtime: runtime}
 		if runtime.Files != nil {
 			var err error
-			if recipe.files, err = d.state.unpack(strconv.Itoa(i), runtime.Files); err != nil {
+			if recipe.files, err = d.state.unpack(runtime.Files); err != nil {
 				return err
 			}
 		}
@@ -190,7 +210,8 @@ func (d *Driver) try(network Network) error {
 	if err != nil {
 		return err
 	}
-	l := &launch{sandbox: s, network: network, probe: true}
+	s.network = network
+	l := &launch{sandbox: s, probe: true}
 	err = l.run(ctx)
 	return errors.Join(err, l.undo(ctx))
 }
@@ -213,7 +234,7 @@ func (d *Driver) Create(ctx context.Context, req whisk.CreateSandbox) (whisk.San
 	if err != nil {
 		return nil, err
 	}
-	l := &launch{sandbox: s, recipe: recipe, env: req.Env, network: d.config.Network}
+	l := &launch{sandbox: s, recipe: recipe, env: req.Env}
 	if err := l.run(ctx); err != nil {
 		return nil, fmt.Errorf("create sandbox %s: %w", req.ID, errors.Join(err, l.undo(ctx)))
 	}
@@ -250,6 +271,7 @@ func (d *Driver) reserve(req whisk.CreateSandbox) (*sandbox, error) {
 		d.nextUID = (d.nextUID + 1) % uidCount
 	}
 	s := newSandbox(d, req, uid)
+	s.network = d.config.Network
 	d.sandboxes[req.ID] = s
 	return s, nil
 }
@@ -292,32 +314,17 @@ func (d *Driver) running() []*sandbox {
 	})
 }
 
-// Recover implements [whisk.Driver]. No sandbox outlives its agent, so there is
-// none to take over; it clears what dead agents of this and of neighbouring
-// instances left.
-func (d *Driver) Recover(ctx context.Context) ([]whisk.Sandbox, error) {
-	var err error
-	if d.config.Ports != nil {
-		err = d.config.Ports.Keep(nil)
+// clear removes what nobody has any more: what dead agents left, or we.
+func (d *Driver) clear() error {
+	d.mu.Lock()
+	var kept []string
+	for id := range d.sandboxes {
+		kept = append(kept, string(id))
 	}
-	if d.neighbours == "" {
-		return nil, err // Open has cleared the own instance
-	}
-	dead := deadNeighbours(d.neighbours, d.state.path, func(name string) error {
-		tree, err := cgroup.Open(name)
-		if err != nil {
-			return err
-		}
-		d.log.Info("clearing a dead instance", "tree", name)
-		return errors.Join(tree.Sweep(ctx), tree.Close())
-	})
-	return nil, errors.Join(err, dead)
-}
-
-func (d *Driver) sweep(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	d.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return d.tree.Sweep(ctx)
+	return errors.Join(d.tree.Sweep(ctx, kept...), d.state.clearSockets(kept))
 }
 
 // Ping implements [whisk.Driver]. There is no engine between us and the kernel.
@@ -326,18 +333,41 @@ func (d *Driver) Ping(ctx context.Context) error { return ctx.Err() }
 // Close implements [whisk.Driver].
 func (d *Driver) Close() error {
 	var err error
-	d.close.Do(func() {
-		if d.stop != nil {
-			d.stop()
-		}
-		d.loops.Wait()
-		if d.spawner != nil {
-			d.spawner.close()
-		}
-		if d.tree != nil {
-			err = errors.Join(d.sweep(context.Background()), d.tree.Close())
-		}
-		err = errors.Join(err, d.state.close())
-	})
+	d.close.Do(func() { err = d.closeOnce() })
 	return err
+}
+
+func (d *Driver) closeOnce() error {
+	if d.stop != nil {
+		d.stop()
+	}
+	d.loops.Wait()
+	switch {
+	case d.keeper == nil && d.config.Grace > 0:
+		return d.state.leave() // what may be there is not ours
+	case d.keeper != nil && d.keeper.Outlives() && len(d.sandboxes) > 0:
+		return d.leaveAll()
+	}
+	var err error
+	if d.keeper != nil {
+		err = d.keeper.End()
+	}
+	if d.tree != nil {
+		err = errors.Join(err, d.clear(), d.tree.Close())
+	}
+	return errors.Join(err, d.state.close())
+}
+
+// leaveAll leaves the sandboxes to the next process.
+func (d *Driver) leaveAll() error {
+	for _, one := range d.left { // nobody called Recover
+		if one.device != nil {
+			one.device.Close()
+		}
+	}
+	for _, s := range d.sandboxes {
+		s.leave()
+	}
+	d.keeper.Close()
+	return d.state.leave()
 }

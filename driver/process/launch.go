@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/whirl-faas/whirl/driver/internal/cgroup"
+	"github.com/whirl-faas/whirl/driver/process/internal/keeper"
 	"github.com/whirl-faas/whirl/driver/process/internal/stage"
 	"github.com/whirl-faas/whirl/driver/process/internal/usernet"
 	"github.com/whirl-faas/whirl/whisk"
@@ -27,10 +28,10 @@ type launch struct {
 	*sandbox
 	recipe   recipe
 	env      map[string]string // of the request
-	network  Network           // of the driver, or less in a trial
 	probe    bool
 	children []*os.File // the child's descriptors from 0 on
 	control  *net.UnixConn
+	device   *os.File // for the network stack; nil before there is one, and if there is none
 }
 
 func (l *launch) run(ctx context.Context) error {
@@ -46,6 +47,7 @@ func (l *launch) run(ctx context.Context) error {
 		{"clone", l.spawn},
 		{"enter cgroup", l.admit},
 		{"build", func() error { return l.build(ctx) }},
+		{"keep", l.keep},
 	}
 	for _, step := range steps {
 		if err := context.Cause(ctx); err != nil {
@@ -119,13 +121,9 @@ func (l *launch) listen() error {
 // listenPublished makes a socket that other hosts reach. It is of the host's network, also
 // in the sandbox: who owns it must be able to answer there and nothing else.
 func (l *launch) listenPublished() error {
-	owner := l.uid
-	if l.network == Host {
-		owner = 0 // its user is at home there
-	}
 	const tries = 3
 	for try := 1; ; try++ {
-		socket, at, err := l.driver.config.Ports.Take(owner)
+		socket, at, err := l.driver.config.Ports.Take(l.owner())
 		if err != nil {
 			return err
 		}
@@ -163,7 +161,7 @@ func (l *launch) openControl() error {
 }
 
 func (l *launch) place() error {
-	if l.driver.support == (cgroup.Support{}) {
+	if l.support == (cgroup.Support{}) {
 		return nil
 	}
 	group, err := l.driver.tree.Create(string(l.id), cgroup.Limits{
@@ -182,43 +180,49 @@ func (l *launch) place() error {
 // spawn clones the stage. It is a member of the unified cgroup from its first
 // instruction.
 func (l *launch) spawn() error {
-	attributes := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS}
+	order := keeper.Order{
+		Argv:       []string{stage.Argument},
+		Env:        []string{"GOMAXPROCS=1"},
+		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
+	}
 	if l.network != Host {
-		attributes.Cloneflags |= unix.CLONE_NEWNET
+		order.Cloneflags |= unix.CLONE_NEWNET
 	}
 	if l.driver.rootless {
-		attributes.Cloneflags |= unix.CLONE_NEWUSER
-		attributes.UidMappings = []syscall.SysProcIDMap{{ContainerID: sandboxUID, HostID: os.Geteuid(), Size: 1}}
-		attributes.GidMappings = []syscall.SysProcIDMap{{ContainerID: sandboxUID, HostID: os.Getegid(), Size: 1}}
-		// Only root of the namespace would keep its privileges through exec, and
-		// the stage is to be nobody's root.
-		for capability := range uintptr(unix.CAP_LAST_CAP + 1) {
-			if held, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, capability, 0, 0, 0); err == nil && held == 1 {
-				attributes.AmbientCaps = append(attributes.AmbientCaps, capability)
-			}
-		}
+		order.Cloneflags |= unix.CLONE_NEWUSER
+		order.Users = []syscall.SysProcIDMap{{ContainerID: sandboxUID, HostID: os.Geteuid(), Size: 1}}
+		order.Groups = []syscall.SysProcIDMap{{ContainerID: sandboxUID, HostID: os.Getegid(), Size: 1}}
+		order.AmbientCaps = boundingSet()
 	}
+	var dir *os.File
 	if l.group != nil {
-		dir, err := l.group.OpenUnified()
-		if err != nil {
+		var err error
+		if dir, err = l.group.OpenUnified(); err != nil {
 			return err
 		}
 		if dir != nil {
 			defer dir.Close()
-			attributes.UseCgroupFD, attributes.CgroupFD = true, int(dir.Fd())
 		}
 	}
-	first, err := l.driver.spawner.spawn(l.children, attributes)
+	pid, pidfd, err := l.keeper.Start(string(l.id), order, l.children, dir)
 	if err != nil {
 		return err
 	}
-	l.first = first
-	l.namespace = pidNamespace(first.pid)
-	l.loops.Go(l.waitLoop)
-	if l.memoryEvent != nil {
-		l.loops.Go(l.memoryLoop)
-	}
+	l.first = &firstProcess{id: string(l.id), pid: pid, keeper: l.keeper, file: pidfd}
+	l.namespace = pidNamespace(pid)
+	l.watch()
 	return nil
+}
+
+// boundingSet lists the capabilities that there are. Only root of a user namespace would
+// keep its privileges through exec without more ado, and the stage is to be nobody's root.
+func boundingSet() (set []uintptr) {
+	for capability := range uintptr(unix.CAP_LAST_CAP + 1) {
+		if held, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, capability, 0, 0, 0); err == nil && held == 1 {
+			set = append(set, capability)
+		}
+	}
+	return set
 }
 
 func (l *launch) admit() error {
@@ -236,19 +240,23 @@ func (l *launch) build(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, l.driver.config.StartTimeout,
 		whisk.Errorf(whisk.Timeout, "the sandbox was not built within %s", l.driver.config.StartTimeout))
 	defer cancel()
-	device, err := stage.Build(ctx, l.control, l.plan())
-	if err != nil {
-		return err
-	}
-	if device == nil {
-		return nil
-	}
-	stack := usernet.New(device, l.driver.uplink)
-	l.loops.Go(func() {
-		if err := stack.Run(l.life); err != nil {
-			l.driver.log.Warn("sandbox network ended", "container", l.id, "err", err)
+	var err error
+	l.device, err = stage.Build(ctx, l.control, l.plan())
+	return err
+}
+
+// keep has the sandbox outlive this process, if any of ours are to, and connects it. From then on
+// it is what the next agent finds.
+func (l *launch) keep() error {
+	if !l.probe {
+		if err := l.sandbox.keep(l.recipe.files, l.device); err != nil {
+			return err
 		}
-	})
+	}
+	if l.device != nil {
+		l.connect(l.device)
+		l.device = nil
+	}
 	return nil
 }
 
@@ -269,7 +277,7 @@ func (l *launch) plan() stage.Plan {
 		OpenFiles: uint64(d.config.OpenFiles),
 		Probe:     l.probe,
 	}
-	if !d.support.PIDs {
+	if !l.support.PIDs {
 		plan.Processes = uint64(d.config.PIDs)
 	}
 	plan.Network.Own = l.network != Host
@@ -320,7 +328,7 @@ func (l *launch) undo(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	var errs []error
-	for _, pipe := range []*os.File{l.stdout, l.stderr} {
+	for _, pipe := range []*os.File{l.stdout, l.stderr, l.device} {
 		if pipe != nil {
 			errs = append(errs, pipe.Close())
 		}

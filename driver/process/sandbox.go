@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/whirl-faas/whirl/driver/internal/cgroup"
+	"github.com/whirl-faas/whirl/driver/process/internal/keeper"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -29,16 +30,20 @@ type sandbox struct {
 	driver *Driver
 	id     whisk.ContainerID
 	spec   whisk.ContainerSpec
-	uid    int  // its user on the host
-	built  bool // guarded by driver.mu
+	uid    int    // its user on the host
+	files  string // of its runtime, on the host; "" for none
+	built  bool   // guarded by driver.mu
 
 	socket         string         // path of the socket file, "" before there is one
 	published      netip.AddrPort // where it listens instead, if it is published
 	stdout, stderr *os.File
-	group          *cgroup.Group // nil where the machine has no cgroups for us
-	memoryEvent    *os.File      // see cgroup.WatchMemory; nil where that is
-	first          *firstProcess // nil before the clone
-	namespace      string        // of the pids, as /proc names it; it outlives the pid of first
+	network        Network        // what it can reach
+	support        cgroup.Support // of group
+	group          *cgroup.Group  // nil where the machine has no cgroups for us
+	memoryEvent    *os.File       // see cgroup.WatchMemory; nil where that is
+	keeper         *keeper.Keeper // who clones it
+	first          *firstProcess  // nil before the clone
+	namespace      string         // of the pids, as /proc names it; it outlives the pid of first
 
 	life        context.Context // ends with the sandbox, or when Destroy begins
 	end         context.CancelCauseFunc
@@ -55,12 +60,14 @@ type sandbox struct {
 
 func newSandbox(driver *Driver, req whisk.CreateSandbox, uid int) *sandbox {
 	s := &sandbox{
-		driver: driver,
-		id:     req.ID,
-		spec:   req.Spec,
-		uid:    uid,
-		turn:   make(chan struct{}, 1),
-		done:   make(chan struct{}),
+		driver:  driver,
+		id:      req.ID,
+		spec:    req.Spec,
+		uid:     uid,
+		support: driver.support,
+		keeper:  driver.keeper,
+		turn:    make(chan struct{}, 1),
+		done:    make(chan struct{}),
 	}
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.turn <- struct{}{}
@@ -87,7 +94,7 @@ func (s *sandbox) Suspend(ctx context.Context) error {
 		if s.suspended.Load() {
 			return nil
 		}
-		if s.driver.support.Freeze {
+		if s.support.Freeze {
 			if err := s.group.Freeze(ctx); err != nil {
 				return err
 			}
@@ -121,7 +128,7 @@ func (s *sandbox) Resume(ctx context.Context) error {
 }
 
 func (s *sandbox) thaw() error {
-	if s.driver.support.Freeze {
+	if s.support.Freeze {
 		return s.group.Thaw()
 	}
 	return continueAll(s.namespace)
@@ -162,7 +169,7 @@ func (s *sandbox) Stats(context.Context) (whisk.SandboxStats, error) {
 		return whisk.SandboxStats{CPU: s.cpu}, nil
 	default:
 	}
-	if s.driver.support.Memory {
+	if s.support.Memory {
 		usage := s.group.Usage()
 		return whisk.SandboxStats{Memory: whisk.Bytes(usage.Memory), CPU: usage.CPU, Suspended: s.suspended.Load()}, nil
 	}
@@ -219,7 +226,10 @@ func (s *sandbox) remove(ctx context.Context) error {
 	}
 	s.loops.Wait()
 	if s.first != nil {
-		s.first.file.Close()
+		s.first.close()
+		if err := s.keeper.Release(string(s.id)); err != nil {
+			return err
+		}
 	}
 	if s.socket != "" {
 		if err := os.Remove(s.socket); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -234,7 +244,7 @@ func (s *sandbox) remove(ctx context.Context) error {
 
 // doom sends all processes the signal that kills.
 func (s *sandbox) doom() {
-	if s.driver.support.Freeze {
+	if s.support.Freeze {
 		s.group.Doom()
 		return
 	}
@@ -245,15 +255,18 @@ func (s *sandbox) doom() {
 
 // waitLoop waits for the end of the first process, with which all others end.
 func (s *sandbox) waitLoop() {
-	status, usage := s.first.wait()
-	s.cpu = time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	exit, ended := s.first.wait()
+	if !ended {
+		return // it is left to another agent
+	}
+	s.cpu = exit.CPU
 	if s.group != nil {
 		s.cpu = max(s.cpu, s.group.Usage().CPU)
 		if s.group.OutOfMemory() {
 			s.outOfMemory.Store(true)
 		}
 	}
-	s.exit = whisk.Exit{Code: exitCode(status), OutOfMemory: s.outOfMemory.Load()}
+	s.exit = whisk.Exit{Code: exitCode(exit.Status), OutOfMemory: s.outOfMemory.Load()}
 	close(s.done)
 	s.end(errEnded)
 	if s.memoryEvent != nil {
@@ -282,11 +295,16 @@ func (s *sandbox) killOutOfMemory() {
 		return // the end has other reasons
 	}
 	s.outOfMemory.Store(true)
+	s.kill()
+}
+
+// kill ends a sandbox that was not asked to end: whoever waits for it learns that.
+func (s *sandbox) kill() {
 	if err := s.first.kill(); err != nil {
-		s.driver.log.Warn("sandbox out of memory not killed", "container", s.id, "err", err)
+		s.driver.log.Warn("sandbox not killed", "container", s.id, "err", err)
 	}
 	s.doom()
 	if err := s.thaw(); err != nil {
-		s.driver.log.Warn("sandbox out of memory not thawed", "container", s.id, "err", err)
+		s.driver.log.Warn("killed sandbox not thawed", "container", s.id, "err", err)
 	}
 }

@@ -77,6 +77,14 @@ func stopAll(ctx context.Context, namespace string) error {
 	}
 }
 
+// anyStopped reports whether a process of a sandbox was stopped.
+func anyStopped(namespace string) bool {
+	return slices.ContainsFunc(processesOf(namespace), func(pid int) bool {
+		stat := readProc(pid, "stat")
+		return strings.HasPrefix(stat[strings.LastIndexByte(stat, ')')+1:], " T")
+	})
+}
+
 // continueAll undoes stopAll. Stopped processes do not multiply: one look is enough.
 func continueAll(namespace string) error {
 	var errs []error
@@ -177,7 +185,7 @@ func (d *Driver) watchdogLoop(ctx context.Context) {
 const watchdogPeriod = 100 * time.Millisecond
 
 func (d *Driver) watchdogOnce() {
-	sandboxes := d.running()
+	sandboxes := slices.DeleteFunc(d.running(), func(s *sandbox) bool { return s.support.Memory })
 	if len(sandboxes) == 0 {
 		return
 	}

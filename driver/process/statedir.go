@@ -3,18 +3,23 @@
 package process
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/whirl-faas/whirl/whisk"
 	"golang.org/x/sys/unix"
+
+	"github.com/whirl-faas/whirl/driver/process/internal/keeper"
+	"github.com/whirl-faas/whirl/whisk"
 )
 
 // stateDir is the directory of a live instance: it holds the lock, the empty
@@ -47,7 +52,7 @@ func cutLast(s, separator string) (before, after string, found bool) {
 }
 
 // openStateDir makes the directory, takes its lock and clears what a former
-// holder left. The parent is checked too, if there is one that is ours alone.
+// holder left, unless sandboxes of that live. The parent is checked too, if there is one that is ours alone.
 func openStateDir(dir, parent, tree string) (*stateDir, error) {
 	if len(dir) > maxStateDir {
 		return nil, whisk.Errorf(whisk.Invalid, "state directory %s is too long: sockets in it need its path to have at most %d bytes", dir, maxStateDir)
@@ -76,7 +81,12 @@ func (s *stateDir) prepare(tree string) error {
 		return fmt.Errorf("write lock: %w", err)
 	}
 	for _, name := range contents {
-		if err := errors.Join(os.RemoveAll(filepath.Join(s.path, name)), os.Mkdir(filepath.Join(s.path, name), 0o700)); err != nil {
+		if !keeper.Lives(s.path) { // or its sandboxes need what is there
+			if err := os.RemoveAll(filepath.Join(s.path, name)); err != nil {
+				return fmt.Errorf("prepare state directory: %w", err)
+			}
+		}
+		if err := os.MkdirAll(filepath.Join(s.path, name), 0o700); err != nil {
 			return fmt.Errorf("prepare state directory: %w", err)
 		}
 	}
@@ -132,7 +142,7 @@ func sameFile(lock *os.File, path string) bool {
 
 // socketPath is where the controller finds the sandbox.
 func (s *stateDir) socketPath(id whisk.ContainerID) string {
-	return filepath.Join(s.path, "s", string(id))
+	return filepath.Join(s.path, socketsName, string(id))
 }
 
 // The longest path of a socket, and of the state directory if ids have 32 bytes.
@@ -143,34 +153,79 @@ const (
 
 // rootBase is the empty directory that the stages build their roots on, each in
 // its own mount namespace.
-func (s *stateDir) rootBase() string { return filepath.Join(s.path, "root") }
+func (s *stateDir) rootBase() string { return filepath.Join(s.path, rootName) }
 
-// unpack writes a runtime's files where sandboxes can be shown them.
-func (s *stateDir) unpack(name string, files fs.FS) (string, error) {
-	dir := filepath.Join(s.path, "files", name)
-	err := fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		target := filepath.Join(dir, path)
-		if entry.IsDir() {
-			return os.Mkdir(target, 0o755)
-		}
-		info, err := entry.Info()
-		if err != nil {
-			return err
-		}
-		data, err := fs.ReadFile(files, path)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(target, data, info.Mode().Perm()|0o444)
-	})
+// unpack writes a runtime's files where sandboxes can be shown them, in a directory
+// that is named after all that is in it: sandboxes of a former agent may see it.
+func (s *stateDir) unpack(files fs.FS) (string, error) {
+	fresh, err := os.MkdirTemp(filepath.Join(s.path, filesName), "new-")
 	if err != nil {
+		return "", fmt.Errorf("unpack runtime files: %w", err)
+	}
+	sum := sha256.New()
+	err = fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return copyInto(fresh, files, path, entry, sum)
+	})
+	dir := filepath.Join(s.path, filesName, fmt.Sprintf("%x", sum.Sum(nil)[:12]))
+	if _, there := os.Stat(dir); err == nil && there != nil {
+		err = os.Rename(fresh, dir)
+	}
+	if err = errors.Join(err, os.RemoveAll(fresh)); err != nil {
 		return "", fmt.Errorf("unpack runtime files: %w", err)
 	}
 	return dir, nil
 }
+
+// copyInto copies one file or directory. Sandboxes' users have to read it, whatever
+// the umask here.
+func copyInto(dir string, files fs.FS, path string, entry fs.DirEntry, sum io.Writer) error {
+	target := filepath.Join(dir, path)
+	if entry.IsDir() {
+		fmt.Fprintf(sum, "%q\n", path)
+		return errors.Join(os.MkdirAll(target, 0o755), os.Chmod(target, 0o755))
+	}
+	info, err := entry.Info()
+	if err != nil {
+		return err
+	}
+	data, err := fs.ReadFile(files, path)
+	if err != nil {
+		return err
+	}
+	mode := info.Mode().Perm() | 0o444
+	fmt.Fprintf(sum, "%q %o %d\n%s", path, mode, len(data), data)
+	return errors.Join(os.WriteFile(target, data, mode), os.Chmod(target, mode))
+}
+
+// clearFiles removes the runtimes' files that are not in use.
+func (s *stateDir) clearFiles(used map[string]bool) error {
+	return s.clear(filesName, func(path string) bool { return used[path] })
+}
+
+// clearSockets removes the sockets of all but these sandboxes.
+func (s *stateDir) clearSockets(kept []string) error {
+	return s.clear(socketsName, func(path string) bool { return slices.Contains(kept, filepath.Base(path)) })
+}
+
+func (s *stateDir) clear(name string, spare func(path string) bool) error {
+	entries, err := os.ReadDir(filepath.Join(s.path, name))
+	if err != nil {
+		return fmt.Errorf("clear state directory: %w", err)
+	}
+	var errs []error
+	for _, entry := range entries {
+		if path := filepath.Join(s.path, name, entry.Name()); !spare(path) {
+			errs = append(errs, os.RemoveAll(path))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// leave frees the lock, and nothing else.
+func (s *stateDir) leave() error { return s.lock.Close() }
 
 // close removes what is ours and then frees the lock.
 func (s *stateDir) close() error {
@@ -178,7 +233,9 @@ func (s *stateDir) close() error {
 }
 
 // contents are the directories in a state directory, beside the lock.
-var contents = [...]string{"root", "s", "files"}
+var contents = [...]string{rootName, socketsName, filesName}
+
+const rootName, socketsName, filesName = "root", "s", "files"
 
 // removeState removes a state directory of which the lock is held, but nothing
 // that others put into it: the user may have chosen a directory in use.
@@ -186,6 +243,11 @@ func removeState(dir string) error {
 	var errs []error
 	for _, name := range contents {
 		errs = append(errs, os.RemoveAll(filepath.Join(dir, name)))
+	}
+	for _, name := range keeper.Files() {
+		if err := os.Remove(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
 	}
 	errs = append(errs, os.Remove(filepath.Join(dir, "lock")))
 	if err := errors.Join(errs...); err != nil {
@@ -217,6 +279,10 @@ func deadNeighbours(parent, self string, clean func(tree string) error) error {
 		lock, err := lockDir(dir, 0)
 		if err != nil {
 			continue // it lives
+		}
+		if keeper.Lives(dir) {
+			lock.Close()
+			continue // its sandboxes wait for its next agent
 		}
 		tree, err := os.ReadFile(filepath.Join(dir, "lock"))
 		if err == nil && isTreeName(string(tree)) {

@@ -4,6 +4,7 @@ package process_test
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
 	"os"
 	"sync"
@@ -70,9 +71,13 @@ func (p *openPorts) GiveBack(at netip.AddrPort) error {
 	return nil
 }
 
-func (p *openPorts) Keep(used []netip.AddrPort) error {
-	if used != nil {
-		p.t.Errorf("Keep(%v), but no sandbox outlives its agent", used)
+func (p *openPorts) Guards(at netip.AddrPort) bool { return at.Addr().IsLoopback() }
+
+func (p *openPorts) Keep(used map[netip.AddrPort]int) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !maps.Equal(used, p.taken) {
+		p.t.Errorf("Keep(%v), but in use are %v", used, p.taken)
 	}
 	return nil
 }
