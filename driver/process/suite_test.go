@@ -7,8 +7,12 @@ import (
 	"maps"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,10 +23,41 @@ import (
 
 func TestConformance(t *testing.T) { conform(t, testConfig) }
 
+// TestKeptConformance has sandboxes outlive their agent.
+func TestKeptConformance(t *testing.T) { conform(t, keptConfig) }
+
+func keptConfig(t testing.TB) process.Config {
+	config := testConfig(t)
+	config.Grace = time.Minute
+	t.Cleanup(func() {
+		if !within(5*time.Second, func() bool { return keeperOf(t, config.StateDir) == 0 }) {
+			t.Error("the keeper is left")
+		}
+	})
+	return config
+}
+
+// keeperOf finds the keeper of a state directory, 0 if there is none.
+func keeperOf(t testing.TB, dir string) (pid int) {
+	t.Helper()
+	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range processes {
+		if line, err := os.ReadFile(name); err == nil && string(line) == "whirl-sandbox-keeper\x00"+dir+"\x00" {
+			if pid, err = strconv.Atoi(strings.Split(name, "/")[2]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return pid
+}
+
 // TestPublishedConformance has sandboxes listen on ports of the host.
 func TestPublishedConformance(t *testing.T) {
 	conform(t, func(t testing.TB) process.Config {
-		config := testConfig(t)
+		config := keptConfig(t)
 		ports := &openPorts{t: t, taken: map[netip.AddrPort]int{}}
 		config.Ports = ports
 		t.Cleanup(func() {
@@ -85,8 +120,15 @@ func (p *openPorts) Keep(used map[netip.AddrPort]int) error {
 func conform(t *testing.T, testConfig func(testing.TB) process.Config) {
 	needRoot(t)
 	drivertest.Run(t, func(t *testing.T) drivertest.Harness {
+		config := testConfig(t)
 		return drivertest.Harness{
-			New:  func(t *testing.T) whisk.Driver { return mustOpen(t, testConfig(t)) },
+			New: func(t *testing.T) whisk.Driver { return mustOpen(t, config) },
+			Killed: func(t *testing.T, old whisk.Driver) whisk.Driver {
+				if err := old.(*process.Driver).Die(); err != nil {
+					t.Fatalf("Die = %v", err)
+				}
+				return mustOpen(t, config)
+			},
 			Spec: testSpec,
 			Code: drivertest.Code{Echo: "echo", Print: "print", Exit: "exit", Sleep: "sleep", Allocate: "allocate"},
 			UserFault: func(t *testing.T) (whisk.Driver, whisk.CreateSandbox) {

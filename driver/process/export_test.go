@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package process
+
+// Die ends what this process has of the driver and does nothing else, as a kill does.
+func (d *Driver) Die() (err error) {
+	d.close.Do(func() {
+		d.stop()
+		d.loops.Wait()
+		err = d.leaveAll()
+	})
+	return err
+}
