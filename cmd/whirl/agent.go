@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +25,11 @@ import (
 	"github.com/whirl-faas/whirl/surface"
 	"github.com/whirl-faas/whirl/whisk"
 )
+
+// succession is how long sandboxes of the process driver wait for the next agent. After a lease's
+// time they are of no use to the controllers that held them; the rest is for an agent
+// that is slow to start, which finds those that nobody held.
+const succession = time.Minute
 
 // agentSettings are the flags of whirl agent, checked.
 type agentSettings struct {
@@ -54,8 +60,8 @@ that it answers GET /health, /suspend/{container}, /resume/{container} and
 /readyz and /metrics too.
 
 An interrupt or SIGTERM removes the containers. With --keep-on-stop they stay,
-for an agent that is started next, and so they do if the agent is killed: where
-the driver can take containers over, as docker's can, none is lost by an upgrade.
+for an agent that is started next, and so they do if the agent is killed: no
+container is lost by an upgrade. Sandboxes of the process driver wait for a minute.
 ` + peersHelp,
 		Example: `  whirl agent --plain-loopback --node node1
   whirl agent --node node1 --scheduler 10.0.0.1:3240 --listen 10.0.0.2:3242 \
@@ -122,6 +128,7 @@ func readAgentSettings(cmd *cobra.Command) (s agentSettings, err error) {
 	if err := s.back.read(flags); err != nil {
 		return s, err
 	}
+	s.back.grace = succession
 	return s, s.back.readPublish(text)
 }
 

@@ -79,6 +79,7 @@ func (b *back) openProcess(ctx context.Context, instance, api string) error {
 	config.Network = process.Network(b.settings.network)
 	config.Denied = b.settings.denied
 	config.API = api
+	config.Grace = b.settings.grace
 	config.Logger = b.logger
 	if b.gate != nil {
 		config.Ports = b.gate

@@ -5,6 +5,7 @@ package main
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -30,6 +31,7 @@ type backSettings struct {
 	publish     gate.Config    // its Address is not valid if containers are not published
 	concurrency int            // that the controllers allow
 	docker      dockerSettings
+	grace       time.Duration // how long sandboxes outlive the process; 0 for not at all
 }
 
 func addBackFlags(flags *pflag.FlagSet) {
