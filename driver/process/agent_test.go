@@ -364,6 +364,40 @@ func TestAsOrdinaryUser(t *testing.T) {
 		}
 		newBox(t, driver, testSpec).do("echo", values{}, nil)
 	})
+	t.Run("Recover", func(t *testing.T) {
+		config := keptConfig(t)
+		former := openDriver(t, config)
+		for _, id := range []whisk.ContainerID{"runs", "frozen"} {
+			s, err := former.Create(t.Context(), whisk.CreateSandbox{ID: id, Spec: testSpec})
+			if err == nil && id == "frozen" {
+				err = s.Suspend(t.Context())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := former.Die(); err != nil {
+			t.Fatal(err)
+		}
+		next, boxes := recoverAll(t, config)
+		if len(boxes) != 2 {
+			t.Fatalf("recovered are %d sandboxes, want 2", len(boxes))
+		}
+		boxes["runs"].do("echo", values{}, nil)
+		if stats, err := boxes["frozen"].Stats(t.Context()); err != nil || !stats.Suspended {
+			t.Errorf("Stats of the frozen one = %+v, %v", stats, err)
+		}
+		if err := boxes["frozen"].Resume(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		boxes["frozen"].do("echo", values{}, nil)
+		_ = boxes["runs"].try("allocate", values{"mb": 500}, nil)
+		<-boxes["runs"].Done()
+		if exit := boxes["runs"].Exit(); !exit.OutOfMemory {
+			t.Errorf("Exit = %+v, want out of memory", exit)
+		}
+		newBox(t, next, testSpec).do("echo", values{}, nil)
+	})
 	t.Run("Weak", func(t *testing.T) {
 		if !strings.Contains(weak, "your own user") {
 			t.Errorf("the weak points are not told:\n%s", weak)

@@ -87,6 +87,48 @@ func BenchmarkCycle(b *testing.B) {
 	}
 }
 
+// BenchmarkKeeper makes sandboxes by a thread of this process and by a keeper, in turns, until
+// they answer.
+func BenchmarkKeeper(b *testing.B) {
+	needRoot(b)
+	lanes := []struct {
+		name   string
+		driver *process.Driver
+		create meter
+	}{{name: "thread"}, {name: "keeper"}}
+	for i, config := range []process.Config{testConfig(b), keptConfig(b)} {
+		config.Network = process.Outbound
+		lanes[i].driver = openDriver(b, config)
+	}
+	i := 0
+	for b.Loop() {
+		i++
+		for j := range lanes {
+			lane := &lanes[(i+j)%2] // each is first as often as the other
+			var s whisk.Sandbox
+			var x *box
+			var err error
+			lane.create.measure(func() {
+				s, err = lane.driver.Create(b.Context(), whisk.CreateSandbox{ID: whisk.ContainerID(fmt.Sprint("bench_", i)), Spec: testSpec})
+				if err == nil {
+					x = adopt(b, s)
+					x.do("echo", nil, nil)
+				}
+			})
+			if err == nil {
+				err = s.Destroy(b.Context())
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			x.client.CloseIdleConnections()
+		}
+	}
+	for i := range lanes {
+		lanes[i].create.report(b, lanes[i].name)
+	}
+}
+
 func BenchmarkSuspendResume(b *testing.B) {
 	needRoot(b)
 	s := newBox(b, openDriver(b, testConfig(b)), testSpec)

@@ -28,6 +28,9 @@ var lives = map[string]func(args []string){
 	"whirl-test-child":   func(args []string) { mustRun(args[0], json.RawMessage(args[1])) },
 	"whirl-test-agent":   testAgent,
 	"whirl-test-host":    testHost,
+	"whirl-test-creator": testCreator,
+
+	"whirl-test-other-version": otherVersion,
 }
 
 // serveRuntime is an action runtime whose code is the name of a behaviour.

@@ -1,0 +1,626 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package process_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/whirl-faas/whirl/driver/process"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// recoverAll opens the driver of a dead agent's successor and takes over what there is.
+func recoverAll(t testing.TB, config process.Config) (*process.Driver, map[whisk.ContainerID]*box) {
+	t.Helper()
+	driver := openDriver(t, config)
+	found, err := driver.Recover(t.Context())
+	if err != nil {
+		t.Fatalf("Recover = %v", err)
+	}
+	boxes := map[whisk.ContainerID]*box{}
+	for _, sandbox := range found {
+		boxes[sandbox.ID()] = adopt(t, sandbox)
+	}
+	return driver, boxes
+}
+
+// readOutput collects what a sandbox writes to stdout, until told holds or it ends.
+func readOutput(t testing.TB, sandbox whisk.Sandbox, told func(text string) bool) string {
+	t.Helper()
+	stdout, stderr := sandbox.Output()
+	t.Cleanup(func() { stdout.Close(); stderr.Close() })
+	if err := stdout.(*os.File).SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	chunk := make([]byte, 4096)
+	for !told(text.String()) {
+		n, err := stdout.Read(chunk)
+		text.Write(chunk[:n])
+		if err != nil {
+			t.Fatalf("after %q: %v", text.String(), err)
+		}
+	}
+	return text.String()
+}
+
+// awaitEnd waits for the end of a process, which is not ours.
+func awaitEnd(t testing.TB, pid int) {
+	t.Helper()
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err == unix.ESRCH {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pidfd)
+	polled := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		n, err := unix.Poll(polled, int(time.Until(deadline).Milliseconds()))
+		if n > 0 {
+			return
+		}
+		if err != unix.EINTR {
+			t.Fatalf("process %d does not end: %v", pid, err)
+		}
+	}
+}
+
+// TestKilledAgentsSandboxesGoOn kills a real agent with a run under way, one sandbox frozen.
+func TestKilledAgentsSandboxesGoOn(t *testing.T) {
+	needRoot(t)
+	config := keptConfig(t)
+	reports, kill := startAgent(t, config)
+	busy := reach(t, reports[1].Address)
+	busy.do("print", values{"lines": 2}, nil)
+	answered := make(chan error, 1)
+	go func() { answered <- busy.try("sleep", values{"ms": 1500}, nil) }()
+	kill()
+	if _, err := os.Stat(reports[1].Address.Address); err != nil {
+		t.Errorf("the socket is gone with the agent: %v", err)
+	}
+	frozen := make(chan error, 1)
+	driver, boxes := recoverAll(t, config)
+	if len(boxes) != 3 {
+		t.Fatalf("recovered are %d sandboxes, want 3", len(boxes))
+	}
+	go func() { frozen <- boxes["left_0"].try("echo", values{}, nil) }()
+	if err := <-answered; err != nil {
+		t.Errorf("the run that was under way: %v", err)
+	}
+	boxes["left_1"].do("print", values{"lines": 1}, nil)
+	ends := func(text string) bool { return strings.Count(text, whisk.LogSentinel) == 3 }
+	if text := readOutput(t, boxes["left_1"], ends); strings.Count(text, "out 0\n") != 2 || strings.Count(text, "out 1\n") != 1 {
+		t.Errorf("the output is %q", text)
+	}
+	if stats, err := boxes["left_0"].Stats(t.Context()); err != nil || !stats.Suspended {
+		t.Errorf("Stats of the frozen one = %+v, %v", stats, err)
+	}
+	select {
+	case err := <-frozen:
+		t.Errorf("the frozen sandbox answered: %v", err)
+	default:
+	}
+	if err := boxes["left_0"].Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-frozen; err != nil {
+		t.Errorf("the resumed sandbox: %v", err)
+	}
+	stats, err := boxes["left_2"].Stats(t.Context())
+	if err != nil || stats.Memory == 0 || stats.Suspended {
+		t.Errorf("Stats = %+v, %v", stats, err)
+	}
+	if _, err := driver.Create(t.Context(), whisk.CreateSandbox{ID: "left_2", Spec: testSpec}); whisk.KindOf(err) != whisk.Conflict {
+		t.Errorf("Create of an id that is in use = %v", err)
+	}
+	newBox(t, driver, testSpec).do("echo", values{}, nil)
+}
+
+// testCreator is an agent that makes and destroys sandboxes as fast as it can.
+func testCreator(args []string) {
+	config := process.Default()
+	if err := json.Unmarshal([]byte(args[0]), &config); err != nil {
+		panic(err)
+	}
+	driver, err := process.Open(config)
+	if err != nil {
+		panic(err)
+	}
+	if _, err := driver.Recover(context.Background()); err != nil {
+		panic(err)
+	}
+	var lanes sync.WaitGroup
+	for lane := range 3 {
+		lanes.Go(func() {
+			for i := 0; ; i++ {
+				id := whisk.ContainerID(fmt.Sprintf("c%d_%d", lane, i))
+				s, err := driver.Create(context.Background(), whisk.CreateSandbox{ID: id, Spec: testSpec})
+				if err == nil && i%3 > 0 {
+					err = s.Destroy(context.Background())
+				} else if err == nil && i%2 == 0 {
+					err = s.Suspend(context.Background())
+				}
+				if err != nil {
+					panic(err)
+				}
+				fmt.Println(id)
+			}
+		})
+	}
+	lanes.Wait()
+}
+
+// TestKilledAmidCreations kills agents that are making sandboxes. Each that is there must
+// be found, and work; nothing else may run.
+func TestKilledAmidCreations(t *testing.T) {
+	needRoot(t)
+	for _, enough := range []int{1, 2, 5, 9} {
+		config := keptConfig(t)
+		text, err := json.Marshal(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		agent := exec.Command("/proc/self/exe", "whirl-test-creator", string(text))
+		agent.Stderr = os.Stderr
+		stdout, err := agent.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := agent.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(stdout)
+		for range enough {
+			if !lines.Scan() {
+				t.Error("the agent ended by itself")
+			}
+		}
+		_ = agent.Process.Kill()
+		_ = agent.Wait()
+		driver, boxes := recoverAll(t, config)
+		for id, b := range boxes {
+			if err := b.Resume(t.Context()); err != nil {
+				t.Errorf("resume %s: %v", id, err)
+			}
+			b.do("echo", values{}, nil)
+			stdout, stderr := b.Output()
+			if err := errors.Join(b.Destroy(t.Context()), stdout.Close(), stderr.Close()); err != nil {
+				t.Error(err)
+			}
+		}
+		for _, dir := range cgroupsOf(t, config.Instance) {
+			if strings.Contains(dir, "/c") && filepath.Base(dir)[0] == 'c' {
+				t.Errorf("with %d recovered, the cgroup %s is left", len(boxes), dir)
+			}
+		}
+		newBox(t, driver, testSpec).do("echo", values{}, nil)
+	}
+}
+
+// TestKilledKeeper holds that its sandboxes end with it, the frozen ones too, that this is
+// noticed, and that there is another one soon.
+func TestKilledKeeper(t *testing.T) {
+	needRoot(t)
+	config := keptConfig(t)
+	driver := openDriver(t, config)
+	running, frozen := newBox(t, driver, testSpec), newBox(t, driver, testSpec)
+	running.do("echo", values{}, nil)
+	if err := frozen.Suspend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	former := keeperOf(t, config.StateDir)
+	if err := unix.Kill(former, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range []*box{running, frozen} {
+		select {
+		case <-b.Done():
+		case <-time.After(20 * time.Second):
+			t.Fatal("a sandbox is not known to be dead")
+		}
+		if b.Exit().Code != -int(unix.SIGKILL) {
+			t.Errorf("Exit = %+v", b.Exit())
+		}
+		if err := b.Destroy(t.Context()); err != nil {
+			t.Errorf("Destroy = %v", err)
+		}
+	}
+	if !within(20*time.Second, func() bool { next := keeperOf(t, config.StateDir); return next != 0 && next != former }) {
+		t.Fatal("there is no other keeper")
+	}
+	var err error
+	created := func() bool {
+		var s whisk.Sandbox
+		if s, err = driver.Create(t.Context(), whisk.CreateSandbox{ID: "next", Spec: testSpec}); err != nil {
+			return false
+		}
+		adopt(t, s).do("echo", values{}, nil)
+		return true
+	}
+	if !within(20*time.Second, created) {
+		t.Errorf("Create with the next keeper = %v", err)
+	}
+}
+
+// TestKeeperAlone has no agent come before the grace ends.
+func TestKeeperAlone(t *testing.T) {
+	needRoot(t)
+	config := keptConfig(t)
+	config.Grace = 50 * time.Millisecond
+	reports, kill := startAgent(t, config) // one of its sandboxes is frozen
+	pid := keeperOf(t, config.StateDir)
+	if pid == 0 {
+		t.Fatal("there is no keeper")
+	}
+	kill()
+	awaitEnd(t, pid)
+	for _, report := range reports {
+		if err := reach(t, report.Address).try("echo", values{}, nil); err == nil {
+			t.Errorf("%s still answers", report.Address.Address)
+		}
+	}
+	for _, dir := range cgroupsOf(t, config.Instance) {
+		if strings.Contains(dir, "/left_") {
+			t.Errorf("the cgroup %s is left", dir)
+		}
+	}
+	words := &bytes.Buffer{}
+	config.Logger = slog.New(slog.NewTextHandler(words, nil))
+	driver, boxes := recoverAll(t, config)
+	if len(boxes) > 0 {
+		t.Errorf("recovered are %d sandboxes of a keeper that ended", len(boxes))
+	}
+	if !strings.Contains(words.String(), "3 sandboxes were ended") {
+		t.Errorf("the next agent says %q", words)
+	}
+	newBox(t, driver, testSpec).do("echo", values{}, nil)
+}
+
+// TestStoppedKeeper stands for one that hangs: it is replaced.
+func TestStoppedKeeper(t *testing.T) {
+	needRoot(t)
+	config := keptConfig(t)
+	_, kill := startAgent(t, config)
+	former := keeperOf(t, config.StateDir)
+	kill()
+	if err := unix.Kill(former, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	driver, boxes := recoverAll(t, config)
+	if len(boxes) > 0 {
+		t.Errorf("recovered are %d sandboxes", len(boxes))
+	}
+	awaitEnd(t, former)
+	newBox(t, driver, testSpec).do("echo", values{}, nil)
+	for _, dir := range cgroupsOf(t, config.Instance) {
+		if strings.Contains(dir, "/left_") {
+			t.Errorf("the cgroup %s is left", dir)
+		}
+	}
+}
+
+// TestKeeperThatMakesNoSandboxes is one whose limits were set too low since: the next agent
+// does without it.
+func TestKeeperThatMakesNoSandboxes(t *testing.T) {
+	needRoot(t)
+	config := keptConfig(t)
+	_, kill := startAgent(t, config)
+	former := keeperOf(t, config.StateDir)
+	kill()
+	limit := unix.Rlimit{Cur: 24, Max: 24} // descriptors: enough to give some back, not to take more
+	if err := unix.Prlimit(former, unix.RLIMIT_NOFILE, &limit, nil); err != nil {
+		t.Fatal(err)
+	}
+	words := &bytes.Buffer{}
+	config.Logger = slog.New(slog.NewTextHandler(words, nil))
+	driver, boxes := recoverAll(t, config)
+	if len(boxes) > 0 || !strings.Contains(words.String(), "makes no sandboxes here") {
+		t.Errorf("recovered are %d sandboxes; it says %q", len(boxes), words)
+	}
+	newBox(t, driver, testSpec).do("echo", values{}, nil)
+}
+
+// TestRecoverLeaksNothing makes, recovers and destroys sandboxes, a hundred in all.
+func TestRecoverLeaksNothing(t *testing.T) {
+	needRoot(t)
+	config := keptConfig(t)
+	config.Network = process.Outbound
+	round := func(i int) {
+		driver := openDriver(t, config)
+		if _, err := driver.Recover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var makers sync.WaitGroup
+		for j := range 5 {
+			makers.Go(func() {
+				id := whisk.ContainerID(fmt.Sprintf("round_%d_%d", i, j))
+				s, err := driver.Create(t.Context(), whisk.CreateSandbox{ID: id, Spec: testSpec})
+				if err == nil && j == 0 {
+					err = s.Suspend(t.Context())
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		makers.Wait()
+		if err := driver.Die(); err != nil {
+			t.Fatal(err)
+		}
+		next := mustOpenTB(t, config)
+		found, err := next.Recover(t.Context())
+		if err != nil || len(found) != 5 {
+			t.Fatalf("Recover = %d sandboxes, %v", len(found), err)
+		}
+		for j, s := range found {
+			stdout, stderr := s.Output()
+			if err := errors.Join(s.Destroy(t.Context()), stdout.Close(), stderr.Close()); err != nil {
+				t.Error(err)
+			}
+			if j == 3 {
+				_, _ = io.Copy(io.Discard, stdout) // closed, and so at its end
+			}
+		}
+		if err := next.Die(); err != nil { // the keeper goes on for a moment without anything to keep
+			t.Fatal(err)
+		}
+	}
+	round(0)
+	before := countBelongings(t, config.Instance)
+	for i := range 20 {
+		round(i + 1)
+	}
+	var after belongings
+	same := func() bool {
+		after = countBelongings(t, config.Instance)
+		return after.Files <= before.Files && after.Mounts <= before.Mounts && after.Children <= before.Children && after.Goroutines <= before.Goroutines
+	}
+	if !within(5*time.Second, same) {
+		t.Errorf("before %+v\nafter %+v", before, after)
+	}
+	driver := openDriver(t, config)
+	newBox(t, driver, testSpec)
+	keeper := keeperOf(t, config.StateDir)
+	count := func() int {
+		files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", keeper))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(files)
+	}
+	held := count()
+	for i := range 20 {
+		s, err := driver.Create(t.Context(), whisk.CreateSandbox{ID: whisk.ContainerID(fmt.Sprint("again_", i)), Spec: testSpec})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stdout, stderr := s.Output()
+		if err := errors.Join(s.Destroy(t.Context()), stdout.Close(), stderr.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if now := count(); now > held {
+		t.Errorf("the keeper holds %d descriptors, it was %d", now, held)
+	}
+}
+
+func mustOpenTB(t testing.TB, config process.Config) *process.Driver {
+	t.Helper()
+	driver, err := process.Open(config)
+	if err != nil {
+		t.Fatalf("Open = %v", err)
+	}
+	return driver
+}
+
+// TestRecoveredNetwork uses the outbound network before and after a kill.
+func TestRecoveredNetwork(t *testing.T) {
+	needRoot(t)
+	config := keptConfig(t)
+	config.Network = process.Outbound
+	var asked atomic.Int32
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, asked.Add(1)) }))
+	t.Cleanup(api.Close)
+	config.API = api.URL
+	location, err := url.Parse(api.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway := "http://10.0.2.2:" + location.Port()
+	driver := openDriver(t, config)
+	s, err := driver.Create(t.Context(), whisk.CreateSandbox{ID: "far", Spec: testSpec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ Start string }
+	reach(t, s.Address()).do("get", values{"url": gateway}, &got) // and keeps the connection
+	if err := driver.Die(); err != nil {
+		t.Fatal(err)
+	}
+	_, boxes := recoverAll(t, config)
+	if boxes["far"] == nil {
+		t.Fatal("it was not recovered")
+	}
+	if boxes["far"].do("get", values{"url": gateway}, &got); got.Start != "2" {
+		t.Errorf("the second answer is %q", got.Start)
+	}
+}
+
+// TestSandboxesOfAnotherConfig are not taken over where they would have what they must not.
+func TestSandboxesOfAnotherConfig(t *testing.T) {
+	needRoot(t)
+	for name, change := range map[string]func(*process.Config){
+		"network":   func(c *process.Config) { c.Network = process.Host },
+		"published": func(c *process.Config) { c.Ports = &openPorts{t: t} },
+		"no grace":  func(c *process.Config) { c.Grace = 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := keptConfig(t)
+			former := openDriver(t, config)
+			s, err := former.Create(t.Context(), whisk.CreateSandbox{ID: "former", Spec: testSpec})
+			if err != nil {
+				t.Fatal(err)
+			}
+			reach(t, s.Address()).do("echo", values{}, nil)
+			if err := former.Die(); err != nil {
+				t.Fatal(err)
+			}
+			change(&config)
+			_, boxes := recoverAll(t, config)
+			if len(boxes) > 0 {
+				t.Error("it was taken over")
+			}
+			if err := reach(t, s.Address()).try("echo", values{}, nil); err == nil {
+				t.Error("it still answers")
+			}
+			for _, dir := range cgroupsOf(t, config.Instance) {
+				if strings.HasSuffix(dir, "/former") {
+					t.Errorf("the cgroup %s is left", dir)
+				}
+			}
+		})
+	}
+}
+
+// TestRuntimeFilesOfFormerAgents stay as long as a sandbox sees them, and no longer. They can be
+// read whatever the umask was.
+func TestRuntimeFilesOfFormerAgents(t *testing.T) {
+	needRoot(t)
+	old := unix.Umask(0o077)
+	defer unix.Umask(old)
+	config := keptConfig(t)
+	if err := os.Chmod(filepath.Dir(config.StateDir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	config.Runtimes[0].Files = fstest.MapFS{"lib/version": {Data: []byte("one"), Mode: 0o600}, "lib/tool": {Data: []byte("x"), Mode: 0o755}}
+	driver := openDriver(t, config)
+	s, err := driver.Create(t.Context(), whisk.CreateSandbox{ID: "reader", Spec: testSpec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := func(b *box) (text string) {
+		t.Helper()
+		b.do("read", values{"path": "/whirl/lib/version"}, &text)
+		return text
+	}
+	if got := version(reach(t, s.Address())); got != "one" {
+		t.Errorf("the sandbox reads %q", got)
+	}
+	if err := driver.Die(); err != nil {
+		t.Fatal(err)
+	}
+	config.Runtimes[0].Files = fstest.MapFS{"lib/version": {Data: []byte("two")}}
+	next, boxes := recoverAll(t, config)
+	if got := version(boxes["reader"]); got != "one" {
+		t.Errorf("the former agent's sandbox reads %q", got)
+	}
+	fresh := newBox(t, next, testSpec)
+	if got := version(fresh); got != "two" {
+		t.Errorf("a new sandbox reads %q", got)
+	}
+	if err := errors.Join(boxes["reader"].Destroy(t.Context()), fresh.Destroy(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	s, err = next.Create(t.Context(), whisk.CreateSandbox{ID: "reader2", Spec: testSpec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Die(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = recoverAll(t, config)
+	kept, err := filepath.Glob(config.StateDir + "/files/*")
+	if err != nil || len(kept) != 1 {
+		t.Errorf("kept are the files %q, %v; want those of one runtime", kept, err)
+	}
+}
+
+// otherVersion plays a keeper of another version: it locks, listens, and answers with a number.
+func otherVersion(args []string) {
+	dir := args[0]
+	lock, err := os.OpenFile(dir+"/keeper.lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err == nil {
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX)
+	}
+	if err == nil {
+		_, err = lock.WriteString(strconv.Itoa(os.Getpid()))
+	}
+	if err != nil {
+		panic(err)
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET, 0)
+	if err == nil {
+		err = errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: dir + "/keeper"}), unix.Listen(fd, 1))
+	}
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("ready")
+	for {
+		conn, _, err := unix.Accept(fd)
+		if err == nil {
+			_, err = unix.Write(conn, []byte(`{"Version":99}`))
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
+}
+
+func TestKeeperOfAnotherVersion(t *testing.T) {
+	needRoot(t)
+	config := keptConfig(t)
+	if err := os.MkdirAll(config.StateDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	other := exec.Command("/proc/self/exe", "whirl-test-other-version", config.StateDir)
+	stdout, err := other.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Process.Kill() })
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
+		t.Fatal(line, err)
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = other.Wait() }()
+	words := &bytes.Buffer{}
+	config.Logger = slog.New(slog.NewTextHandler(words, nil))
+	driver, _ := recoverAll(t, config)
+	<-ended
+	if status, ok := other.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
+		t.Errorf("the other keeper ended with %v", other.ProcessState)
+	}
+	if !strings.Contains(words.String(), "it is of version 99") {
+		t.Errorf("the agent says %q", words)
+	}
+	newBox(t, driver, testSpec).do("echo", values{}, nil)
+}
