@@ -18,7 +18,7 @@ import (
 )
 
 // footprint is what a platform has on the machine besides its own process: the
-// processes it started, their cgroups, and mounts in the machine's namespace.
+// processes it started, itself or by a keeper of sandboxes, their cgroups, and mounts in the machine's namespace.
 type footprint struct {
 	processes []process
 	cgroups   []string // directories
@@ -41,6 +41,9 @@ func (p *platform) footprint(t testing.TB) footprint {
 		dirs  = map[string]bool{}
 	)
 	print.processes = descendants(p.cmd.Process.Pid)
+	for _, keeper := range keepers(p.cmd.Process.Pid) {
+		print.processes = append(append(print.processes, keeper), descendants(keeper.pid)...)
+	}
 	for _, one := range print.processes {
 		for _, dir := range cgroupsOf(one.pid) {
 			if !slices.Contains(own, dir) {
@@ -107,6 +110,29 @@ func descendants(pid int) []process {
 		}
 	}
 	return below
+}
+
+// keepers returns the keepers of an agent's sandboxes, which are nobody's children: those of
+// the directories that it has locked.
+func keepers(agent int) (found []process) {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", agent))
+	for _, file := range files {
+		locked, _ := os.Readlink(file)
+		dir, ok := strings.CutSuffix(locked, "/lock")
+		if !ok {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, "keeper.lock"))
+		if err != nil {
+			continue // the directory has none
+		}
+		if pid, err := strconv.Atoi(string(text)); err == nil {
+			if one, ok := readProcess(pid); ok {
+				found = append(found, one)
+			}
+		}
+	}
+	return found
 }
 
 // readProcess reads a process that has not ended; a zombie counts as ended.

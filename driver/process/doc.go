@@ -22,9 +22,16 @@
 //
 // # Promises
 //
-// A sandbox dies with the process that made it, however that ends. What a dead
-// process leaves besides (cgroups, sockets, directories) the next [Driver.Recover] of
-// the same instance or of a neighbour removes. Only one process at a time holds
+// The parent of a sandbox's first process is a keeper, and the sandbox dies with it,
+// however that ends. Without [Config.Grace] the keeper is a thread of this process: a
+// sandbox dies with the process that made it. With a grace it is a process of its
+// own (internal/keeper), which the next process of the same instance finds:
+// [Driver.Recover] takes the sandboxes over as they are, running or frozen, with the
+// output that nobody has read yet. What they had connected to the outside is reset when they
+// use it next. If nobody comes within the grace, the keeper kills them and ends.
+//
+// What a dead process leaves besides (cgroups, sockets, directories) the next
+// Recover of the same instance or of a neighbour removes. Only one process at a time holds
 // an instance; a file lock sees to that. Methods may be called concurrently;
 // calls that change one sandbox's state take turns.
 //
@@ -32,14 +39,15 @@
 //
 // Per sandbox are the namespaces, the tun device, the cgroups, the mounts, two
 // pipes and a socket; per instance the cgroup tree, the files of the runtimes
-// and the thread that clones. A pool of prepared network namespaces with their
+// and the keeper. A pool of prepared network namespaces with their
 // devices would sit in launch.network, one of cgroups in launch.place. What is
 // dear is the start of this whole program as the stage (see [InitStage]): a tiny
 // static program that reads the same plan (internal/stage.Plan) can replace it
 // in launch.spawn, and a zygote, a process that loaded a runtime and forks, would
-// take the place of clone there. The root could be built once per runtime and
+// take the place of clone in the keeper. The root could be built once per runtime and
 // cloned by open_tree(2) instead of being built by each stage (internal/stage,
 // type root).
 //
-// docs/architecture.md tells where drivers stand in the whole.
+// docs/architecture.md tells where drivers stand in the whole, docs/adr/0014 why there
+// is a keeper.
 package process

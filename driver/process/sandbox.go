@@ -267,6 +267,7 @@ func (s *sandbox) waitLoop() {
 		}
 	}
 	s.exit = whisk.Exit{Code: exitCode(exit.Status), OutOfMemory: s.outOfMemory.Load()}
+	s.driver.log.Debug("sandbox ended", "container", s.id, "code", s.exit.Code, "outOfMemory", s.exit.OutOfMemory)
 	close(s.done)
 	s.end(errEnded)
 	if s.memoryEvent != nil {
