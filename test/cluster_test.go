@@ -146,7 +146,7 @@ func (c *cluster) startScheduler() {
 func (c *cluster) startAgent(i int, flags ...string) {
 	c.site.give(agentHost(i), "agent", c.certs, "agent-"+nodeName(i))
 	// The machine's own network, from which nothing can be denied: tests look out of the sandboxes.
-	args := append(c.stores(agentHost(i)), "--memory", "512m", "--sandbox-network", "host", "--sandbox-denied", "", "--log-level", "debug")
+	args := append(c.stores(agentHost(i)), "--memory", "512m", "--sandbox-network", "host", "--sandbox-denied", "")
 	c.agents[i] = c.site.start("agent", agentHost(i), append(args, flags...)...)
 	c.awaitWord(c.agents[i], "is ready on")
 }
