@@ -23,6 +23,7 @@ func TestConfigIsValidated(t *testing.T) {
 		"connections":     func(c *process.Config) { c.Flows = 0 },
 		"first user id":   func(c *process.Config) { c.FirstUID = 3 },
 		"start timeout":   func(c *process.Config) { c.StartTimeout = 0 },
+		"grace":           func(c *process.Config) { c.Grace = -1 },
 		"API":             func(c *process.Config) { c.API = "127.0.0.1:3233" },
 		"kind of its own": func(c *process.Config) {
 			c.Runtimes = []process.Runtime{{Kind: "a", Argv: []string{"/a"}}, {Kind: "a", Argv: []string{"/a"}}}

@@ -136,6 +136,29 @@ func TestKilledAgentsSandboxesGoOn(t *testing.T) {
 	newBox(t, driver, testSpec).do("echo", values{}, nil)
 }
 
+// TestOutOfMemoryWithoutAnAgent has the kernel kill a process of a sandbox while nobody watches. What
+// is left of it is not to be trusted.
+func TestOutOfMemoryWithoutAnAgent(t *testing.T) {
+	needRoot(t)
+	config := keptConfig(t)
+	reports, kill := startAgent(t, config)
+	kill()
+	_ = reach(t, reports[1].Address).try("childAllocates", values{"mb": 500}, nil) // it may take all with it
+	_, boxes := recoverAll(t, config)
+	b := boxes["left_1"]
+	if b == nil {
+		t.Fatal("it was not recovered")
+	}
+	select {
+	case <-b.Done():
+	case <-time.After(20 * time.Second):
+		t.Fatal("it lives on")
+	}
+	if exit := b.Exit(); !exit.OutOfMemory {
+		t.Errorf("Exit = %+v, want out of memory", exit)
+	}
+}
+
 // testCreator is an agent that makes and destroys sandboxes as fast as it can.
 func testCreator(args []string) {
 	config := process.Default()

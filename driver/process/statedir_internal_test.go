@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // Neighbours live in a directory that all instances of the machine share, so
@@ -24,7 +26,17 @@ func TestDeadNeighboursAreCleared(t *testing.T) {
 	self, alive, dead := open("self"), open("alive"), open("dead")
 	defer self.close()
 	defer alive.close()
-	dead.lock.Close() // as the kernel does for a killed process
+	dead.lock.Close()    // as the kernel does for a killed process
+	kept := open("kept") // its agent is dead, and its keeper is not
+	keeper, err := os.OpenFile(filepath.Join(kept.path, "keeper.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err == nil {
+		err = unix.Flock(int(keeper.Fd()), unix.LOCK_EX)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer keeper.Close()
+	kept.lock.Close()
 	damaged := open("damaged")
 	if err := os.WriteFile(filepath.Join(damaged.path, "lock"), []byte("../../etc"), 0o600); err != nil {
 		t.Fatal(err)
@@ -34,7 +46,7 @@ func TestDeadNeighboursAreCleared(t *testing.T) {
 		t.Fatal(err)
 	}
 	var cleaned []string
-	err := deadNeighbours(parent, self.path, func(tree string) error {
+	err = deadNeighbours(parent, self.path, func(tree string) error {
 		cleaned = append(cleaned, tree)
 		return nil
 	})
@@ -48,7 +60,7 @@ func TestDeadNeighboursAreCleared(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{alive.path, filepath.Join(parent, "foreign"), self.path}
+	want := []string{alive.path, filepath.Join(parent, "foreign"), kept.path, self.path}
 	if !slices.Equal(left, want) {
 		t.Errorf("left are %q, want %q", left, want)
 	}
