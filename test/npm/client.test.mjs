@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // The npm client against a running platform, which the environment names:
-// every method that the client has for actions, activations and namespaces,
-// but namespaces.get, which reads packages, triggers and rules as well.
+// every method that the client has, but those for routes.
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
@@ -11,15 +10,18 @@ import openwhisk from 'openwhisk';
 
 const ow = openwhisk({ apihost: process.env.__OW_API_HOST, api_key: process.env.__OW_API_KEY });
 const source = 'function main(p) { console.log("hello", p.name); return { hello: p.name } }';
-const made = new Set();
+const made = [];
 
-async function create(options) {
-    made.add(options.name);
-    return ow.actions.create(options);
+// make creates an entity that is deleted in the end, before what was made earlier.
+async function make(resource, options) {
+    made.push([resource, options.name]);
+    return ow[resource].create(options);
 }
 
+const create = (options) => make('actions', options);
+
 after(async () => {
-    for (const name of made) await ow.actions.delete(name).catch(() => {});
+    for (const [resource, name] of made.reverse()) await ow[resource].delete(name).catch(() => {});
 });
 
 // soon asks again until ask succeeds: records and logs are written after the answer.
@@ -174,6 +176,91 @@ test('activations', async () => {
     assert.deepEqual(await ow.activations.list({ name: 'npm-records', since: start + 1 }), []);
     assert.deepEqual(await ow.activations.list({ name: 'npm-records', count: true }), { activations: 1 });
     await assert.rejects(ow.activations.get('0123456789abcdef0123456789abcdef'), { statusCode: 404 });
+});
+
+test('sequences', async () => {
+    await create({ name: 'npm-double', action: 'function main({ n }) { if (n > 50) return { error: "too much" }; return { n: 2 * n } }' });
+    const sequence = await create({ name: 'npm-sequence', sequence: ['/_/npm-double', '/guest/npm-double'] });
+    assert.deepEqual(sequence.exec, { kind: 'sequence', components: ['/guest/npm-double', '/guest/npm-double'] });
+    const record = await ow.actions.invoke({ name: 'npm-sequence', blocking: true, params: { n: 3 } });
+    assert.deepEqual(record.response.result, { n: 12 });
+    assert.equal(annotation(record, 'kind'), 'sequence');
+    assert.equal(record.logs.length, 2);
+    const component = await soon(() => ow.activations.get(record.logs[1]));
+    assert.equal(component.cause, record.activationId);
+    assert.equal(annotation(component, 'causedBy'), 'sequence');
+    await assert.rejects(ow.actions.invoke({ name: 'npm-sequence', blocking: true, params: { n: 60 } }), { statusCode: 502 });
+    const { activationId } = await ow.actions.invoke({ name: 'npm-sequence', params: { n: 1 } });
+    assert.deepEqual((await soon(() => ow.activations.get(activationId))).response.result, { n: 4 });
+});
+
+test('packages', async () => {
+    const made = await make('packages', { name: 'npm-package', package: { publish: true, parameters: [{ key: 'name', value: 'bound' }] }, annotations: { note: 1 } });
+    assert.equal(made.version, '0.0.1');
+    assert.equal(made.publish, true);
+    assert.deepEqual(made.binding, {});
+    await create({ name: 'npm-package/hello', action: source });
+    await make('packages', { name: 'npm-binding', package: { binding: { namespace: '_', name: 'npm-package' }, parameters: [{ key: 'name', value: 'over' }] } });
+    for (const [name, hello] of [['npm-package/hello', 'bound'], ['npm-binding/hello', 'over'], ['/guest/npm-package/hello', 'bound']]) {
+        assert.deepEqual(await ow.actions.invoke({ name, blocking: true, result: true }), { hello });
+    }
+    const got = await ow.packages.get('npm-package');
+    assert.deepEqual(got.actions.map((one) => one.name), ['hello']);
+    assert.deepEqual(got.feeds, []);
+    assert.deepEqual((await ow.packages.get('npm-binding')).binding, { namespace: 'guest', name: 'npm-package' });
+    assert.equal((await ow.actions.get('npm-binding/hello')).namespace, 'guest/npm-package');
+    assert.equal((await ow.packages.update({ name: 'npm-package', package: { publish: false } })).version, '0.0.2');
+    const listed = await ow.packages.list();
+    assert.equal(listed.find((one) => one.name === 'npm-package').binding, false);
+    assert.equal((await ow.packages.list({ count: true })).packages, listed.length);
+    await assert.rejects(ow.packages.delete('npm-package'), { statusCode: 409 });
+    const all = await ow.namespaces.get();
+    assert.ok(all.packages.some((one) => one.name === 'npm-binding'));
+    assert.ok(all.actions.some((one) => one.namespace === 'guest/npm-package'));
+});
+
+test('triggers and rules', async () => {
+    await create({ name: 'npm-fired', action: source });
+    const trigger = await make('triggers', { name: 'npm-trigger', trigger: { parameters: [{ key: 'name', value: 'bound' }] } });
+    assert.equal(trigger.version, '0.0.1');
+    assert.equal((await ow.triggers.invoke('npm-trigger')).length, 0); // 204
+    const rule = await make('rules', { name: 'npm-rule', action: 'npm-fired', trigger: 'npm-trigger' });
+    assert.equal(rule.status, 'active');
+    assert.deepEqual(rule.trigger, { name: 'npm-trigger', path: 'guest' });
+    assert.deepEqual(rule.action, { name: 'npm-fired', path: 'guest' });
+    assert.equal((await ow.triggers.get('npm-trigger')).rules['guest/npm-rule'].status, 'active');
+
+    const { activationId } = await ow.triggers.invoke({ name: 'npm-trigger', params: { n: 1 } });
+    const record = await soon(() => ow.activations.get(activationId));
+    const [entry] = record.logs.map(JSON.parse);
+    assert.equal(entry.success, true);
+    const fired = await soon(() => ow.activations.get(entry.activationId));
+    assert.deepEqual(fired.response.result, { hello: 'bound' });
+
+    await ow.rules.disable({ name: 'npm-rule' });
+    assert.equal((await ow.rules.get('npm-rule')).status, 'inactive');
+    assert.equal((await ow.triggers.invoke('npm-trigger')).length, 0); // 204
+    await ow.rules.enable({ name: 'npm-rule' });
+    const updated = await ow.rules.update({ name: 'npm-rule', action: 'npm-fired', trigger: 'npm-trigger' });
+    assert.equal(updated.version, '0.0.2');
+    assert.equal(updated.status, 'active');
+    assert.ok((await ow.rules.list()).some((one) => one.name === 'npm-rule'));
+    assert.ok((await ow.rules.list({ count: true })).rules > 0);
+    assert.equal((await ow.triggers.update({ name: 'npm-trigger', trigger: { publish: true } })).version, '0.0.2');
+    assert.ok((await ow.triggers.list({ limit: 200 })).some((one) => one.name === 'npm-trigger'));
+    assert.equal((await ow.rules.delete('npm-rule')).status, 'inactive');
+    assert.equal((await ow.triggers.delete('npm-trigger')).name, 'npm-trigger');
+    await assert.rejects(ow.triggers.get('npm-trigger'), { statusCode: 404 });
+});
+
+test('feeds', async () => {
+    await create({ name: 'npm-feed', action: 'function main(p) { return p }', annotations: { feed: true } });
+    await make('triggers', { name: 'npm-fed', annotations: { feed: '/_/npm-feed' } });
+    for (const [method, event] of [['create', 'CREATE'], ['get', 'READ'], ['update', 'UPDATE'], ['delete', 'DELETE']]) {
+        const record = await ow.feeds[method]({ name: 'npm-feed', trigger: 'npm-fed', params: { cron: '* * * * *' } });
+        const { lifecycleEvent, triggerName, authKey } = record.response.result;
+        assert.deepEqual([lifecycleEvent, triggerName, authKey], [event, '/_/npm-fed', process.env.__OW_API_KEY]);
+    }
 });
 
 test('a wrong key', async () => {
