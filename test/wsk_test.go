@@ -56,6 +56,7 @@ func (p *platform) testWskReplay(t *testing.T) {
 		checkWsk(t, call, got)
 	}
 	p.testWskActivations(t)
+	p.testWskEntities(t)
 	checkWsk(t, wskCall{command: "action delete", status: 200, want: []string{`"name":"wsk"`}}, p.wsk(t, "DELETE", ns+"/actions/wsk", ""))
 }
 
