@@ -150,3 +150,73 @@ func TestCachesWithoutTheChangeFeed(t *testing.T) {
 		}
 	})
 }
+
+// What calls go by beside actions, packages and triggers, follows others' writes
+// as well: within an interval of the change feed.
+func TestPackagesAndTriggersFollowTheChangeFeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := controllertest.NewStore()
+		us, them := newController(t, "us", store, &controllertest.Balancer{}), newController(t, "them", store, &controllertest.Balancer{})
+		stop := running(us)
+		defer func() {
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		}()
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		other := &controller.Caller{Identity: whisk.Identity{Subject: "other-user", Namespace: "other", UUID: "o"}}
+		pkg := whisk.FullName{Namespace: "other", Name: "pub"}
+		packaged := whisk.FullName{Namespace: "other", Package: "pub", Name: "a"}
+		write := func(body string) {
+			t.Helper()
+			_, err := them.PutPackage(t.Context(), other, pkg, []byte(body), true)
+			must(err)
+			time.Sleep(time.Second)
+		}
+		result := func() string {
+			t.Helper()
+			answer, err := us.Invoke(t.Context(), controller.Call{Caller: guest, Action: packaged}, time.Minute)
+			if err != nil {
+				return err.Error()
+			}
+			return string(answer.Record.Response.Result)
+		}
+		write(`{"publish":true,"parameters":[{"key":"x","value":1}]}`)
+		_, _, err := them.PutAction(t.Context(), other, packaged, []byte(helloJS), true)
+		must(err)
+		if got := result(); got != `{"x":1}` {
+			t.Errorf("result %s", got)
+		}
+		write(`{"parameters":[{"key":"x","value":2}]}`)
+		if got := result(); got != `{"x":2}` {
+			t.Errorf("result after the parameters changed: %s", got)
+		}
+		write(`{"publish":false}`)
+		if got := result(); !strings.Contains(got, "not authorized to access 'other/pub'") {
+			t.Errorf("result after the package was withdrawn: %s", got)
+		}
+
+		putComposed(t, them)
+		fire := func() whisk.ActivationID {
+			t.Helper()
+			id, err := us.Fire(t.Context(), controller.FireCall{Caller: guest, Trigger: named("t"), Headers: []byte("{}")})
+			must(err)
+			return id
+		}
+		if fire() == "" {
+			t.Error("no rule is active")
+		}
+		for _, rule := range []string{"rule-a", "rule-b"} {
+			must(them.SetRuleStatus(t.Context(), guest, named(rule), []byte(`{"status":"inactive"}`)))
+		}
+		time.Sleep(time.Second)
+		if id := fire(); id != "" {
+			t.Errorf("fired as %s though no rule is active any more", id)
+		}
+	})
+}

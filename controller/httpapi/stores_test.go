@@ -40,6 +40,13 @@ func TestOverEmbeddedStores(t *testing.T) {
 		if got := expect(200, "POST", guest+"/actions/hello?blocking=true&result=true", `{"n":12345678901234567890}`); got != `{"bound":1.50,"n":12345678901234567890}` {
 			t.Errorf("result %s", got)
 		}
+		expect(200, "PUT", guest+"/packages/p", `{"publish":true,"parameters":[{"key":"pkg","value":1}]}`)
+		expect(200, "PUT", guest+"/actions/p/a", hello)
+		expect(200, "PUT", guest+"/packages/bind", `{"binding":{"namespace":"_","name":"p"},"parameters":[{"key":"bind","value":2}]}`)
+		expect(200, "PUT", guest+"/actions/seq", `{"exec":{"kind":"sequence","components":["/_/bind/a","/_/hello"]}}`)
+		expect(200, "PUT", guest+"/triggers/t", `{}`)
+		expect(200, "PUT", guest+"/rules/r", `{"trigger":"/_/t","action":"/_/seq"}`)
+		expect(202, "POST", guest+"/triggers/t", `{"__ow_headers":0}`)
 		for i := range 20 {
 			answer := expect(202, "POST", guest+"/actions/hello", fmt.Sprintf(`{"i":%d}`, i))
 			ids = append(ids, answer[len(`{"activationId":"`):len(answer)-2])
@@ -55,8 +62,22 @@ func TestOverEmbeddedStores(t *testing.T) {
 				t.Errorf("activation %d after a restart: %d %s", i, status, answer)
 			}
 		}
-		if _, answer := do("GET", guest+"/activations?count=true&name=hello", ""); answer != `{"activations":21}` {
-			t.Errorf("count %s", answer)
+		for name, count := range map[string]int{"hello": 22, "bind/a": 1, "seq": 1, "t": 1} {
+			if _, answer := do("GET", guest+"/activations?count=true&name="+name, ""); answer != fmt.Sprintf(`{"activations":%d}`, count) {
+				t.Errorf("count of %s: %s", name, answer)
+			}
+		}
+		if _, answer := do("GET", guest+"/activations?name=seq&docs=true", ""); !strings.Contains(answer, `"result":{"bound":1.50,"pkg":1,"bind":2,"__ow_headers":0}`) || !strings.Contains(answer, `"topmost"`) {
+			t.Errorf("the sequence's record: %s", answer)
+		}
+		if _, answer := do("GET", guest+"/activations?name=t", ""); strings.Contains(answer, `"end"`) || strings.Contains(answer, `"statusCode"`) {
+			t.Errorf("the trigger's record has an end: %s", answer)
+		}
+		if _, answer := do("GET", guest+"/rules/r", ""); !strings.Contains(answer, `"status":"active"`) {
+			t.Errorf("the rule after a restart: %s", answer)
+		}
+		if status, answer := do("DELETE", guest+"/packages/p?force=true", ""); status != 200 {
+			t.Errorf("delete of a package by force: %d %s", status, answer)
 		}
 		if status, answer := do("DELETE", guest+"/actions/hello", ""); status != 200 {
 			t.Errorf("delete: %d %s", status, answer)
