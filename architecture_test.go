@@ -25,7 +25,7 @@ const module = "github.com/whirl-faas/whirl"
 // counts. "*" stands for everything but cmd. Test files are free.
 var rooms = map[string][]string{
 	"whisk":                  {},
-	"controller":             {"whisk", "controller/web"},
+	"controller":             {"whisk", "controller/web", "controller/throttle"},
 	"controller/web":         {"whisk", "controller"},
 	"controller/httpapi":     {"whisk", "controller", "controller/web"},
 	"controller/balancer":    {"whisk"},

@@ -26,6 +26,7 @@ type activation struct {
 	subject     string
 	transaction string
 	action      *resolvedAction
+	limits      *whisk.Limits // of the namespace
 	received    time.Time
 	parent      *activation // the sequence that it is a component of, nil for none
 
@@ -52,6 +53,7 @@ func (c *Controller) newActivation(id whisk.ActivationID, call Call, action *res
 		subject:     call.Caller.Subject,
 		transaction: call.Transaction,
 		action:      action,
+		limits:      c.LimitsOf(call.Caller),
 		received:    received,
 	}
 	if action.Exec.Kind == whisk.Sequence {
@@ -71,7 +73,7 @@ func (c *Controller) newActivation(id whisk.ActivationID, call Call, action *res
 		Label:       action.label,
 		Received:    received,
 		StartBy:     received.Add(c.config.StartWithin),
-		ResultLimit: c.config.Limits.Result,
+		ResultLimit: act.limits.Result,
 		Sentinels:   action.runtime.Sentinels,
 		Size:        whisk.Bytes(cap(act.run)) + activationSize,
 		Claim:       func(ctx context.Context) error { return c.claim(ctx, act) },
@@ -89,13 +91,18 @@ func runOverhead(act *activation) int {
 	return 128 + deadlineSpace + len(act.action.identity) + len(act.transaction) + len(act.key) + int(act.action.Parameters.Size()) + 8*len(act.action.Parameters)
 }
 
-// enter takes a place in the controller and one for the record, and for a
-// sequence one among those that run at once.
+// enter takes a place in the controller, one among what the namespace may run at
+// once and one for the record, and for a sequence one among those that run at once.
 func (c *Controller) enter(ctx context.Context, act *activation) error {
 	if err := c.running.enter(); err != nil {
 		return err
 	}
+	if err := c.takeOff(act); err != nil {
+		c.running.leave()
+		return err
+	}
 	if act.sequence != nil && !c.sequences.TryAcquire(1) {
+		c.land(act)
 		c.running.leave()
 		return whisk.Errorf(whisk.Throttled, "Too many sequences run at once (limit: %d).", c.config.Sequences)
 	}
@@ -108,10 +115,14 @@ func (c *Controller) enter(ctx context.Context, act *activation) error {
 	return nil
 }
 
-// leave undoes enter but for the place of the record.
+// leave undoes enter but for the place of the record. A component has entered with
+// its sequence.
 func (c *Controller) leave(act *activation) {
 	if act.sequence != nil {
 		c.sequences.Release(1)
+	}
+	if act.parent == nil {
+		c.land(act)
 	}
 	c.running.leave()
 }
@@ -171,7 +182,16 @@ func (c *Controller) run(act *activation, done chan<- ending) {
 		done <- ending{record: record}
 	}
 	c.awaitLogs(act, logs)
-	act.slot.Write()
+	keep(act.slot, act.limits)
+}
+
+// keep stores a record that was announced, if the namespace's are stored.
+func keep(slot *recorder.Slot, limits *whisk.Limits) {
+	if limits.Unrecorded {
+		slot.Drop()
+	} else {
+		slot.Write()
+	}
 }
 
 // root returns the activation that came from outside: the outermost sequence
@@ -235,7 +255,7 @@ func (c *Controller) invoke(act *activation) (whisk.Outcome, error) {
 // claim is called when a container is at hand, and before it learns of the
 // activation: the last moment at which nothing has happened yet.
 func (c *Controller) claim(ctx context.Context, act *activation) error {
-	if err := act.slot.Expect(ctx, c.config.Limits.Result); err != nil {
+	if err := act.slot.Expect(ctx, act.limits.Result); err != nil {
 		return err
 	}
 	return c.claimEntry(ctx, act.root())

@@ -18,6 +18,8 @@ import (
 type Caller struct {
 	whisk.Identity
 	Key whisk.AuthKey
+
+	limits *whisk.Limits // of the namespace; nil for what all are allowed
 }
 
 // What is wrong with a request's credentials. Both are for the user.
@@ -68,7 +70,8 @@ func (c *Controller) prove(ctx context.Context, key whisk.AuthKey) (*Caller, err
 	for _, namespace := range subject.Namespaces {
 		if namespace.UUID == key.UUID && namespace.Key.Matches(key.Key) {
 			identity := whisk.Identity{Subject: subject.Name, Namespace: namespace.Name, UUID: namespace.UUID}
-			return &Caller{identity, key}, nil
+			limits, err := c.limitsOf(ctx, namespace.Name)
+			return &Caller{identity, key, limits}, err
 		}
 	}
 	return nil, ErrCredentials

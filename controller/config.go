@@ -13,6 +13,9 @@ import (
 type Config struct {
 	ID     whisk.ControllerID // unique to this process
 	Limits whisk.Limits
+	// Namespaces has what some are allowed in place of that, by their names. What the
+	// store has of them goes before it.
+	Namespaces map[string]whisk.NamespaceLimits
 
 	StartWithin   time.Duration // an activation without a container fails after this
 	AdmitWait     time.Duration // how long a call waits for room for its record before it is refused

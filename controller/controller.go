@@ -30,6 +30,9 @@ type Balancer interface {
 	// Invokers returns how the cluster's nodes are as far as is known, sorted by
 	// name. The result must not be modified.
 	Invokers() []whisk.NodeStanding
+	// Controllers returns how many controllers share what namespaces may do, this
+	// one included; at least 1.
+	Controllers() int
 	// Drain refuses new invocations and waits for running ones. When ctx ends it
 	// cuts them short. All calls of Invoke return.
 	Drain(ctx context.Context) error
@@ -72,6 +75,7 @@ type Controller struct {
 	recorder   *recorder.Recorder
 	sequences  *semaphore.Weighted // places of outermost sequences
 	running    gate
+	throttles  throttles
 	accepted   acceptedSet
 
 	// activations outlive the requests that began them, so they live in a
@@ -100,9 +104,10 @@ func New(config Config, deps Deps) (*Controller, error) {
 	}
 	deps.Logger = deps.Logger.With("component", "controller")
 	c := &Controller{
-		config:   config,
-		deps:     deps,
-		recorder: recorder.New(config.Records, deps.Activations, deps.Queue, deps.Logger),
+		config:    config,
+		throttles: newThrottles(),
+		deps:      deps,
+		recorder:  recorder.New(config.Records, deps.Activations, deps.Queue, deps.Logger),
 
 		sequences: semaphore.NewWeighted(int64(config.Sequences)),
 	}

@@ -35,13 +35,10 @@ type FireCall struct {
 // Fire fires a trigger and returns the id of its activation; "" if no rule of it
 // is active, which leaves nothing.
 func (c *Controller) Fire(ctx context.Context, call FireCall) (whisk.ActivationID, error) {
-	if err := c.admitFire(call); err != nil {
-		return "", err
-	}
 	if err := call.Caller.Owns(call.Trigger); err != nil {
 		return "", err
 	}
-	payload, err := c.checkPayload(call.Payload)
+	payload, err := c.checkPayload(call.Caller, call.Payload)
 	if err != nil {
 		return "", err
 	}
@@ -66,9 +63,6 @@ func (c *Controller) Fire(ctx context.Context, call FireCall) (whisk.ActivationI
 	fired := &fanOut{id: c.deps.NewID(), call: call, trigger: trigger, start: time.Now(), payload: slices.Clone(payload)}
 	return c.carryOut(patience, fired, slot)
 }
-
-// admitFire is where throttles of triggers will stand.
-func (c *Controller) admitFire(FireCall) error { return nil }
 
 func isActive(trigger *whisk.Trigger) bool {
 	for _, link := range trigger.Rules {
@@ -111,7 +105,7 @@ func (c *Controller) carryOut(ctx context.Context, fired *fanOut, slot *recorder
 	}
 	slot.Announce(fired.kept().record(fired.id, fired.call.Caller.Namespace, fired.payload), true)
 	c.accepted.remove(fired.id)
-	slot.Write()
+	keep(slot, c.LimitsOf(fired.call.Caller))
 	return fired.id, nil
 }
 
@@ -127,12 +121,7 @@ func (c *Controller) beginRules(ctx context.Context, fired *fanOut) {
 			continue
 		}
 		call := Call{Caller: fired.call.Caller, Action: link.Action, Payload: arguments, Transaction: fired.call.Transaction}
-		act, err := c.begin(ctx, call)
-		if err == nil {
-			if err = c.reserve(act); err != nil {
-				c.abandon(act)
-			}
-		}
+		act, err := c.beginRule(ctx, call)
 		if err != nil {
 			status, text := c.refusalOf(rule, err)
 			fired.note(rule, link, status, "error", text)
@@ -141,6 +130,22 @@ func (c *Controller) beginRules(ctx context.Context, fired *fanOut) {
 		fired.runs = append(fired.runs, fannedOut{act, call})
 		fired.note(rule, link, whisk.Success, "activationId", string(act.id))
 	}
+}
+
+// beginRule begins the activation of one rule's action and takes what it needs.
+func (c *Controller) beginRule(ctx context.Context, call Call) (*activation, error) {
+	if err := c.AdmitCall(call.Caller); err != nil {
+		return nil, err
+	}
+	act, err := c.begin(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.reserve(act); err != nil {
+		c.abandon(act)
+		return nil, err
+	}
+	return act, nil
 }
 
 // refusalOf is what a trigger's record says of an action that could not be begun.

@@ -62,13 +62,10 @@ type ending struct {
 // begin checks a call and makes an activation of it, which has entered c.running
 // and has room for its record.
 func (c *Controller) begin(ctx context.Context, call Call) (*activation, error) {
-	if err := c.admit(call); err != nil {
-		return nil, err
-	}
 	if err := c.MayInvoke(ctx, call.Caller, call.Action); err != nil {
 		return nil, err
 	}
-	payload, err := c.checkPayload(call.Payload)
+	payload, err := c.checkPayload(call.Caller, call.Payload)
 	if err != nil {
 		return nil, err
 	}
@@ -82,13 +79,12 @@ func (c *Controller) begin(ctx context.Context, call Call) (*activation, error) 
 	if err := c.mayUseAll(ctx, call.Caller, action.Exec.Components, c.cachedPackage); err != nil {
 		return nil, err
 	}
+	if err := mayUseKind(c.LimitsOf(call.Caller), action.Exec.Kind); err != nil {
+		return nil, err
+	}
 	if err := action.checkFinal(payload); err != nil {
 		return nil, err
 	}
 	act := c.newActivation(c.deps.NewID(), call, action, payload, time.Now())
 	return act, c.enter(ctx, act)
 }
-
-// admit is where throttles will stand: it decides on a call before anything
-// else is done for it.
-func (c *Controller) admit(Call) error { return nil }

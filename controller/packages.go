@@ -70,7 +70,7 @@ func (c *Controller) PutPackage(ctx context.Context, caller *Caller, name whisk.
 	if err != nil {
 		return whisk.Package{}, err
 	}
-	if err := c.checkSizes(write.entityWrite); err != nil {
+	if err := checkSizes(c.LimitsOf(caller), write.entityWrite); err != nil {
 		return whisk.Package{}, err
 	}
 	if name.Name == "default" {

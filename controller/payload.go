@@ -12,9 +12,9 @@ import (
 )
 
 // checkPayload checks what a caller sends along, of which nothing counts as {}.
-func (c *Controller) checkPayload(payload []byte) ([]byte, error) {
-	if size := whisk.Bytes(len(payload)); size > c.config.Limits.Payload {
-		return nil, errTooLarge("Request", size, c.config.Limits.Payload)
+func (c *Controller) checkPayload(caller *Caller, payload []byte) ([]byte, error) {
+	if size, limit := whisk.Bytes(len(payload)), c.LimitsOf(caller).Payload; size > limit {
+		return nil, errTooLarge("Request", size, limit)
 	}
 	if len(payload) == 0 {
 		return []byte("{}"), nil

@@ -30,6 +30,7 @@ func newController(t testing.TB, id whisk.ControllerID, store *controllertest.St
 	t.Helper()
 	config := controller.Default()
 	config.ID = id
+	config.Limits = controllertest.Unthrottled()
 	config.DrainTimeout = time.Second
 	config.Records.FlushTimeout = time.Second
 	for _, set := range configure {

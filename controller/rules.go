@@ -69,7 +69,7 @@ func (c *Controller) PutRule(ctx context.Context, caller *Caller, name whisk.Ful
 	if err != nil {
 		return RuleView{}, err
 	}
-	if err := c.checkSizes(write.entityWrite); err != nil {
+	if err := checkSizes(c.LimitsOf(caller), write.entityWrite); err != nil {
 		return RuleView{}, err
 	}
 	if err := c.mayRefer(ctx, caller, write); err != nil {

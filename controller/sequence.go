@@ -156,7 +156,7 @@ func (c *Controller) runNested(component *activation) (*whisk.Activation, error)
 		return nil, err
 	}
 	slot.Announce(record, false)
-	slot.Write()
+	keep(slot, component.limits)
 	return record, nil
 }
 

@@ -29,7 +29,7 @@ func (c *Controller) PutTrigger(ctx context.Context, caller *Caller, name whisk.
 	if err != nil {
 		return whisk.Trigger{}, err
 	}
-	if err := c.checkSizes(write); err != nil {
+	if err := checkSizes(c.LimitsOf(caller), write); err != nil {
 		return whisk.Trigger{}, err
 	}
 	former, revision, err := c.fetchTrigger(ctx, name)

@@ -47,13 +47,16 @@ func (c *Controller) WebAction(ctx context.Context, name whisk.FullName) (*WebAc
 	if !exported {
 		return nil, errNotFound()
 	}
-	if err := c.admit(Call{Caller: owner, Action: name}); err != nil {
+	if err := c.AdmitCall(owner); err != nil {
 		return nil, err
 	}
 	if err := c.MayInvoke(ctx, owner, name); err != nil {
 		return nil, err
 	}
 	if err := c.mayUseAll(ctx, owner, action.Exec.Components, c.cachedPackage); err != nil {
+		return nil, err
+	}
+	if err := mayUseKind(c.LimitsOf(owner), action.Exec.Kind); err != nil {
 		return nil, err
 	}
 	return &WebAction{export, owner, action}, nil
@@ -85,7 +88,9 @@ func (c *Controller) ownerOf(ctx context.Context, namespace string) (*Caller, er
 		if i < 0 {
 			return nil, errNotFound()
 		}
-		return &Caller{Identity: whisk.Identity{Subject: subject.Name, Namespace: namespace, UUID: subject.Namespaces[i].UUID}}, nil
+		limits, err := c.limitsOf(ctx, namespace)
+		identity := whisk.Identity{Subject: subject.Name, Namespace: namespace, UUID: subject.Namespaces[i].UUID}
+		return &Caller{Identity: identity, limits: limits}, err
 	})
 }
 

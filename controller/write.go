@@ -57,29 +57,32 @@ func (c *Controller) checkActionWrite(ctx context.Context, caller *Caller, write
 			return errTooLarge("exec", size, c.config.Limits.Code)
 		}
 	}
-	if err := c.checkSizes(write.entityWrite); err != nil {
+	if err := checkSizes(c.LimitsOf(caller), write.entityWrite); err != nil {
 		return err
 	}
-	if err := c.checkLimits(write.limits); err != nil || write.exec == nil {
+	if err := checkLimits(c.LimitsOf(caller), write.limits); err != nil || write.exec == nil {
+		return err
+	}
+	if err := mayUseKind(c.LimitsOf(caller), write.exec.kind); err != nil {
 		return err
 	}
 	return c.mayUseAll(ctx, caller, write.exec.components, c.storedPackage)
 }
 
-// checkSizes holds the parts of a PUT against the platform's limits.
-func (c *Controller) checkSizes(write entityWrite) error {
-	if size := write.parameters.Size(); size > c.config.Limits.Parameters {
-		return errTooLarge("parameters", size, c.config.Limits.Parameters)
+// checkSizes holds the parts of a PUT against what the namespace is allowed.
+func checkSizes(limits *whisk.Limits, write entityWrite) error {
+	if size := write.parameters.Size(); size > limits.Parameters {
+		return errTooLarge("parameters", size, limits.Parameters)
 	}
-	if size := write.annotations.Size(); size > c.config.Limits.Parameters {
-		return errTooLarge("annotations", size, c.config.Limits.Parameters)
+	if size := write.annotations.Size(); size > limits.Parameters {
+		return errTooLarge("annotations", size, limits.Parameters)
 	}
 	return nil
 }
 
-// checkLimits holds the limits that a PUT names against what the platform allows.
-func (c *Controller) checkLimits(write limitsWrite) error {
-	low, high := c.config.Limits.MinAction, c.config.Limits.MaxAction
+// checkLimits holds the limits that a PUT names against what the namespace is allowed.
+func checkLimits(limits *whisk.Limits, write limitsWrite) error {
+	low, high := limits.MinAction, limits.MaxAction
 	for _, limit := range []struct {
 		given      *int64
 		what, unit string

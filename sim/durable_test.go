@@ -163,6 +163,7 @@ func begin(t *testing.T, cluster *sim.Cluster, store *controllertest.Store) *lif
 	l := &life{t: t, cluster: cluster, store: store, part: all[len(all)-1], ended: make(chan error, 1)}
 	config := controller.Default()
 	config.ID = l.part.ID
+	config.Limits = controllertest.Unthrottled()
 	config.DrainTimeout = 0
 	made, err := controller.New(config, controller.Deps{
 		Entities: store, Subjects: store, Blobs: store.Blobs(), Activations: store, Logs: store, Queue: store,

@@ -152,7 +152,7 @@ func (c *cluster) startAgent(i int, flags ...string) {
 }
 
 func (c *cluster) startController() {
-	c.controller = c.site.start("controller", "10.0.0.2", append(c.stores("10.0.0.2"), "--api-metrics", "--pprof")...)
+	c.controller = c.site.start("controller", "10.0.0.2", append(c.stores("10.0.0.2"), unthrottled("--api-metrics", "--pprof")...)...)
 	c.controller.connect(c.t, c.site.address("10.0.0.2:3233"))
 }
 

@@ -127,8 +127,8 @@ func (f *fleet) startAgent(i int) {
 func (f *fleet) startController() {
 	f.t.Helper()
 	address := f.gateway.address + ":3233"
-	f.controller = f.launchOn(f.gateway, "controller", "ctl", "controller", "--listen", address, "--expose-guest", "--data", f.data,
-		"--scheduler", f.scheduler, "--runtimes", f.offer)
+	f.controller = f.launchOn(f.gateway, "controller", "ctl", unthrottled("controller", "--listen", address, "--expose-guest", "--data", f.data,
+		"--scheduler", f.scheduler, "--runtimes", f.offer)...)
 	f.controller.connect(f.t, f.users.forward(f.t, address))
 }
 

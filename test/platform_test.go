@@ -40,6 +40,13 @@ type platform struct {
 	ended  chan struct{} // closed when the process has ended
 }
 
+// unthrottled appends to a controller's arguments that namespaces may do as much
+// as they like, as a standalone platform's guest may.
+func unthrottled(args ...string) []string {
+	const plenty = "1000000000"
+	return append(args, "--invocations-per-minute", plenty, "--concurrent-invocations", plenty, "--fires-per-minute", plenty)
+}
+
 // start runs a platform with an empty data directory and waits until it
 // answers. At the test's end it is stopped, and must leave nothing behind.
 func start(t *testing.T, flags ...string) *platform {

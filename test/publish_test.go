@@ -48,7 +48,7 @@ func startSpread(t *testing.T, hosts []host, driver []string, runtimes string) *
 	for i, host := range hosts {
 		name := "ctl" + string(rune('0'+i))
 		s.issue("controller", name)
-		p := s.launchOn(host, "controller", name, "controller", "--data", t.TempDir(), "--scheduler", s.scheduler, "--runtimes", runtimes)
+		p := s.launchOn(host, "controller", name, unthrottled("controller", "--data", t.TempDir(), "--scheduler", s.scheduler, "--runtimes", runtimes)...)
 		p.connect(t, host.forward(t, "127.0.0.1:3233"))
 		s.controllers = append(s.controllers, p)
 	}

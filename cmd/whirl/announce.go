@@ -15,6 +15,7 @@ func (s *standalone) announce(out io.Writer) {
 	s.front.announceOffice(out)
 	line(out, "data", s.front.settings.data)
 	line(out, "logs", s.front.settings.logs.String())
+	line(out, "limits", s.front.settings.throttles.String())
 	s.back.announce(out)
 	s.front.announce(out)
 }

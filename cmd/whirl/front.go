@@ -140,6 +140,8 @@ func (f *front) makeController(inner controller.Balancer, figures http.Handler) 
 	config.DrainTimeout = f.settings.drain
 	config.Retention = f.settings.retention
 	config.Limits.MaxAction.Concurrency = f.settings.concurrency
+	f.settings.throttles.apply(&config.Limits)
+	config.Namespaces = f.settings.throttles.namespaces
 	f.controller, err = controller.New(config, controller.Deps{
 		Entities:    f.data.entities,
 		Subjects:    f.data.entities,

@@ -29,6 +29,7 @@ type frontSettings struct {
 	retention   time.Duration
 	concurrency int // that actions may have at most
 	http        officeSettings
+	throttles   throttleSettings
 	apiMetrics  bool
 	vanity      string // the host below which namespaces have names, "" for none
 }
@@ -43,6 +44,7 @@ func addFrontFlags(flags *pflag.FlagSet) {
 	flags.Duration("retention", 7*24*time.Hour, "how long activation records and logs are kept; 0 for ever")
 	flags.Bool("api-metrics", false, "answer GET /metrics on --listen too, as OpenWhisk does; everybody who reaches the API may read it")
 	flags.String("vanity-host", "", "`HOST` below which every namespace has a name of its own: NAMESPACE.HOST/PACKAGE/ACTION is a web action")
+	addThrottleFlags(flags)
 	addOfficeFlags(flags, "")
 }
 
@@ -61,6 +63,9 @@ func (s *frontSettings) read(flags *pflag.FlagSet, plain bool) (err error) {
 		return err
 	}
 	if s.concurrency, err = readConcurrency(flags); err != nil {
+		return err
+	}
+	if err := s.throttles.read(flags); err != nil {
 		return err
 	}
 	s.apiMetrics, _ = flags.GetBool("api-metrics")

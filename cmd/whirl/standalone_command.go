@@ -55,6 +55,7 @@ An interrupt or SIGTERM drains: no new activations, running ones finish within
 	addConfigFlag(cmd)
 	flags := cmd.Flags()
 	addFrontFlags(flags)
+	addStrictFlag(flags)
 	addBackFlags(flags)
 	addConcurrencyFlag(flags, "how many activations at once in one container an action may ask for, a `NUMBER`; above 1 all containers find __OW_ALLOW_CONCURRENT=true, without which nodejs takes one at a time")
 	addLogFlag(flags)

@@ -21,6 +21,8 @@ type Balancer struct {
 	Refuse func(inv *whisk.Invocation) error
 	// Nodes is what Invokers returns.
 	Nodes []whisk.NodeStanding
+	// Others is how many controllers there are beside this one.
+	Others int
 	// Quick leaves the bodies alone, for benchmarks.
 	Quick bool
 
@@ -90,6 +92,9 @@ func (b *Balancer) Invoke(ctx context.Context, inv *whisk.Invocation) (whisk.Out
 
 // Invokers returns Nodes.
 func (b *Balancer) Invokers() []whisk.NodeStanding { return b.Nodes }
+
+// Controllers returns how many others there are, and one more.
+func (b *Balancer) Controllers() int { return 1 + b.Others }
 
 // Drain has nothing to wait for: Run watches the context of Invoke.
 func (b *Balancer) Drain(context.Context) error { return nil }

@@ -55,6 +55,6 @@ func (x *exchange) answerAction(action whisk.Action, code []byte, err error) {
 
 func (x *exchange) getLimits(namespace string) {
 	if x.owns(whisk.FullName{Namespace: namespace}) {
-		x.answer(http.StatusOK, limitsDocument(x.api.Limits()))
+		x.answer(http.StatusOK, limitsDocument(x.api.LimitsOf(x.caller)))
 	}
 }

@@ -20,6 +20,7 @@ import (
 // API is what the routes need of a [controller.Controller].
 type API interface {
 	Limits() whisk.Limits
+	LimitsOf(caller *controller.Caller) *whisk.Limits
 	Runtimes() whisk.Manifest
 	Invokers() []whisk.NodeStanding
 	Authenticate(ctx context.Context, header string) (*controller.Caller, error)
@@ -28,6 +29,8 @@ type API interface {
 	List(ctx context.Context, caller *controller.Caller, listing controller.Listing, page controller.Page) ([]json.RawMessage, error)
 	Count(ctx context.Context, caller *controller.Caller, listing controller.Listing, skip int) (int, error)
 
+	AdmitCall(caller *controller.Caller) error
+	AdmitFire(caller *controller.Caller) error
 	MayInvoke(ctx context.Context, caller *controller.Caller, action whisk.FullName) error
 	MayRead(ctx context.Context, caller *controller.Caller, action whisk.FullName) error
 	MayChange(ctx context.Context, caller *controller.Caller, action whisk.FullName) error

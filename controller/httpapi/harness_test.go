@@ -64,6 +64,7 @@ func newPlatformWith(t testing.TB, provide func(*controller.Deps), configure ...
 	}
 	config := controller.Default()
 	config.ID = "test"
+	config.Limits = controllertest.Unthrottled()
 	for _, set := range configure {
 		set(&config)
 	}

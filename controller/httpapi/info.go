@@ -57,9 +57,9 @@ func versionDocument(build, number string) []byte {
 }
 
 // limitsDocument is the answer of GET limits: what holds for the namespace.
-func limitsDocument(limits whisk.Limits) []byte {
+func limitsDocument(limits *whisk.Limits) []byte {
 	low, high := limits.MinAction, limits.MaxAction
-	return encode(map[string]any{
+	document := map[string]any{
 		"invocationsPerMinute":  limits.InvocationsPerMinute,
 		"concurrentInvocations": limits.ConcurrentActions,
 		"firesPerMinute":        limits.FiresPerMinute,
@@ -73,7 +73,14 @@ func limitsDocument(limits whisk.Limits) []byte {
 		"maxActionConcurrency":  high.Concurrency,
 		"maxParameterSize":      fmt.Sprintf("%d B", int64(limits.Parameters)),
 		"maxActionInstances":    limits.ConcurrentActions,
-	})
+	}
+	if limits.Unrecorded {
+		document["storeActivations"] = false
+	}
+	if len(limits.Kinds) > 0 {
+		document["allowedKinds"] = limits.Kinds
+	}
+	return encode(document)
 }
 
 func encode(document map[string]any) []byte {

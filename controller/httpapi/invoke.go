@@ -14,7 +14,7 @@ import (
 // how large, with which parameters, of which type, and only then whether the
 // action is there.
 func (x *exchange) invokeAction(name whisk.FullName) {
-	limits := x.api.Limits()
+	limits := x.api.LimitsOf(x.caller)
 	buffer := x.buffers.get()
 	defer x.buffers.put(buffer)
 	if !x.readBody(buffer, limits.Payload) {

@@ -195,7 +195,7 @@ func (x *exchange) serveAction(name whisk.FullName) {
 	case http.MethodDelete:
 		x.deleteAction(name)
 	case http.MethodPost:
-		if x.passes(x.api.MayInvoke(ctx, x.caller, name)) {
+		if x.passes(x.api.AdmitCall(x.caller)) && x.passes(x.api.MayInvoke(ctx, x.caller, name)) {
 			x.invokeAction(name)
 		}
 	}

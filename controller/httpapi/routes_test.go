@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -205,7 +206,7 @@ func TestMalformedBodies(t *testing.T) {
 }
 
 func TestInformation(t *testing.T) {
-	p := newPlatform(t)
+	p := newPlatform(t, func(c *controller.Config) { c.Limits = whisk.DefaultLimits() })
 	nobody := "Authorization:"
 	if got := p.must(200, "GET", "/ping", "", nobody); got.body != "pong" || !strings.HasPrefix(got.header.Get("Content-Type"), "text/plain") {
 		t.Errorf("ping: %q %v", got.body, got.header)

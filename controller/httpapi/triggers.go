@@ -14,7 +14,7 @@ import (
 )
 
 func (x *exchange) serveTrigger(name whisk.FullName) {
-	if !x.owns(name) {
+	if x.r.Method == http.MethodPost && !x.passes(x.api.AdmitFire(x.caller)) || !x.owns(name) {
 		return
 	}
 	switch x.r.Method {
@@ -39,7 +39,7 @@ func (x *exchange) answerTrigger(trigger whisk.Trigger, err error) {
 func (x *exchange) fireTrigger(name whisk.FullName) {
 	buffer := x.buffers.get()
 	defer x.buffers.put(buffer)
-	if !x.readBody(buffer, x.api.Limits().Payload) {
+	if !x.readBody(buffer, x.api.LimitsOf(x.caller).Payload) {
 		return
 	}
 	if len(*buffer) > 0 && !x.isJSON() {

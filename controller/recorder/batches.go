@@ -104,9 +104,14 @@ func (r *Recorder) persist(ctx context.Context, batch []*Slot) {
 
 // storeBatch puts the batch into the store as one transaction. It outlasts outages.
 func (r *Recorder) storeBatch(ctx context.Context, batch []*Slot) error {
-	records := make([]whisk.Activation, len(batch))
-	for i, slot := range batch {
-		records[i] = *slot.record
+	records := make([]whisk.Activation, 0, len(batch))
+	for _, slot := range batch {
+		if !slot.dropped {
+			records = append(records, *slot.record)
+		}
+	}
+	if len(records) == 0 {
+		return nil
 	}
 	attempts := 0
 	return r.retry(ctx, "store activation records", func() (again bool, err error) {

@@ -93,6 +93,7 @@ type Slot struct {
 	memory   int64 // taken from the recorder
 	record   *whisk.Activation
 	accepted bool          // an entry of the queue goes when the record is stored
+	dropped  bool          // set before it is queued: the record is not to be stored
 	complete bool          // guarded by recorder.mu: Write was called
 	ready    chan struct{} // guarded by recorder.mu: nil until somebody waits, closed by Write
 }
@@ -149,6 +150,13 @@ func (s *Slot) Write() {
 	}
 	s.recorder.mu.Unlock()
 	s.recorder.written <- s
+}
+
+// Drop is Write for a record that nobody is to keep: it is forgotten when it would
+// be stored, and its entry leaves the queue.
+func (s *Slot) Drop() {
+	s.dropped = true
+	s.Write()
 }
 
 // Release gives the place back when there will be no record.

@@ -5,7 +5,7 @@
 // way. Both count what is, and keep nothing of what was: when a minute is over or
 // an activation ends, its place is free again, whatever happened meanwhile.
 //
-// Namespaces are known by their uuids. Methods may be called concurrently and never block.
+// Methods may be called concurrently and never block.
 package throttle
 
 import (
@@ -60,12 +60,25 @@ func NewFlight() *Flight { return &Flight{counts: map[string]int{}} }
 func (f *Flight) Enter(namespace string, allowed int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	count := f.counts[namespace]
-	if count >= allowed {
-		return whisk.Errorf(whisk.Throttled, "Too many concurrent requests in flight (count: %d, allowed: %d).", count, allowed)
+	if err := full(f.counts[namespace], allowed); err != nil {
+		return err
 	}
-	f.counts[namespace] = count + 1
+	f.counts[namespace]++
 	return nil
+}
+
+// Check returns the error that Enter would, and counts nothing.
+func (f *Flight) Check(namespace string, allowed int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return full(f.counts[namespace], allowed)
+}
+
+func full(count, allowed int) error {
+	if count < allowed {
+		return nil
+	}
+	return whisk.Errorf(whisk.Throttled, "Too many concurrent requests in flight (count: %d, allowed: %d).", count, allowed)
 }
 
 // Join is Enter for what was accepted long since, such as by a process that died:
