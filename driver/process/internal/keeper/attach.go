@@ -48,7 +48,7 @@ func Lives(dir string) bool {
 
 // How long an agent waits for the keeper: to be let in, and for an answer.
 const (
-	attachTime = 10 * time.Second
+	attachTime = 20 * time.Second
 	answerTime = 30 * time.Second
 )
 

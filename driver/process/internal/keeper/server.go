@@ -27,7 +27,7 @@ func Asked() bool { return len(os.Args) == 2 && os.Args[0] == argument }
 // Main is the keeper. It does not return.
 func Main() {
 	if os.Getenv(forkVariable) != "" {
-		os.Exit(forkAgain())
+		unix.Exit(forkAgain())
 	}
 	runtime.LockOSThread() // the children's lives hang on this thread
 	s := &server{nursery: newNursery(), agent: -1, until: time.Now().Add(firstGrace), bell: -1}
@@ -36,7 +36,7 @@ func Main() {
 		os.Exit(1)
 	}
 	s.run()
-	os.Exit(0)
+	unix.Exit(0) // at once: an agent may wait for it
 }
 
 // server is the life of a keeper. All of it happens on one thread.
