@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,14 +91,17 @@ func TestFire(t *testing.T) {
 		p := newPlatform(t)
 		defer runInBubble(t, p)()
 		p.rules("t", "a", "b", "off")
+		var mu sync.Mutex
 		var queued int
 		values := map[string]json.RawMessage{}
 		p.balancer.Run = func(_ context.Context, inv *whisk.Invocation, run controllertest.RunBody) whisk.Outcome {
 			if run.Transaction != "tid" || run.Namespace != "guest" {
 				t.Errorf("run %+v", run)
 			}
+			mu.Lock()
 			queued = max(queued, len(p.store.Queued()))
 			values[run.ActionName] = run.Value
+			mu.Unlock()
 			time.Sleep(time.Second)
 			return controllertest.Outcome(inv, whisk.Response{Result: run.Value})
 		}
