@@ -136,6 +136,7 @@ func TestFire(t *testing.T) {
 		sameJSON(t, p.must(200, "GET", guest+"/activations/"+id+"/logs", "").body, `{"logs":["<any>","<any>","<any>"]}`)
 
 		time.Sleep(2 * time.Second)
+		synctest.Wait() // for what the runs noted
 		arguments := `{"bound":"t","__ow_headers":{"host":"example.com","x-custom":"yes","x-request-id":"tid"},"over":"p","n":1.50}`
 		for _, name := range []string{"/guest/a", "/guest/b"} {
 			sameJSON(t, string(values[name]), arguments)
@@ -158,6 +159,7 @@ func TestFire(t *testing.T) {
 		// What the payload says of __ow_headers counts, and none at all is an empty object.
 		p.must(202, "POST", guest+"/triggers/t", `{"__ow_headers":1}`)
 		time.Sleep(2 * time.Second)
+		synctest.Wait() // for what the runs noted
 		sameJSON(t, string(values["/guest/a"]), `{"bound":"t","over":"t","__ow_headers":1}`)
 		got = p.must(202, "POST", guest+"/triggers/t", "")
 		sameJSON(t, p.must(200, "GET", guest+"/activations/"+got.header.Get("x-openwhisk-activation-id")+"/result", "").body, `{"result":{},"size":2,"status":"success","success":true}`)
