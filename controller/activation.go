@@ -88,7 +88,7 @@ const activationSize = 2 * whisk.KB
 
 // runOverhead is about what /run's body holds beside the payload.
 func runOverhead(act *activation) int {
-	return 128 + deadlineSpace + len(act.action.identity) + len(act.transaction) + len(act.key) + int(act.action.Parameters.Size()) + 8*len(act.action.Parameters)
+	return 160 + deadlineSpace + len(act.namespace) + len(act.action.identity) + len(act.transaction) + len(act.key) + int(act.action.Parameters.Size()) + 8*len(act.action.Parameters)
 }
 
 // enter takes a place in the controller, one among what the namespace may run at
