@@ -68,7 +68,7 @@ func (c *Controller) prove(ctx context.Context, key whisk.AuthKey) (*Caller, err
 		return nil, ErrCredentials
 	}
 	for _, namespace := range subject.Namespaces {
-		if namespace.UUID == key.UUID && namespace.Key.Matches(key.Key) {
+		if c.opens(key, namespace) {
 			identity := whisk.Identity{Subject: subject.Name, Namespace: namespace.Name, UUID: namespace.UUID}
 			limits, err := c.limitsOf(ctx, namespace.Name)
 			return &Caller{identity, key, limits}, err

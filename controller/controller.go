@@ -44,7 +44,7 @@ type Admission interface {
 	Cancel() // the invocation will not run
 }
 
-// Deps are what a controller works with. All but Hint, NewID and Logger must be given.
+// Deps are what a controller works with. All but Secret, Hint, NewID and Logger must be given.
 type Deps struct {
 	Entities    whisk.EntityStore
 	Subjects    whisk.SubjectStore
@@ -55,6 +55,10 @@ type Deps struct {
 	Balancer    Balancer
 	Manifest    whisk.Manifest
 	Images      bool // actions may bring a container image of their own
+
+	// Secret makes keys for actions that run for an owner who is not there. It
+	// must be the same in all controllers of a store, and stay. nil makes none.
+	Secret []byte
 
 	Hint   func(kind string) string  // how to get a runtime that is missing; nil or "" if nothing is known
 	NewID  func() whisk.ActivationID // nil for UUIDs of version 7
@@ -67,7 +71,7 @@ type Controller struct {
 	deps   Deps
 
 	identities *cache[string, *Caller]
-	owners     *cache[string, *Caller] // by namespace, without keys
+	owners     *cache[string, *Caller] // by namespace, with keys that stand for theirs
 	packages   *cache[whisk.FullName, *whisk.Package]
 	triggers   *cache[whisk.FullName, *whisk.Trigger]
 	actions    *cache[whisk.FullName, *resolvedAction] // by the name under which they are stored

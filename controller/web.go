@@ -70,8 +70,8 @@ func hide(err error) error {
 	return err
 }
 
-// ownerOf returns in whose name the web actions of a namespace run. The platform
-// has only the hash of the owner's key, so the Key is empty.
+// ownerOf returns in whose name the web actions of a namespace run, with a key
+// that stands for the owner's.
 func (c *Controller) ownerOf(ctx context.Context, namespace string) (*Caller, error) {
 	if owner, ok := c.owners.get(namespace); ok {
 		return owner, nil
@@ -90,7 +90,7 @@ func (c *Controller) ownerOf(ctx context.Context, namespace string) (*Caller, er
 		}
 		limits, err := c.limitsOf(ctx, namespace)
 		identity := whisk.Identity{Subject: subject.Name, Namespace: namespace, UUID: subject.Namespaces[i].UUID}
-		return &Caller{Identity: identity, limits: limits}, err
+		return &Caller{identity, c.delegatedKey(subject.Namespaces[i]), limits}, err
 	})
 }
 
@@ -103,7 +103,7 @@ func (c *Controller) InvokeWeb(ctx context.Context, call WebCall, wait time.Dura
 	}
 	inner := Call{Caller: call.Action.owner, Action: action.Name, Transaction: call.Transaction}
 	if call.Caller != nil && call.Caller.Identity == inner.Caller.Identity {
-		inner.Caller = call.Caller // with the key, which the action may want
+		inner.Caller = call.Caller // has the key itself
 	}
 	act := c.newActivation(c.deps.NewID(), inner, action, call.Payload, time.Now())
 	if err := c.enter(ctx, act); err != nil {

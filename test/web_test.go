@@ -17,15 +17,19 @@ import (
 // webCode answers by the first part of the path that follows the action.
 const webCode = `
 const crypto = require('crypto')
-function main(args) {
+async function main(args) {
 	switch (args.__ow_path.split('/')[1]) {
 	case 'cookies': return {statusCode: 302, headers: {location: 'http://example.org/', 'Set-Cookie': ['a=b', 'c=d; Path = /']}}
 	case 'picture': return {headers: {'Content-Type': 'image/png'}, body: Buffer.from([0x89, 0x50, 0x4e, 0x47]).toString('base64')}
 	case 'json':    return {body: {name: args.name, list: [1, 2]}}
 	case 'refuse':  return {error: {statusCode: 418, body: 'no tea'}}
-	case 'throw':   throw new Error('oh')
+	case 'crash':   process.exit(1)
 	case 'digest':  return {body: crypto.createHash('sha256').update(Buffer.from(args.__ow_body, 'base64')).digest('hex')}
 	case 'array':   return [args.name]
+	case 'self':
+		const authorization = 'Basic ' + Buffer.from(process.env.__OW_API_KEY).toString('base64')
+		const answer = await fetch(process.env.__OW_API_HOST + '/api/v1/namespaces', {headers: {authorization}})
+		return {body: await answer.text()}
 	}
 	return {html: '<p>' + args.name + '</p>', text: args.__ow_user || 'nobody', args}
 }`
@@ -34,7 +38,7 @@ function main(args) {
 func TestWebActions(t *testing.T) {
 	need(t, "node")
 	p := start(t, "--vanity-host", "whirl.test")
-	p.deployWeb(t, "page", `{"key":"web-export","value":true},{"key":"final","value":true}`)
+	p.deployWeb(t, "page", `{"key":"web-export","value":true},{"key":"final","value":true},{"key":"provide-api-key","value":true}`)
 	p.deployWeb(t, "raw", `{"key":"web-export","value":true},{"key":"raw-http","value":true},{"key":"require-whisk-auth","value":"secret"}`)
 
 	got := p.visit(t, "GET", "/page.html?name=you", "", nil)
@@ -64,13 +68,14 @@ func TestWebActions(t *testing.T) {
 		body   string
 	}{
 		{"/page/json?name=you", 200, "{\n  \"name\": \"you\",\n  \"list\": [1, 2]\n}"},
+		{"/page/self", 200, `["guest"]`},
 		{"/page/picture", 200, "\x89PNG"},
 		{"/page/refuse", 418, "no tea"},
 		{"/page.json/array?name=you", 200, `["you"]`},
 		{"/page/array?name=you", 400, "Response is not valid 'message/http'."},
 		{"/page?bound=2", 400, "Request defines parameters that are not allowed (e.g., reserved properties)."},
 		{"/page.svg", 400, "Response is not valid 'image/svg+xml'."},
-		{"/page/throw", 400, "There was an error processing your request."},
+		{"/page/crash", 400, "There was an error processing your request."},
 		{"/none", 404, "The requested resource does not exist."},
 		{"/raw", 401, "Authentication is possible but has failed or not yet been provided."},
 	} {

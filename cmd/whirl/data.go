@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,7 @@ type data struct {
 	activations *sqlite.Activations
 	logs        logs
 	code        *files.Blobs
+	secret      []byte // by which the controller makes keys
 }
 
 // openData makes the directory if need be, locks it and opens its stores. The logs
@@ -58,8 +60,40 @@ func (d *data) open(ctx context.Context, dir string) (err error) {
 	if d.code, err = files.Open(filepath.Join(dir, "code")); err != nil {
 		return fmt.Errorf("open the code: %w", err)
 	}
+	if d.secret, err = openSecret(filepath.Join(dir, "delegation.key")); err != nil {
+		return fmt.Errorf("open the secret of delegated keys: %w", err)
+	}
 	return nil
 }
+
+// openSecret reads a secret, or makes one if there is no file. It is written to a
+// file of another name first, so that a crash leaves a whole one or none.
+func openSecret(path string) ([]byte, error) {
+	secret, err := os.ReadFile(path)
+	switch {
+	case err == nil && len(secret) < minSecret:
+		return nil, whisk.Errorf(whisk.Invalid, "%s is too short for a secret; remove it to have another one made", path)
+	case !errors.Is(err, os.ErrNotExist):
+		return secret, err
+	}
+	secret = []byte(rand.Text() + rand.Text())
+	if err := writeSynced(path+".new", secret); err != nil {
+		return nil, err
+	}
+	return secret, os.Rename(path+".new", path)
+}
+
+func writeSynced(path string, content []byte) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	return errors.Join(err, file.Sync(), file.Close())
+}
+
+// minSecret is how long a secret must be at least that nobody is to guess.
+const minSecret = 32
 
 func openEntities(ctx context.Context, dir string) (*sqlite.Entities, error) {
 	entities, err := sqlite.OpenEntities(ctx, filepath.Join(dir, "entities.db"))

@@ -152,6 +152,7 @@ func (f *front) makeController(inner controller.Balancer, figures http.Handler) 
 		Balancer:    inner,
 		Manifest:    f.offer.manifest,
 		Images:      f.offer.images,
+		Secret:      f.data.secret,
 		Hint:        f.offer.hint,
 		Logger:      f.logger,
 	})

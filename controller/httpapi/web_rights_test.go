@@ -92,6 +92,49 @@ func TestWebActionRunsForItsOwner(t *testing.T) {
 	})
 }
 
+// Who calls has no key of the owner's, so the platform makes one that opens his
+// namespace for as long as his own does.
+func TestWebActionGetsAKeyOfItsOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlatformWith(t, func(deps *controller.Deps) { deps.Secret = []byte("secret") })
+		defer runInBubble(t, p)()
+		p.export("wants", "provide-api-key:true")
+		p.export("plain")
+		given := func(action string) string {
+			key := ""
+			p.balancer.Run = func(_ context.Context, inv *whisk.Invocation, body controllertest.RunBody) whisk.Outcome {
+				if body.APIKey != nil {
+					key = *body.APIKey
+				}
+				return controllertest.Outcome(inv, whisk.Response{Result: body.Value})
+			}
+			p.must(200, "GET", webRoot+"/"+action+".json", "", noAuth)
+			return key
+		}
+		if key := given("plain"); key != "" {
+			t.Errorf("an action that wants no key got %s", key)
+		}
+		uuid, key, _ := strings.Cut(given("wants"), ":")
+		if uuid != guestUUID || len(key) != whisk.KeyLength || key == guestKey {
+			t.Fatalf("the action got the key %s:%s", uuid, key)
+		}
+		if got := p.must(200, "GET", root+"/namespaces", "", "Authorization: "+basic(uuid, key)); got.body != `["guest"]` {
+			t.Errorf("the key opens %s", got.body)
+		}
+		p.must(401, "GET", root+"/namespaces", "", "Authorization: "+basic("other-uuid", key))
+
+		changed := whisk.Subject{Name: "guest-user", Namespaces: []whisk.SubjectNamespace{{Name: "guest", UUID: guestUUID, Key: whisk.HashKey("new")}}}
+		if err := p.store.PutSubject(t.Context(), changed); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		p.must(401, "GET", root+"/namespaces", "", "Authorization: "+basic(uuid, key))
+		if _, again, _ := strings.Cut(given("wants"), ":"); again == key || len(again) != whisk.KeyLength {
+			t.Errorf("after the owner's key was changed the action got %s", again)
+		}
+	})
+}
+
 func TestWebActionsInPackages(t *testing.T) {
 	p := newPlatform(t)
 	p.run()
