@@ -94,6 +94,28 @@ func BenchmarkBlockingInvoke(b *testing.B) {
 	}
 }
 
+// A whole call of a web action by nobody in particular, record included.
+func BenchmarkWebAction(b *testing.B) {
+	p := newPlatform(b)
+	p.balancer.Quick = true
+	p.export("hello")
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.control.Run(ctx) }()
+	r := benchRequest("GET", webRoot+"/hello.json?name=world", "")
+	r.Header = http.Header{"Accept": {"*/*"}, "User-Agent": {"curl/8.5.0"}}
+	var body strings.Reader
+	b.ReportAllocs()
+	for b.Loop() {
+		serve(p, r, &body, "")
+	}
+	b.StopTimer()
+	cancel()
+	if err := <-done; err != nil {
+		b.Error(err)
+	}
+}
+
 func BenchmarkInvokeWithoutHTTP(b *testing.B) {
 	p := newPlatform(b)
 	p.balancer.Quick = true

@@ -9,8 +9,8 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// DefaultPackage is how a URL names the package of actions that have none.
-const DefaultPackage = "default"
+// defaultPackage is how a URL names the package of actions that have none.
+const defaultPackage = "default"
 
 // Target is what the path of a request names.
 type Target struct {
@@ -48,7 +48,7 @@ func ParseTarget(path string) (Target, bool) {
 	var inNamespace, inPackage bool
 	target.Action.Namespace, inNamespace = parseName(namespace)
 	target.Action.Package, inPackage = parseName(pkg)
-	if target.Action.Package == DefaultPackage {
+	if target.Action.Package == defaultPackage {
 		target.Action.Package = ""
 	}
 	target.Path = normalize(rest)
