@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package test
+
+import (
+	"flag"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/whirl-faas/whirl/test/compat"
+)
+
+// The platform that TestCompatibility is pointed at, in place of those that it
+// starts by itself.
+var (
+	compatURL   = flag.String("compat-url", "", "run the compatibility suite against the platform at this URL, taken for an OpenWhisk")
+	compatAuth  = flag.String("compat-auth", guestKey, "the key of a user of that platform, `UUID:KEY`")
+	compatOther = flag.String("compat-other-auth", "", "the key of another user of that platform, with another namespace, `UUID:KEY`")
+	compatWhirl = flag.Bool("compat-whirl", false, "that platform is a Whirl: expect what docs/compatibility.md says it does otherwise")
+)
+
+// TestCompatibility holds Whirl to OpenWhisk's API, in one process and in split
+// roles; or what -compat-url names.
+func TestCompatibility(t *testing.T) {
+	if *compatURL != "" {
+		compat.Run(t, compat.Platform{
+			URL: strings.TrimSuffix(*compatURL, "/"), Auth: *compatAuth, OtherAuth: *compatOther, Whirl: *compatWhirl,
+		})
+		return
+	}
+	need(t, "node")
+	t.Run("standalone", func(t *testing.T) { start(t).testCompatibility(t) })
+	t.Run("roles", func(t *testing.T) { startCluster(t, 1).controller.testCompatibility(t) })
+}
+
+func (p *platform) testCompatibility(t *testing.T) {
+	made, err := exec.Command(whirlBinary, "admin", "user", "create", "compat-other", "--data", p.data).Output()
+	if err != nil {
+		t.Fatalf("make another user: %v", err)
+	}
+	compat.Run(t, compat.Platform{URL: p.url, Auth: guestKey, OtherAuth: strings.TrimSpace(string(made)), Whirl: true})
+}
