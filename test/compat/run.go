@@ -203,7 +203,10 @@ func (p *play) prepare(x exchange) exchange {
 
 func (p *play) expand(line int, text string) string {
 	p.t.Helper()
-	expanded, err := expand(text, p.vars, func(name string) string { return name + "_" + p.run })
+	expanded, err := expand(text, p.vars, func(name string) string {
+		p.vars[name] = name + "_" + p.run
+		return p.vars[name]
+	})
 	if err != nil {
 		p.t.Fatalf("line %d: %v", line, err)
 	}
