@@ -60,6 +60,7 @@ var rooms = map[string][]string{
 	"bench":                  {"whisk", "client"},
 	"sim":                    {"*"},
 	"test":                   {"client", "whisk"},
+	"test/compat":            {},
 	"cmd/whirl":              {"*"},
 }
 
