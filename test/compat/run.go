@@ -144,17 +144,23 @@ const (
 // is sent until nothing does.
 func (p *play) ask(x exchange, patient bool, want *answer) (reply, []string) {
 	p.t.Helper()
-	deadline := time.Now().Add(patience)
+	enough, again := time.NewTimer(patience), time.NewTicker(interval)
+	defer enough.Stop()
+	defer again.Stop()
 	for {
 		got, err := p.platform.send(p.t.Context(), x.method, x.target, x.header, p.keyOf(x.as), x.body)
 		if err != nil {
 			p.t.Fatalf("line %d: %v", x.line, err)
 		}
 		differences := p.check(x, got, want)
-		if len(differences) == 0 || !patient || time.Now().After(deadline) {
+		if len(differences) == 0 || !patient {
 			return got, differences
 		}
-		time.Sleep(interval)
+		select {
+		case <-again.C:
+		case <-enough.C:
+			return got, differences
+		}
 	}
 }
 
