@@ -177,12 +177,13 @@ func (j *job) run(ctx context.Context, c *container, outcome *whisk.Outcome) con
 }
 
 // crash is the response for a connection that broke. The action is to blame only if
-// the container's agent knows that nobody else ended it.
+// the container's agent knows that nobody else ended it. That we are told of a
+// container's end, and cut its connections, may be faster than to find them broken.
 func (j *job) crash(ctx context.Context, c *container, cause error, text string) whisk.Response {
 	switch {
 	case j.b.stopped.Load():
 		return whisk.ErrorResponse(whisk.WhiskError, textShuttingDown)
-	case errors.Is(cause, errCut):
+	case errors.Is(cause, errCut) && !c.agent.leased(j.b.now()): // nothing would be answered
 		return whisk.ErrorResponse(whisk.WhiskError, textContainerLost)
 	}
 	inspection := &call{container: c, op: whisk.Inspect, done: make(chan struct{})}
@@ -191,10 +192,11 @@ func (j *job) crash(ctx context.Context, c *container, cause error, text string)
 	defer timer.Stop()
 	select {
 	case <-inspection.done:
-		if inspection.err != nil {
+		exit := inspection.reply.Exit
+		switch {
+		case inspection.err != nil, exit == nil && errors.Is(cause, errCut):
 			return whisk.ErrorResponse(whisk.WhiskError, textContainerLost)
-		}
-		if exit := inspection.reply.Exit; exit != nil && exit.OutOfMemory {
+		case exit != nil && exit.OutOfMemory:
 			text = textMemory
 		}
 		return whisk.ErrorResponse(whisk.DeveloperError, text)

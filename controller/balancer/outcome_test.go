@@ -182,6 +182,25 @@ func TestOutOfMemory(t *testing.T) {
 	}
 }
 
+// TestTheNewsIsFasterThanTheBreak has the scheduler tell of a crash before its
+// connection is found broken: the action is to blame as ever.
+func TestTheNewsIsFasterThanTheBreak(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.handle = slowRuns
+		w.start()
+		running := w.background()
+		x := w.box("box1")
+		x.mu.Lock()
+		x.exit = &whisk.Exit{Code: 3}
+		x.mu.Unlock()
+		w.send(whisk.Lost{Container: "box1", Reason: "it ended with code 3"})
+		synctest.Wait()
+		x.kill()
+		w.expect(<-running, whisk.DeveloperError, `{"error":"The action did not produce a valid response and exited unexpectedly."}`)
+	})
+}
+
 // The action is not to blame for a connection that breaks if its container was removed, or if its
 // agent, which would know, is away.
 func TestWhoIsToBlame(t *testing.T) {
