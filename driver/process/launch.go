@@ -88,6 +88,9 @@ func (l *launch) pipe() (*os.File, error) {
 	reader := os.NewFile(uintptr(fds[0]), "output")
 	if err == nil && !l.driver.rootless {
 		err = unix.Fchown(fds[1], l.uid, l.uid)
+		if l.keeper.Outlives() {
+			_, _ = unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, unread) // or it stays at the usual 64 KB
+		}
 	}
 	if err != nil {
 		reader.Close()
@@ -95,6 +98,12 @@ func (l *launch) pipe() (*os.File, error) {
 	}
 	return reader, nil
 }
+
+// unread is how much a sandbox may write to a stream while it has no agent, before it has to
+// wait: enough for what controllers have it run until the lease ends. It takes memory as
+// it fills, and counts against the sandbox's. An ordinary user may not have many such
+// pipes: above a bound the kernel makes all of the user's small.
+const unread = 1 << 20
 
 // listen makes the socket on which the runtime will accept. Connections wait in
 // its queue until the runtime is up.

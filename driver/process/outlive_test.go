@@ -92,6 +92,8 @@ func TestKilledAgentsSandboxesGoOn(t *testing.T) {
 	reports, kill := startAgent(t, config)
 	busy := reach(t, reports[1].Address)
 	busy.do("print", values{"lines": 2}, nil)
+	patient := reach(t, reports[2].Address)
+	patient.do("print", values{"lines": 10_000}, nil) // 100 KB on each stream, which nobody reads
 	answered := make(chan error, 1)
 	go func() { answered <- busy.try("sleep", values{"ms": 1500}, nil) }()
 	kill()
