@@ -34,7 +34,9 @@ func TestKilledInTheMiddleOfLoad(t *testing.T) {
 	oldLogs := p.logsOf(t, old.ID, 1)
 	p.recordOf(t, old.ID, recordTime)
 
-	load := startLoad(t, p, b, "survivor")
+	load := startLoad(t, b, func(ctx context.Context) (whisk.ActivationID, error) {
+		return p.Start(ctx, "survivor", map[string]int{"ms": 20})
+	})
 	select {
 	case <-load.enough:
 	case <-time.After(time.Minute):
@@ -60,41 +62,42 @@ func TestKilledInTheMiddleOfLoad(t *testing.T) {
 // ahead is how many activations may be accepted and not run yet.
 const ahead = 200
 
-// load sends non-blocking invokes until the platform is gone. It is not far
-// ahead of the runs, so that a kill hits all stages of an activation's life.
+// load begins activations until the platform is gone. It is not far ahead of the
+// runs, so that a kill hits all stages of an activation's life.
 type load struct {
+	begin   func(context.Context) (whisk.ActivationID, error)
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
-	permits chan struct{} // one for each invoke that may be sent
+	permits chan struct{} // one for each activation that may be begun
 	enough  chan struct{} // closed when many have begun to run
 
 	mu       sync.Mutex
 	accepted []whisk.ActivationID
 }
 
-func startLoad(t *testing.T, p *platform, b *beacon, action string) *load {
+func startLoad(t *testing.T, b *beacon, begin func(context.Context) (whisk.ActivationID, error)) *load {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &load{cancel: cancel, permits: make(chan struct{}, ahead), enough: make(chan struct{})}
+	l := &load{begin: begin, cancel: cancel, permits: make(chan struct{}, ahead), enough: make(chan struct{})}
 	for range ahead {
 		l.permits <- struct{}{}
 	}
 	for range 4 {
-		l.workers.Go(func() { l.send(ctx, p, action) })
+		l.workers.Go(func() { l.send(ctx) })
 	}
 	l.workers.Go(func() { l.follow(ctx, b) })
 	return l
 }
 
-// send invokes until the platform is killed.
-func (l *load) send(ctx context.Context, p *platform, action string) {
+// send begins activations until the platform is killed.
+func (l *load) send(ctx context.Context) {
 	for {
 		select {
 		case <-l.permits:
 		case <-ctx.Done():
 			return
 		}
-		id, err := p.Start(ctx, action, map[string]int{"ms": 20})
+		id, err := l.begin(ctx)
 		if err != nil {
 			return
 		}
@@ -117,7 +120,7 @@ func (l *load) follow(ctx context.Context, b *beacon) {
 		}
 		select {
 		case l.permits <- struct{}{}:
-		default: // the run was of another invoke
+		default: // the run was of another one
 		}
 	}
 }
