@@ -63,19 +63,19 @@ func (c *Controller) MayChange(ctx context.Context, caller *Caller, action whisk
 // a binding of the caller's, that the same holds for where it leads. Who does not
 // own a package does not learn whether it is there.
 func mayReadPackage(ctx context.Context, caller *Caller, name whisk.FullName, packages packageSource) error {
-	denied := errDenied(name.Path())
+	named := name // refusals speak of the first on the way
 	for range maxBindings {
-		owned := caller.Owns(name) == nil
+		owned := name.Namespace == caller.Namespace
 		pkg, err := packages(ctx, name)
 		switch {
 		case err != nil && !owned && isForUser(err):
-			return denied
+			return errDenied(named.Path())
 		case err != nil:
 			return err
 		case !pkg.IsBinding() && (owned || pkg.Publish):
 			return nil
 		case !pkg.IsBinding() || !owned:
-			return denied
+			return errDenied(named.Path())
 		}
 		name = pkg.Binding
 	}

@@ -66,6 +66,7 @@ func (c *Controller) performSequence(act *activation) *whisk.Activation {
 
 func (c *Controller) runComponents(act *activation) tally {
 	t := tally{response: whisk.Response{Result: act.sequence.payload}, ids: []string{}}
+	act.sequence.payload = nil // the first component has it, and then nobody
 	for _, component := range act.action.Exec.Components {
 		if *act.sequence.runs >= c.config.Limits.SequenceLength || act.sequence.depth >= c.config.Limits.SequenceLength {
 			t.response = whisk.ErrorResponse(whisk.ApplicationError, longSequenceText)

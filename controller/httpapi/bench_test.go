@@ -71,11 +71,19 @@ func BenchmarkBlockingInvoke(b *testing.B) {
 	for name, path := range map[string]string{
 		"record": guest + "/actions/hello?blocking=true",
 		"result": guest + "/actions/hello?blocking=true&result=true",
+
+		"packaged": guest + "/actions/p/hello?blocking=true&result=true",
+		"bound":    guest + "/actions/b/hello?blocking=true&result=true",
+		"sequence": guest + "/actions/s?blocking=true&result=true",
 	} {
 		b.Run(name, func(b *testing.B) {
 			p := newPlatform(b)
 			p.balancer.Quick = true
 			p.must(200, "PUT", guest+"/actions/hello", hello)
+			p.must(200, "PUT", guest+"/packages/p", `{"parameters":[{"key":"k","value":1}]}`)
+			p.must(200, "PUT", guest+"/packages/b", `{"binding":{"namespace":"_","name":"p"}}`)
+			p.must(200, "PUT", guest+"/actions/p/hello", hello)
+			p.must(200, "PUT", guest+"/actions/s", sequence("/_/hello", "/_/p/hello"))
 			ctx, cancel := context.WithCancel(context.Background())
 			done := make(chan error, 1)
 			go func() { done <- p.control.Run(ctx) }()
