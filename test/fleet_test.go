@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // fleet is a cluster on hosts of its own: a scheduler, a controller, agents and users, each in
@@ -25,9 +26,7 @@ type fleet struct {
 	engine  engine
 	beacon  *beacon
 	proof   string // directory in which containers write down their runs
-
-	// logs is what agents and controller are told about the log store that they share.
-	logs []string
+	logs    string // the log store that agents and controller share: the controller's file
 }
 
 // node is a host with an agent.
@@ -40,6 +39,9 @@ type node struct {
 // processSurvives says whether the process driver's sandboxes outlive a killed or upgraded agent.
 // What this suite expects of them follows from it.
 const processSurvives = false
+
+// keep has an agent leave its containers to the next one. It is its last flag.
+const keep = "--keep-on-stop"
 
 // The nodes by what their agents are.
 const (
@@ -58,14 +60,14 @@ func startFleet(t *testing.T) *fleet {
 	f := &fleet{cluster: &cluster{t: t, certs: t.TempDir(), data: t.TempDir()}, gateway: hosts[4], users: hosts[5], engine: newEngine(t)}
 	f.desk = hosts[3]
 	f.scheduler, f.office = f.desk.address+":3240", f.desk.address+":3241"
-	f.logs = []string{"--logs", filepath.Join(f.data, "logs.db")}
+	f.logs = filepath.Join(f.data, "logs.db")
 	f.proveRuns(hosts[1], hosts[2])
 	f.offer = f.writeFile("runtimes.json", offerOfBoth(t))
 	options := f.writeFile("options.json", fmt.Sprintf(`{"Binds": ["%s:/proof"]}`, f.proof))
 	f.nodes = []node{
 		{host: hosts[dockered],
-			flags: []string{"--driver", "docker", "--runtimes", f.offer, "--docker-pull", "never", "--docker-options", options, "--keep-on-stop"}},
-		{host: hosts[keeping], flags: []string{"--sandbox-network", "host", "--keep-on-stop"}},
+			flags: []string{"--driver", "docker", "--runtimes", f.offer, "--docker-pull", "never", "--docker-options", options, keep}},
+		{host: hosts[keeping], flags: []string{"--sandbox-network", "host", keep}},
 		{host: hosts[plain], flags: []string{"--sandbox-network", "host"}},
 	}
 	f.run("certs", "ca", "--dir", f.certs)
@@ -102,10 +104,15 @@ func offerOfBoth(t *testing.T) string {
 		}
 		return strings.TrimSpace(string(text))
 	}
-	const runtime = `"%[1]s": [{"kind": "%[1]s:%[2]s", "default": true, "image": {"prefix": "whirl", "name": "%[1]s", "tag": "local"}}]`
-	return fmt.Sprintf(`{"runtimes": {`+runtime+`, `, "nodejs", version("node", "-p", "process.versions.node.split('.')[0]")) +
-		fmt.Sprintf(runtime+`, `, "python", version("python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])")) +
-		fmt.Sprintf(runtime+`}}`, "native", "default")
+	var families []string
+	for name, version := range map[string]string{
+		"nodejs": version("node", "-p", "process.versions.node.split('.')[0]"),
+		"python": version("python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"),
+		"native": "default",
+	} {
+		families = append(families, fmt.Sprintf(`"%[1]s": [{"kind": "%[1]s:%[2]s", "default": true, "image": {"prefix": "whirl", "name": "%[1]s", "tag": "local"}}]`, name, version))
+	}
+	return `{"runtimes": {` + strings.Join(families, ", ") + `}}`
 }
 
 func (f *fleet) startScheduler() {
@@ -119,9 +126,11 @@ func (f *fleet) startAgent(i int) {
 	f.t.Helper()
 	n := f.nodes[i]
 	args := []string{"agent", "--scheduler", f.scheduler, "--listen", n.address + ":3242", "--http", n.address + ":3243", "--publish", n.address,
-		"--api", "http://" + f.gateway.address + ":3233", "--data", f.data, "--memory", "512m"}
-	f.agents[i] = f.launchOn(n.host, "agent", n.name, append(append(args, f.logs...), n.flags...)...)
+		"--api", "http://" + f.gateway.address + ":3233", "--data", f.data, "--logs", f.logs, "--memory", "512m"}
+	begun := time.Now()
+	f.agents[i] = f.launchOn(n.host, "agent", n.name, append(args, n.flags...)...)
 	f.awaitWord(f.agents[i], "is ready on")
+	f.t.Logf("the agent of %s was ready after %.1f s", n.name, time.Since(begun).Seconds())
 }
 
 func (f *fleet) startController() {
@@ -152,15 +161,20 @@ func (f *fleet) pools(i int) map[string]int {
 // stop stops all roles in order, and holds that nothing of them is left.
 func (f *fleet) stop() {
 	f.t.Helper()
-	f.nodes[dockered].flags = f.nodes[dockered].flags[:len(f.nodes[dockered].flags)-1] // not to keep them
-	f.upgrade(dockered)
+	for i := range f.nodes {
+		flags := &f.nodes[i].flags
+		if last := len(*flags) - 1; (*flags)[last] == keep {
+			*flags = (*flags)[:last]
+			f.upgrade(i)
+		}
+	}
 	f.awaitAllUp()
 	f.controller.stop(f.t)
 	for _, agent := range f.agents {
 		agent.stop(f.t)
 	}
 	f.leader.stop(f.t)
-	for _, h := range append([]host{f.desk, f.gateway, f.users}, f.nodes[0].host, f.nodes[1].host, f.nodes[2].host) {
+	for _, h := range append(f.others(dockered), f.nodes[dockered].host) {
 		h.noTables(f.t)
 	}
 	f.engine.holdsNothing(f.t)

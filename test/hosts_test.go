@@ -85,11 +85,7 @@ func (b *board) play(t *testing.T, f *fleet, fault fault) {
 	t.Logf("before %.1f s; noticed %.1f, mended %.1f, over %.1f, calls ended %.1f, records complete %.1f s after the beginning", struck.Sub(tr.begun).Seconds(),
 		since(noticed), since(mended), since(over), since(ended), time.Since(struck).Seconds())
 	t.Logf("%+v", sum)
-	for _, one := range scout.all() {
-		if took := one.ended.Sub(one.begun); one.cause != "" || took > 5*time.Second {
-			t.Logf("cold start at %.1f s took %.1f s: %s", since(one.begun), took.Seconds(), one.cause)
-		}
-	}
+	t.Logf("%s", scout)
 }
 
 // awaitWork waits until the nodes that a fault is about have containers at work.

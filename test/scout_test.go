@@ -93,6 +93,19 @@ func (s *scout) awaitAfter(t *testing.T, moment time.Time) (took time.Duration) 
 	return took
 }
 
+// String tells the slowest cold start, and the causes of those that failed.
+func (s *scout) String() string {
+	var slowest time.Duration
+	failed := map[string]int{}
+	for _, one := range s.all() {
+		slowest = max(slowest, one.ended.Sub(one.begun))
+		if one.cause != "" {
+			failed[one.cause]++
+		}
+	}
+	return fmt.Sprintf("%d cold starts, the slowest took %.1f s, failed: %s", len(s.all()), slowest.Seconds(), count(failed))
+}
+
 func (s *scout) end() {
 	s.cancel()
 	s.done.Wait()
