@@ -65,7 +65,7 @@ func (d *Driver) describeFreezer(found findings) string {
 	text := names[d.freezer]
 	var measured []string
 	for _, way := range []Freezer{FreezeUnified, FreezeLegacy, FreezeRuntime, FreezeEngine} {
-		if took, ok := found.took[way]; ok {
+		if took, ok := found.Took[way]; ok {
 			measured = append(measured, fmt.Sprintf("%s %s", way, took.Round(10*time.Microsecond)))
 		}
 	}

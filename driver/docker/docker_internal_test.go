@@ -250,7 +250,7 @@ func TestTheFastestFreezerIsTaken(t *testing.T) {
 		{map[Freezer]time.Duration{FreezeRuntime: ms(30), FreezeEngine: ms(50)}, FreezeRuntime},
 		{map[Freezer]time.Duration{FreezeEngine: ms(50)}, FreezeEngine},
 	} {
-		if got := (findings{took: tt.took}).fastest(); got != tt.want {
+		if got := (findings{Took: tt.took}).fastest(); got != tt.want {
 			t.Errorf("of %v it takes %s, want %s", tt.took, got, tt.want)
 		}
 	}

@@ -117,7 +117,7 @@ func (d *Driver) open() error {
 		d.frost = &cgroup.Frost{}
 	}
 	d.loops.Go(func() { d.watchLoop(d.life) })
-	found, err := d.try(ctx)
+	found, err := d.findOut(ctx, info.Info)
 	if err != nil {
 		return err
 	}

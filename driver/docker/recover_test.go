@@ -6,6 +6,7 @@ package docker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -84,6 +85,41 @@ func TestOutputIsExactOverTheDeathOfItsReader(t *testing.T) {
 	}
 	if runs := after.Stdout.Activations(t, 2); runs[1] != "out 0\n" {
 		t.Errorf("the later run wrote %q", runs[1])
+	}
+}
+
+// TestASuccessorMakesNoTrial holds that who has containers to take over believes what its
+// predecessor found out, to the digit, and that it is found out anew once there are none.
+func TestASuccessorMakesNoTrial(t *testing.T) {
+	t.Parallel()
+	config := testConfig(t)
+	config.Trial = true
+	measured := func(d *docker.Driver) string { return strings.Join(d.Capabilities().Isolation, "; ") }
+	first := mustOpen(t, config)
+	kept, err := first.Create(t.Context(), whisk.CreateSandbox{ID: "kept", Spec: nodejsSpec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := measured(first)
+	if err := first.Die(); err != nil {
+		t.Fatal(err)
+	}
+	second := mustOpen(t, config)
+	if got := measured(second); got != found || !strings.Contains(got, "suspend and resume took") {
+		t.Errorf("the successor says %s; found out was %s", got, found)
+	}
+	left, err := second.Recover(t.Context())
+	if err != nil || len(left) != 1 || left[0].ID() != kept.ID() {
+		t.Fatalf("Recover = %v, %v", left, err)
+	}
+	if err := errors.Join(left[0].Suspend(t.Context()), left[0].Resume(t.Context()), left[0].Destroy(t.Context())); err != nil {
+		t.Error(err)
+	}
+	if err := second.Die(); err != nil {
+		t.Fatal(err)
+	}
+	if got := measured(openDriver(t, config)); got == found {
+		t.Errorf("nothing was left, and yet it says %s", got)
 	}
 }
 

@@ -4,6 +4,7 @@ package docker
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -48,11 +49,43 @@ func openStateDir(path string) (*stateDir, error) {
 // close lets the instance go. The directory goes too unless it notes positions.
 func (s *stateDir) close() error {
 	if os.Remove(filepath.Join(s.path, "output")) == nil {
+		_ = os.Remove(s.trialPath())
 		_ = os.Remove(filepath.Join(s.path, "lock"))
 		_ = os.Remove(s.path)
 		_ = os.Remove(filepath.Dir(s.path)) // another instance may need it
 	}
 	return s.lock.Close()
+}
+
+// trialNote is what a process of the instance found out about an engine.
+type trialNote struct {
+	Engine string
+	Found  findings
+}
+
+func (s *stateDir) trialPath() string { return filepath.Join(s.path, "trial") }
+
+// note writes down what a trial found out.
+func (s *stateDir) note(engine string, found findings) error {
+	text, err := json.Marshal(trialNote{engine, found})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(s.trialPath(), text, 0o600)
+}
+
+// recall returns what was noted of the engine, if there are containers to be taken over.
+func (s *stateDir) recall(engine string) (findings, bool) {
+	left, err := os.ReadDir(filepath.Join(s.path, "output"))
+	if err != nil || len(left) == 0 {
+		return findings{}, false
+	}
+	var noted trialNote
+	text, err := os.ReadFile(s.trialPath())
+	if err != nil || json.Unmarshal(text, &noted) != nil || noted.Engine != engine {
+		return findings{}, false
+	}
+	return noted.Found, true
 }
 
 func (s *stateDir) positionPath(id whisk.ContainerID) string {

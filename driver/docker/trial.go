@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 
 	"github.com/whirl-faas/whirl/driver/internal/cgroup"
@@ -18,17 +19,41 @@ import (
 
 // findings are what a trial found out.
 type findings struct {
-	image string                    // that it ran, "" if there was none to run
-	took  map[Freezer]time.Duration // one suspend and resume, of the ways that work
+	Image string                    // that it ran, "" if there was none to run
+	Took  map[Freezer]time.Duration // one suspend and resume, of the ways that work
 }
 
 // trialID is the container that a trial makes. A former trial may have died.
 const trialID whisk.ContainerID = "trial"
 
+// findOut makes a trial, unless a former process of the instance made one with this engine and left
+// containers. Those have to be taken over before their leases end; a trial may take seconds of that.
+func (d *Driver) findOut(ctx context.Context, info system.Info) (found findings, err error) {
+	engine := fmt.Sprintf("%s %s %s cgroup v%s", info.ID, info.ServerVersion, info.DefaultRuntime, info.CgroupVersion)
+	if found, ok := d.state.recall(engine); ok && d.config.Trial {
+		d.choose(found)
+		return found, nil
+	}
+	if found, err = d.try(ctx); err == nil && found.Image != "" {
+		d.choose(found)
+		if err := d.state.note(engine, found); err != nil {
+			d.log.Debug("what the trial found out is not noted", "err", err)
+		}
+	}
+	return found, err
+}
+
+// choose takes the fastest way to suspend, if none is prescribed.
+func (d *Driver) choose(found findings) {
+	if d.config.Freezer == FreezeAuto {
+		d.freezer = found.fastest()
+	}
+}
+
 // try starts a container of an image that is there, to find out now that the
 // engine can, and which ways to suspend it work and are the fastest.
 func (d *Driver) try(ctx context.Context) (found findings, err error) {
-	found.took = map[Freezer]time.Duration{}
+	found.Took = map[Freezer]time.Duration{}
 	image := ""
 	if d.config.Trial {
 		image = d.anyImage(ctx)
@@ -52,11 +77,8 @@ func (d *Driver) try(ctx context.Context) (found findings, err error) {
 			return found, fmt.Errorf("make a container as a trial: %w", err)
 		}
 	}
-	found.image = image
-	found.took = d.timeFreezers(ctx, s)
-	if d.config.Freezer == FreezeAuto {
-		d.freezer = found.fastest()
-	}
+	found.Image = image
+	found.Took = d.timeFreezers(ctx, s)
 	return found, nil
 }
 
@@ -65,11 +87,11 @@ func (d *Driver) try(ctx context.Context) (found findings, err error) {
 func (f findings) fastest() Freezer {
 	const near = 4
 	best := time.Hour
-	for _, took := range f.took {
+	for _, took := range f.Took {
 		best = min(best, took)
 	}
 	for _, way := range []Freezer{FreezeUnified, FreezeLegacy, FreezeRuntime, FreezeEngine} {
-		if took, ok := f.took[way]; ok && took <= near*best {
+		if took, ok := f.Took[way]; ok && took <= near*best {
 			return way
 		}
 	}
