@@ -61,7 +61,7 @@ func (b *board) play(t *testing.T, f *fleet, fault fault) {
 	name := fmt.Sprintf("f%d", len(b.rows))
 	tr := startTraffic(t, f, name, habits...)
 	tr.more(t, 100, "while all is well")
-	f.awaitWork(fault)
+	f.awaitContainers(fault, "busy")
 	struck := time.Now()
 	scout := startScout(t, f, "cold-"+name)
 	fault.strike(f)
@@ -72,7 +72,7 @@ func (b *board) play(t *testing.T, f *fleet, fault fault) {
 	f.awaitAllUp()
 	tr.more(t, 100, "after the fault")
 	again := scout.awaitAfter(t, mended)
-	f.awaitWork(fault)
+	f.awaitContainers(fault, "busy", "free", "kept")
 	over := time.Now()
 	scout.end()
 	tr.end()
@@ -88,13 +88,17 @@ func (b *board) play(t *testing.T, f *fleet, fault fault) {
 	t.Logf("%s", scout)
 }
 
-// awaitWork waits until the nodes that a fault is about have containers at work.
-func (f *fleet) awaitWork(fault fault) {
+// awaitContainers waits until the nodes that a fault is about have containers in any of the pools.
+func (f *fleet) awaitContainers(fault fault, pools ...string) {
 	f.t.Helper()
 	for _, i := range fault.about {
-		if i >= 0 {
-			eventually(f.t, recovery, f.nodes[i].name+" is at work", func() bool { return f.pools(i)["busy"] > 0 })
+		if i < 0 {
+			continue
 		}
+		eventually(f.t, recovery, fmt.Sprintf("%s has containers that are %s", f.nodes[i].name, strings.Join(pools, " or ")), func() bool {
+			there := f.pools(i)
+			return slices.ContainsFunc(pools, func(pool string) bool { return there[pool] > 0 })
+		})
 	}
 }
 
