@@ -13,5 +13,8 @@
 //
 // What needs PostgreSQL has the tag database besides; scripts/database-suite runs it.
 //
+// Those that need a docker engine are behind the tag docker too. scripts/docker-suite
+// runs them, the faults among hosts last: they stop the engine and cut the network.
+//
 // A suite that misses node, python or npm is skipped, and fails where CI=true.
 package test

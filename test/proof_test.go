@@ -53,7 +53,7 @@ func (f *fleet) noteProofs() {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	for _, id := range strings.Fields(string(text)) {
+	for id := range strings.FieldsSeq(string(text)) {
 		f.beacon.note(id)
 	}
 }
