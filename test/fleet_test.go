@@ -38,7 +38,7 @@ type node struct {
 
 // processSurvives says whether the process driver's sandboxes outlive a killed or upgraded agent.
 // What this suite expects of them follows from it.
-const processSurvives = false
+const processSurvives = true
 
 // keep has an agent leave its containers to the next one. It is its last flag.
 const keep = "--keep-on-stop"
