@@ -186,8 +186,10 @@ func (f *fleet) stop() {
 // upgrade stops an agent that keeps its containers, and starts the next one.
 func (f *fleet) upgrade(i int) {
 	f.t.Helper()
+	begun := time.Now()
 	f.agents[i].signal(f.t, syscall.SIGTERM)
 	f.agents[i].waitForEnd(f.t, stopTime)
+	f.t.Logf("the agent of %s stopped within %.1f s", f.nodes[i].name, time.Since(begun).Seconds())
 	if status := f.agents[i].cmd.ProcessState.ExitCode(); status != 0 {
 		f.t.Errorf("exit status %d after SIGTERM:\n%s", status, f.agents[i].output)
 	}

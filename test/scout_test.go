@@ -106,6 +106,7 @@ func (s *scout) String() string {
 	return fmt.Sprintf("%d cold starts, the slowest took %.1f s, failed: %s", len(s.all()), slowest.Seconds(), count(failed))
 }
 
+// end makes no more cold starts, and waits for the last.
 func (s *scout) end() {
 	s.cancel()
 	s.done.Wait()
