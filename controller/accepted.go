@@ -33,6 +33,10 @@ import (
 // Two that try to run the same entry both need Claim, which only one gets; the
 // other makes no record. A Claim whose answer was lost counts as failed here: the
 // activation is not run, and its record says so.
+//
+// A sequence is one entry, claimed with its first component that finds a
+// container; its components are none. A trigger's entry is its record, which
+// the next start only has to store.
 
 // acceptedBody is what the queue keeps of an activation: of a trigger's, its
 // record; of others, what is needed to run it. Payload is what it was called with.

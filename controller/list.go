@@ -84,8 +84,10 @@ func (c *Controller) queryOf(ctx context.Context, caller *Caller, listing Listin
 	return query, nil
 }
 
-// contents yields the actions of a package, without their bodies, newest first.
+// contents yields the actions of a package once each, without their bodies,
+// newest first. It reads page by page: what is written meanwhile may be missing.
 func (c *Controller) contents(ctx context.Context, pkg whisk.FullName, visit func(whisk.Document)) error {
+	seen := map[whisk.FullName]bool{} // one that is written moves to the front, and others back
 	query := whisk.EntityQuery{Collection: whisk.Actions, Namespace: pkg.Namespace, Package: &pkg.Name, Limit: c.config.Limits.ListMax}
 	for {
 		documents, err := c.deps.Entities.List(ctx, query)
@@ -93,7 +95,10 @@ func (c *Controller) contents(ctx context.Context, pkg whisk.FullName, visit fun
 			return fmt.Errorf("list the actions of %s: %w", pkg, err)
 		}
 		for _, doc := range documents {
-			visit(doc)
+			if !seen[doc.Name] {
+				seen[doc.Name] = true
+				visit(doc)
+			}
 		}
 		if len(documents) < query.Limit {
 			return nil

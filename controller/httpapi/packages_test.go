@@ -61,6 +61,42 @@ func TestPackages(t *testing.T) {
 	})
 }
 
+// A package may hold more than one page of actions, and one may be written while
+// they are looked through.
+func TestLargePackages(t *testing.T) {
+	p := newPlatform(t)
+	p.must(200, "PUT", guest+"/packages/p", "{}")
+	for i := range 250 {
+		p.must(200, "PUT", fmt.Sprintf("%s/actions/p/a%03d", guest, i), hello)
+	}
+	count := func() int {
+		actions, _ := p.must(200, "GET", guest+"/packages/p", "").decode(t)["actions"].([]any)
+		return len(actions)
+	}
+	if n := count(); n != 250 {
+		t.Errorf("the package shows %d actions", n)
+	}
+	pages := 0
+	p.store.SetFault(func(op string, done bool) error {
+		if op == "List" && done {
+			if pages++; pages == 1 {
+				time.Sleep(2 * time.Millisecond) // so that it is the newest
+				p.must(200, "PUT", guest+"/actions/p/a000?overwrite=true", `{"publish":true}`)
+			}
+		}
+		return nil
+	})
+	if n := count(); pages != 2 || n != 250 && n != 249 {
+		t.Errorf("the package shows %d actions on %d pages", n, pages)
+	}
+	p.store.SetFault(nil)
+	p.walk(t, []step{
+		{what: "not empty", method: "DELETE", path: guest + "/packages/p", status: 409, text: "Package not empty (contains 250 entities). Set force param or delete package contents."},
+		{what: "by force", method: "DELETE", path: guest + "/packages/p?force=true", status: 200},
+	})
+	sameJSON(t, p.must(200, "GET", guest+"/actions?count=true", "").body, `{"actions":0}`)
+}
+
 func TestPackageRefusals(t *testing.T) {
 	p := newPlatform(t)
 	const malformed = "The request content was malformed:\n"
