@@ -16,8 +16,8 @@
 //
 // What it promises:
 //   - A warm call does no store I/O before its answer: identities, packages,
-//     triggers and actions are cached, and the caches follow the change feed of the entity store
-//     (own writes at once, others' within a quarter of a second).
+//     triggers and actions are cached, and the caches follow the change feed of
+//     the entity store (own writes at once, others' within a quarter of a second).
 //   - A non-blocking activation that was accepted ends in exactly one record,
 //     whatever is killed when (accepted.go has the argument). So do a trigger's,
 //     with all that its record tells of (fire.go), and a sequence (sequence.go).
