@@ -219,6 +219,7 @@ type Accepted struct {
 	Activation ActivationID
 	Namespace  string
 	At         time.Time       // when it was accepted
+	AcceptedBy ControllerID    // "" for those of programs that did not say
 	ClaimedBy  ControllerID    // "" until it was claimed
 	Body       json.RawMessage // what the controller needs to run it; the store does not look inside
 }

@@ -96,12 +96,16 @@ CREATE INDEX documents_public_list ON documents (namespace, collection, updated 
 CREATE INDEX documents_code ON documents (code) WHERE code <> '';
 `
 
+// accepterSchema adds who accepted an entry. The column comes after the body,
+// which every reader of entries reads anyway.
+const accepterSchema = `ALTER TABLE accepted ADD COLUMN accepted_by TEXT NOT NULL DEFAULT ''`
+
 // OpenEntities opens the database at path and makes it if it is not there; its
 // directory must exist. A database that a newer program wrote is Conflict. The
 // caller closes it; ctx matters during the call only.
 func OpenEntities(ctx context.Context, path string) (*Entities, error) {
 	db, err := openDatabase(ctx, path, layout{
-		migrations:  []string{entitiesSchema, publicSchema, namespaceLimitsSchema},
+		migrations:  []string{entitiesSchema, publicSchema, namespaceLimitsSchema, accepterSchema},
 		synchronous: "FULL",
 		cache:       16 * whisk.MB,
 	})

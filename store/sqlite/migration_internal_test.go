@@ -3,15 +3,19 @@
 package sqlite
 
 import (
+	"encoding/json"
+	"fmt"
 	"path/filepath"
+	"reflect"
 	"testing"
+	"time"
 
 	"github.com/whirl-faas/whirl/whisk"
 )
 
 // TestFormerSchemas opens what each former version of the program left.
 func TestFormerSchemas(t *testing.T) {
-	all := []string{entitiesSchema, publicSchema, namespaceLimitsSchema}
+	all := []string{entitiesSchema, publicSchema, namespaceLimitsSchema, accepterSchema}
 	for version := 1; version < len(all); version++ {
 		path := filepath.Join(t.TempDir(), "entities.db")
 		db, err := openDatabase(t.Context(), path, layout{migrations: all[:version], synchronous: "FULL", cache: whisk.MB})
@@ -20,6 +24,10 @@ func TestFormerSchemas(t *testing.T) {
 		}
 		former := &Entities{db}
 		if err := former.PutSubject(t.Context(), whisk.Subject{Name: "alice"}); err != nil {
+			t.Fatal(err)
+		}
+		entry := fmt.Sprintf("INSERT INTO accepted (activation, namespace, at, body) VALUES ('old', 'guest', %d, '{}')", version)
+		if err := db.write(t.Context(), 0, func(c *connection) error { return c.prepare(entry).run() }); err != nil {
 			t.Fatal(err)
 		}
 		if err := former.Close(); err != nil {
@@ -34,6 +42,12 @@ func TestFormerSchemas(t *testing.T) {
 		}
 		if err := now.PutNamespaceLimits(t.Context(), "alice", whisk.NamespaceLimits{}); err != nil {
 			t.Errorf("schema %d: %v", version, err)
+		}
+		want := whisk.Accepted{Activation: "old", Namespace: "guest", At: time.UnixMilli(int64(version)).UTC(), Body: json.RawMessage("{}")}
+		for entry, err := range now.Pending(t.Context()) {
+			if err != nil || !reflect.DeepEqual(entry, want) {
+				t.Errorf("schema %d left the entry %+v, %v; want %+v", version, entry, err, want)
+			}
 		}
 		if err := now.Close(); err != nil {
 			t.Error(err)

@@ -19,8 +19,8 @@ func (e *Entities) Accept(ctx context.Context, entries ...whisk.Accepted) error 
 	}
 	err := e.db.write(ctx, whisk.Bytes(size), func(c *connection) error {
 		for _, entry := range entries {
-			err := c.prepare("INSERT INTO accepted (activation, namespace, at, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING").
-				text(string(entry.Activation)).text(entry.Namespace).time(entry.At).json(entry.Body).run()
+			err := c.prepare("INSERT INTO accepted (activation, namespace, at, accepted_by, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING").
+				text(string(entry.Activation)).text(entry.Namespace).time(entry.At).text(string(entry.AcceptedBy)).json(entry.Body).run()
 			if err != nil {
 				return fmt.Errorf("entry %s: %w", entry.Activation, err)
 			}
@@ -94,7 +94,7 @@ func (e *Entities) Pending(ctx context.Context) iter.Seq2[whisk.Accepted, error]
 			var entries []whisk.Accepted
 			err := e.db.read(ctx, func(c *connection) error {
 				return c.prepare(`
-					SELECT position, activation, namespace, at, coalesce(claimed_by, ''), body
+					SELECT position, activation, namespace, at, accepted_by, coalesce(claimed_by, ''), body
 					FROM accepted LEFT JOIN claims USING (position)
 					WHERE position > ? ORDER BY position LIMIT ?`).
 					integer(last).integer(page).
@@ -104,6 +104,7 @@ func (e *Entities) Pending(ctx context.Context) iter.Seq2[whisk.Accepted, error]
 							Activation: whisk.ActivationID(r.text()),
 							Namespace:  r.text(),
 							At:         r.time(),
+							AcceptedBy: whisk.ControllerID(r.text()),
 							ClaimedBy:  whisk.ControllerID(r.text()),
 							Body:       r.bytes(),
 						})

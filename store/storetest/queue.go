@@ -34,6 +34,7 @@ func accepted(n int) whisk.Accepted {
 		Activation: activationID(n),
 		Namespace:  "guest",
 		At:         atMilli(n),
+		AcceptedBy: whisk.ControllerID(fmt.Sprint("accepter ", n%3)),
 		Body:       json.RawMessage(fmt.Sprintf(`{"n":%d}`, n)),
 	}
 }
@@ -63,7 +64,7 @@ func testQueueLife(t *testing.T, q whisk.Queue) {
 	must(t, q.Accept(ctx, entry))
 	wantPending(t, q, entry)
 	repeated := entry
-	repeated.Namespace = "other"
+	repeated.Namespace, repeated.AcceptedBy = "other", "another"
 	must(t, q.Accept(ctx, repeated)) // is left as it was
 	wantPending(t, q, entry)
 
@@ -104,6 +105,9 @@ func testQueueOrder(t *testing.T, q whisk.Queue) {
 		entry.Activation = activationID((i*7919 + 13) % 1000) // not in the order of ids
 		if i == 3 {
 			entry.Body = nil
+		}
+		if i == 4 {
+			entry.AcceptedBy = ""
 		}
 		want = append(want, entry)
 		must(t, q.Accept(t.Context(), entry))
