@@ -135,9 +135,16 @@ func (s *Store) ExpireLogs(_ context.Context, before time.Time, limit int) (n in
 }
 
 // Accept implements [whisk.Queue].
-func (s *Store) Accept(_ context.Context, entries ...whisk.Accepted) error {
+func (s *Store) Accept(ctx context.Context, entries ...whisk.Accepted) error {
 	return s.do("Accept", func() error {
-		s.queue = append(s.queue, entries...)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			if !slices.ContainsFunc(s.queue, func(other whisk.Accepted) bool { return other.Activation == entry.Activation }) {
+				s.queue = append(s.queue, entry)
+			}
+		}
 		return nil
 	})
 }

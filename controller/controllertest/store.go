@@ -26,9 +26,16 @@ import (
 
 // Store implements all the contracts of whisk's databases.
 type Store struct {
+	*contents
+
+	asked sync.Mutex
+	fault func(op string, done bool) error // guarded by asked
+	calls map[string]int                   // guarded by asked
+}
+
+// contents are what processes share that use one store.
+type contents struct {
 	mu          sync.Mutex
-	fault       func(op string, done bool) error
-	calls       map[string]int
 	documents   map[whisk.FullName]whisk.Document
 	changes     []whisk.Change
 	subjects    map[string]whisk.Subject
@@ -46,30 +53,35 @@ type blob struct {
 
 // NewStore returns an empty store.
 func NewStore() *Store {
-	return &Store{
-		calls:       map[string]int{},
+	return sharing(&contents{
 		documents:   map[whisk.FullName]whisk.Document{},
 		subjects:    map[string]whisk.Subject{},
 		limits:      map[string]whisk.NamespaceLimits{},
 		blobs:       map[whisk.Digest]blob{},
 		activations: map[whisk.ActivationID]whisk.Activation{},
 		logs:        map[whisk.ActivationID]whisk.LogEntry{},
-	}
+	})
 }
+
+func sharing(c *contents) *Store { return &Store{contents: c, calls: map[string]int{}} }
+
+// Another returns the store as another process has it: what is in it is shared,
+// faults and the count of calls are not.
+func (s *Store) Another() *Store { return sharing(s.contents) }
 
 // SetFault makes every operation ask fault, by its method's name, before it
 // takes effect (done is false) and after (done is true). An error is the
 // operation's; after the effect it stands for an answer that was lost.
 func (s *Store) SetFault(fault func(op string, done bool) error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.asked.Lock()
+	defer s.asked.Unlock()
 	s.fault = fault
 }
 
 // Calls returns how often an operation was asked for.
 func (s *Store) Calls(op string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.asked.Lock()
+	defer s.asked.Unlock()
 	return s.calls[op]
 }
 
@@ -89,10 +101,10 @@ func (s *Store) Queued() []whisk.Accepted {
 
 // do runs an operation between its two faults.
 func (s *Store) do(op string, effect func() error) error {
-	s.mu.Lock()
+	s.asked.Lock()
 	s.calls[op]++
 	fault := s.fault
-	s.mu.Unlock()
+	s.asked.Unlock()
 	if fault != nil {
 		if err := fault(op, false); err != nil {
 			return err
