@@ -22,21 +22,22 @@ import (
 //
 //   - before Accept returned: there was no 202, nothing was promised;
 //   - after Accept, before Claim: the entry is there and unclaimed, nothing ran;
-//     the next start runs it;
+//     recovery runs it;
 //   - after Claim, before the record was stored: it may have run, so it must not
-//     run again; the next start finds it claimed by a process that is no more
-//     and stores a record which says that it was lost;
-//   - after the record was stored, before Complete: the next start does the same,
-//     but the store leaves a record that is there as it was, so the true one stays;
+//     run again; recovery finds it claimed by a process that is no more and
+//     stores a record which says that it was lost;
+//   - after the record was stored, before Complete: recovery does the same, but
+//     the store leaves a record that is there as it was, so the true one stays;
 //   - after Complete: nothing is left to do.
 //
-// Two that try to run the same entry both need Claim, which only one gets; the
-// other makes no record. A Claim whose answer was lost counts as failed here: the
-// activation is not run, and its record says so.
+// Recovery is the next start's or, where several controllers share the queue,
+// that of all which live. Two that try to run the same entry both need Claim,
+// which only one gets; the other makes no record. A Claim whose answer was lost
+// counts as failed here: the activation is not run, and its record says so.
 //
 // A sequence is one entry, claimed with its first component that finds a
 // container; its components are none. A trigger's entry is its record, which
-// the next start only has to store.
+// recovery only has to store.
 
 // acceptedBody is what the queue keeps of an activation: of a trigger's, its
 // record; of others, what is needed to run it. Payload is what it was called with.
@@ -110,12 +111,12 @@ func (c *Controller) entryOf(ctx context.Context, act *activation, call Call) (w
 	if act.action.Name != call.Action {
 		origin.Stored = storedName(act.action.Name)
 	}
-	return acceptedEntry(act.id, act.namespace, act.received, "origin", origin, call.Payload)
+	return c.acceptedEntry(act.id, act.namespace, act.received, "origin", origin, call.Payload)
 }
 
 // acceptedEntry makes an entry of an [acceptedBody] of which one field is
 // given. It is not marshalled as a whole: that would rewrite the payload.
-func acceptedEntry(id whisk.ActivationID, namespace string, at time.Time, field string, value any, payload []byte) (whisk.Accepted, error) {
+func (c *Controller) acceptedEntry(id whisk.ActivationID, namespace string, at time.Time, field string, value any, payload []byte) (whisk.Accepted, error) {
 	if len(payload) == 0 {
 		payload = []byte("{}")
 	}
@@ -124,7 +125,7 @@ func acceptedEntry(id whisk.ActivationID, namespace string, at time.Time, field 
 		return whisk.Accepted{}, fmt.Errorf("encode activation %s: %w", id, err)
 	}
 	body := slices.Concat([]byte(`{"`+field+`":`), head, []byte(`,"payload":`), payload, []byte("}"))
-	return whisk.Accepted{Activation: id, Namespace: namespace, At: at, Body: body}, nil
+	return whisk.Accepted{Activation: id, Namespace: namespace, At: at, AcceptedBy: c.config.ID, Body: body}, nil
 }
 
 // accept puts entries into the durable queue, all or none. That does not depend
@@ -163,8 +164,8 @@ func (c *Controller) wantsKey(ctx context.Context, action *resolvedAction, depth
 }
 
 // unaccept tries to take back entries of which it is not known whether they are
-// there. What is and stays, runs after the next start: nobody was promised that
-// it would not.
+// there. What is and stays, runs after the next start, or ends in a record:
+// nobody was promised that it would not.
 func (c *Controller) unaccept(ids []whisk.ActivationID) {
 	if len(ids) == 0 {
 		return
@@ -179,8 +180,8 @@ func (c *Controller) unaccept(ids []whisk.ActivationID) {
 	}
 }
 
-// acceptedSet knows the entries of the queue that this process accepted and that
-// have no record yet. From then on the recorder knows them.
+// acceptedSet knows the entries of the queue that this process accepted or took
+// up, and that have no record yet. From then on the recorder knows them.
 type acceptedSet struct {
 	mu  sync.Mutex
 	ids map[whisk.ActivationID]struct{}

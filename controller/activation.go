@@ -41,8 +41,9 @@ type activation struct {
 
 	slot      *recorder.Slot
 	accepted  bool              // it is in the durable queue
+	contested bool              // other controllers may be about to run it, too
 	claimed   bool              // it was told to a container, or is about to be
-	ceded     bool              // another controller has it
+	ceded     bool              // another controller has it, or will
 	container whisk.ContainerID // that ran it; "" before
 }
 
@@ -170,6 +171,12 @@ func (c *Controller) run(act *activation, done chan<- ending) {
 		done <- ending{err: err}
 		return
 	}
+	if act.contested && !act.claimed && !act.ceded && c.activations.Err() == nil {
+		// It ended before it had a container. Another may have one for it.
+		if err := c.claimEntry(c.activations, act); err != nil {
+			c.deps.Logger.Debug("the end of an accepted activation is left to others", "activation", act.id, "err", err)
+		}
+	}
 	if c.leftToQueue(act) {
 		act.slot.Release()
 		if done != nil {
@@ -261,7 +268,10 @@ func (c *Controller) claim(ctx context.Context, act *activation) error {
 	return c.claimEntry(ctx, act.root())
 }
 
-// claimEntry marks the entry of an accepted activation in the queue, once.
+// claimEntry marks the entry of an accepted activation in the queue, once. If it
+// is not known whether that was done, who accepted the activation goes on to
+// record its failure; one that others may take up as well is left in the queue
+// for the next look.
 func (c *Controller) claimEntry(ctx context.Context, act *activation) error {
 	if !act.accepted || act.claimed {
 		return nil
@@ -272,7 +282,7 @@ func (c *Controller) claimEntry(ctx context.Context, act *activation) error {
 		return nil
 	}
 	kind := whisk.KindOf(err)
-	act.ceded = kind == whisk.Conflict || kind == whisk.NotFound
+	act.ceded = act.contested || kind == whisk.Conflict || kind == whisk.NotFound
 	return fmt.Errorf("claim activation %s: %w", act.id, err)
 }
 

@@ -24,7 +24,9 @@ type Config struct {
 	LogWait       time.Duration // how long a reader waits for an ended activation's logs
 	DrainTimeout  time.Duration // how long running activations may go on after Run's context ended
 	Sequences     int           // sequences that run at once, nested ones not counted
-	Recovery      int           // accepted activations of former processes that run at once
+	Recovery      int           // accepted activations of processes that are no more that run at once
+
+	RecoveryInterval time.Duration // between looks for those, where there are other controllers
 
 	CachedActions    int // and as many packages, triggers, and actions seen through packages
 	CachedIdentities int
@@ -50,6 +52,7 @@ func Default() Config {
 		DrainTimeout:      30 * time.Second,
 		Sequences:         1000,
 		Recovery:          64,
+		RecoveryInterval:  10 * time.Second,
 		CachedActions:     10_000,
 		CachedIdentities:  10_000,
 		IdentityTTL:       time.Minute,
@@ -74,8 +77,8 @@ func (c Config) Validate() error {
 		return whisk.Errorf(whisk.Invalid, "recovery and both caches must hold at least 1")
 	case c.Sequences < 1 || c.Sequences >= c.Records.Records:
 		return whisk.Errorf(whisk.Invalid, "sequences must be at least 1 and fewer than records, which they wait for: %d and %d", c.Sequences, c.Records.Records)
-	case c.IdentityTTL <= 0 || c.FeedInterval <= 0 || c.RetentionInterval <= 0:
-		return whisk.Errorf(whisk.Invalid, "intervals must be positive: identity TTL %v, change feed %v, retention %v", c.IdentityTTL, c.FeedInterval, c.RetentionInterval)
+	case c.IdentityTTL <= 0 || c.FeedInterval <= 0 || c.RetentionInterval <= 0 || c.RecoveryInterval <= 0:
+		return whisk.Errorf(whisk.Invalid, "intervals must be positive: identity TTL %v, change feed %v, retention %v, recovery %v", c.IdentityTTL, c.FeedInterval, c.RetentionInterval, c.RecoveryInterval)
 	case c.Limits.ListMax < 1 || c.Limits.ListDefault < 1 || c.Limits.BlockingWait < time.Millisecond:
 		return whisk.Errorf(whisk.Invalid, "lists must show at least 1 entry and blocking calls wait at least 1 ms")
 	}

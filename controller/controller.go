@@ -44,7 +44,7 @@ type Admission interface {
 	Cancel() // the invocation will not run
 }
 
-// Deps are what a controller works with. All but Secret, Hint, NewID and Logger must be given.
+// Deps are what a controller works with. What comes before Secret must be given.
 type Deps struct {
 	Entities    whisk.EntityStore
 	Subjects    whisk.SubjectStore
@@ -60,6 +60,13 @@ type Deps struct {
 	// must be the same in all controllers of a store, and stay. nil makes none.
 	Secret []byte
 
+	// Alive reports whether a controller that uses the same stores may still be at
+	// work. It may go on saying so of one that is no more, for a while; the other
+	// way round, what that one runs would be recorded as lost. A process that is
+	// no more never comes back: its successor has another id. Alive does not
+	// block, and is asked of many entries of the queue. Nil says that there is no
+	// other controller.
+	Alive  func(whisk.ControllerID) bool
 	Hint   func(kind string) string  // how to get a runtime that is missing; nil or "" if nothing is known
 	NewID  func() whisk.ActivationID // nil for UUIDs of version 7
 	Logger *slog.Logger              // nil discards

@@ -195,7 +195,7 @@ func (c *Controller) acceptFanOut(ctx context.Context, fired *fanOut) error {
 		batch = append(batch, entry)
 		size += whisk.Bytes(len(entry.Body))
 	}
-	own, err := acceptedEntry(fired.id, fired.call.Caller.Namespace, fired.start, "firing", fired.kept(), fired.payload)
+	own, err := c.acceptedEntry(fired.id, fired.call.Caller.Namespace, fired.start, "firing", fired.kept(), fired.payload)
 	if err == nil {
 		err = c.accept(append(batch, own)...)
 	}

@@ -3,6 +3,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"time"
@@ -13,6 +14,7 @@ import (
 // Results of accepted activations that are not run after all.
 const (
 	lostText    = "The activation was lost: the platform stopped while it ran."
+	failedText  = "The activation was lost: the platform could not see it through."
 	deletedText = "Action could not be found or may have been deleted."
 	brokenText  = "The activation was lost: what the platform kept of it cannot be read."
 )
@@ -25,20 +27,30 @@ const (
 	recoveryBackoff = 200 * time.Millisecond
 )
 
-// recover finishes what former processes accepted: it runs the unclaimed
-// activations, oldest first, and records the claimed ones as lost.
+// recover finishes what processes accepted that are no more: it runs the
+// unclaimed activations, oldest first, and records the claimed ones as lost.
 //
-// It takes every claim but its own for that of a process that is no more, which
-// holds while a queue has one controller.
+// A controller that is alone on its queue does that once, and takes everything
+// that it does not know for a former process's. One of several looks again and
+// again, since another may end for good at any time, and leaves alone what living
+// ones are at. What it takes up the others may take up as well; so it claims
+// each entry before it makes a record of it, also one that it does not run.
 func (c *Controller) recover(ctx context.Context) {
 	lanes := make(chan struct{}, c.config.Recovery)
+	for c.takeUpAll(ctx, lanes) && c.deps.Alive != nil && pause(ctx, c.config.RecoveryInterval) {
+	}
+}
+
+// takeUpAll takes up everything that is left now, each in a lane. It returns
+// false if the controller stops.
+func (c *Controller) takeUpAll(ctx context.Context, lanes chan struct{}) bool {
 	seen := map[whisk.ActivationID]bool{}
 	for {
 		entries, err := c.unfinished(ctx, seen)
 		if err != nil {
 			c.deps.Logger.Warn("accepted activations not read, trying again", "err", err)
 			if !pause(ctx, recoveryBackoff) {
-				return
+				return false
 			}
 			continue
 		}
@@ -50,19 +62,21 @@ func (c *Controller) recover(ctx context.Context) {
 			select {
 			case lanes <- struct{}{}:
 			case <-ctx.Done():
-				return
+				return false
 			}
-			if !c.resume(ctx, entry, func() { <-lanes }) {
-				return
+			c.accepted.add(entry.Activation)
+			if !c.resume(ctx, entry, func() { c.accepted.remove(entry.Activation); <-lanes }) {
+				return false
 			}
 		}
 	}
 	if len(seen) > 0 {
 		c.deps.Logger.Info("accepted activations of a former process taken up", "count", len(seen))
 	}
+	return true
 }
 
-// unfinished returns the oldest entries that nobody in this process knows.
+// unfinished returns the oldest entries that are left and that a pass has not seen.
 func (c *Controller) unfinished(ctx context.Context, seen map[whisk.ActivationID]bool) ([]whisk.Accepted, error) {
 	var entries []whisk.Accepted
 	var size whisk.Bytes
@@ -70,11 +84,7 @@ func (c *Controller) unfinished(ctx context.Context, seen map[whisk.ActivationID
 		if err != nil {
 			return nil, err
 		}
-		id := entry.Activation
-		// An entry of our own is in the accepted set until it is in the
-		// recorder, and in the recorder until it is out of the queue. One that left
-		// the queue since it was read is caught by Claim.
-		if seen[id] || entry.ClaimedBy == c.config.ID || c.accepted.has(id) || c.recorder.Holds(id) {
+		if seen[entry.Activation] || !c.isLeft(entry) {
 			continue
 		}
 		entries = append(entries, entry)
@@ -84,6 +94,28 @@ func (c *Controller) unfinished(ctx context.Context, seen map[whisk.ActivationID
 		}
 	}
 	return entries, nil
+}
+
+// isLeft reports whether nobody is at work on an entry.
+//
+// One that we are at is in the accepted set until it is in the recorder, and in
+// the recorder until it is out of the queue. One that left the queue since it was
+// read is caught by Claim, or by the record that the store has of it.
+func (c *Controller) isLeft(entry whisk.Accepted) bool {
+	if c.accepted.has(entry.Activation) || c.recorder.Holds(entry.Activation) {
+		return false
+	}
+	if c.deps.Alive == nil {
+		return entry.ClaimedBy != c.config.ID
+	}
+	by := holder(entry)
+	return by == "" || by == c.config.ID || !c.deps.Alive(by)
+}
+
+// holder returns whose an entry is: who claimed it or, before anybody did, who
+// accepted it; "" if that is not known.
+func holder(entry whisk.Accepted) whisk.ControllerID {
+	return cmp.Or(entry.ClaimedBy, entry.AcceptedBy)
 }
 
 // resume takes one entry up, waiting for room. It returns false if the
@@ -96,7 +128,12 @@ func (c *Controller) resume(ctx context.Context, entry whisk.Accepted, done func
 	if body.Firing != nil {
 		return c.endEntry(ctx, body.Firing.record(entry.Activation, entry.Namespace, body.Payload), done)
 	}
-	if entry.ClaimedBy != "" {
+	switch {
+	case c.deps.Alive != nil && holder(entry) == c.config.ID:
+		// We lost sight of it: it was refused and could not be taken back, or the
+		// store would not have its record, or it is not known whether we claimed it.
+		return c.giveUp(ctx, entry, body, whisk.WhiskError, failedText, done)
+	case entry.ClaimedBy != "":
 		return c.giveUp(ctx, entry, body, whisk.WhiskError, lostText, done)
 	}
 	action, err := c.resumedAction(ctx, entry, body)
@@ -110,7 +147,7 @@ func (c *Controller) resume(ctx context.Context, entry whisk.Accepted, done func
 		return c.giveUp(ctx, entry, body, whisk.ApplicationError, action.unusable.Error(), done)
 	}
 	act := c.newActivation(entry.Activation, body.call(entry), action, body.Payload, entry.At)
-	act.accepted = true
+	act.accepted, act.contested = true, c.deps.Alive != nil
 	act.invocation.StartBy = time.Now().Add(c.config.StartWithin)
 	if !c.enterPatiently(ctx, act) {
 		return false
@@ -188,8 +225,16 @@ func (c *Controller) enterPatiently(ctx context.Context, act *activation) bool {
 	}
 }
 
-// giveUp records an entry that is not run.
+// giveUp records an entry that is not run. It leaves one that others may run to
+// whoever claims it.
 func (c *Controller) giveUp(ctx context.Context, entry whisk.Accepted, body acceptedBody, status whisk.Status, text string, done func()) bool {
+	if c.deps.Alive != nil && entry.ClaimedBy == "" {
+		if err := c.deps.Queue.Claim(ctx, entry.Activation, c.config.ID); err != nil {
+			c.deps.Logger.Debug("the end of an accepted activation is left to others", "activation", entry.Activation, "err", err)
+			done()
+			return ctx.Err() == nil
+		}
+	}
 	c.deps.Logger.Warn("accepted activation ends without having run to its end", "activation", entry.Activation, "reason", text)
 	return c.endEntry(ctx, failedRecord(entry, body, status, text), done)
 }

@@ -375,6 +375,7 @@ func TestConfigValidates(t *testing.T) {
 		"negative":      func(c *controller.Config) { c.Retention = -1 },
 		"no cache":      func(c *controller.Config) { c.CachedActions = 0 },
 		"no interval":   func(c *controller.Config) { c.FeedInterval = 0 },
+		"no look":       func(c *controller.Config) { c.RecoveryInterval = 0 },
 		"no list":       func(c *controller.Config) { c.Limits.ListMax = 0 },
 		"no records":    func(c *controller.Config) { c.Records.Records = 0 },
 		"negative wait": func(c *controller.Config) { c.Records.Linger = -1 },
