@@ -143,4 +143,11 @@ func (c *Cluster) KillController(ctl *Controller) error {
 	return ctl.halt()
 }
 
+// Cut breaks the controller's session with the scheduler. With away it gets no
+// other one until [Controller.Mend].
+func (ctl *Controller) Cut(away bool) { ctl.uplink.cut(away) }
+
+// Mend ends a Cut.
+func (ctl *Controller) Mend() { ctl.uplink.mend() }
+
 func (ctl *Controller) halt() error { return errors.Join(ctl.running.halt(), ctl.connected.halt()) }
