@@ -226,6 +226,9 @@ func (j *job) leave(c *container, end conclusion) func(context.Context) (whisk.L
 	switch end {
 	case unsent:
 		c.applyLocked(untouched)
+		if c.state == draining && !c.coded.Load() && c.reason != whisk.ReleaseFailed {
+			c.reason = whisk.ReleaseUnused // whatever it is given back for, the next must not take it for warm
+		}
 	case finished:
 		collection = j.collectLocked(c, false)
 	case crashed:

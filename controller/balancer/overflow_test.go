@@ -318,6 +318,34 @@ func TestClaim(t *testing.T) {
 	})
 }
 
+// A container that is asked back while its first activation is about to bring the
+// code, and then does not, goes back as one without code.
+func TestAskedBackBeforeTheCode(t *testing.T) {
+	refusal := errors.New("the database is away")
+	for name, spoil := range map[string]func(*whisk.Invocation){
+		"not claimed": func(inv *whisk.Invocation) {
+			inv.Claim = func(context.Context) error { time.Sleep(time.Second); return refusal }
+		},
+		"no code": func(inv *whisk.Invocation) {
+			inv.InitBody = func(context.Context, time.Time) ([]byte, error) { time.Sleep(time.Second); return nil, refusal }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.start()
+				done := w.background(spoil)
+				time.Sleep(500 * time.Millisecond)
+				w.send(whisk.Reclaim{Container: "box1", Drain: true})
+				if outcome := <-done; outcome.Response.Status != whisk.WhiskError {
+					t.Errorf("%+v", outcome)
+				}
+				w.expectReleases(whisk.ReleaseUnused)
+			})
+		})
+	}
+}
+
 func TestCodeCannotBeFetched(t *testing.T) {
 	for _, test := range []struct {
 		err    error
