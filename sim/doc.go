@@ -15,4 +15,7 @@
 // messages, what went to the containers, and the outcomes that callers got. Of the
 // components' own books it believes one line: whose a container is by its agent's
 // word.
+//
+// The tests of this package also play whole controllers that accept activations
+// on a store which they share, and hold what came of it against what they promised.
 package sim

@@ -82,7 +82,7 @@ var often = [...]int{
 }
 
 func (d dice) fault() Fault {
-	f := Fault{Node: d.IntN(3), Controller: d.IntN(2), Action: d.IntN(7), Lag: time.Millisecond + d.upTo(3*time.Second), Back: d.chance(50), Keep: d.chance(60), Redial: d.IntN(32)}
+	f := Fault{Node: d.IntN(3), Controller: d.IntN(4), Action: d.IntN(7), Lag: time.Millisecond + d.upTo(3*time.Second), Back: d.chance(50), Keep: d.chance(60), Redial: d.IntN(32)}
 	sum := 0
 	for _, n := range often {
 		sum += n

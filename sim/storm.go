@@ -60,7 +60,7 @@ func Draw(seed uint64) Storm {
 		Seed:        seed,
 		Nodes:       1 + d.IntN(3),
 		NodeMemory:  whisk.Bytes(2+d.IntN(6)) * 256 * whisk.MB,
-		Controllers: 1 + d.IntN(2),
+		Controllers: []int{1, 1, 2, 2, 2, 3, 3, 4}[d.IntN(8)],
 		KeepOnStop:  d.chance(50),
 		Drain:       d.chance(20),
 		Files:       d.chance(15),

@@ -205,7 +205,8 @@ type Queue interface {
 	// is stored already is left as it was, so a call may be repeated.
 	Accept(ctx context.Context, entries ...Accepted) error
 	// Claim marks an accepted entry as about to run, durably. Conflict if it is
-	// claimed already, NotFound if it is gone.
+	// claimed already, by whomever, NotFound if it is gone. Of concurrent calls,
+	// of several processes too, one succeeds.
 	Claim(ctx context.Context, id ActivationID, by ControllerID) error
 	// Complete removes entries. Ids that are not there are no error.
 	Complete(ctx context.Context, ids []ActivationID) error
