@@ -61,6 +61,7 @@ func (e *era) begin() (*process, error) {
 	config.DrainTimeout = 0
 	config.Records.FlushTimeout = time.Second
 	config.RecoveryInterval = e.interval
+	config.Limits = controllertest.Unthrottled()
 	config.Limits.MaxAction.Concurrency = concurrency
 	witness := witness{p.disk, p.id, e}
 	made, err := controller.New(config, controller.Deps{
