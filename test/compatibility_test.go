@@ -36,10 +36,21 @@ func TestCompatibility(t *testing.T) {
 	t.Run("roles", func(t *testing.T) { startCluster(t, 1).controller.testCompatibility(t) })
 }
 
+// testCompatibility runs the suite with the guest and a second user, who may
+// call as often as they like.
 func (p *platform) testCompatibility(t *testing.T) {
-	made, err := exec.Command(whirlBinary, "admin", "user", "create", "compat-other", "--data", p.data).Output()
-	if err != nil {
-		t.Fatalf("make another user: %v", err)
+	admin := func(args ...string) string {
+		t.Helper()
+		printed, err := exec.Command(whirlBinary, append(append([]string{"admin"}, args...), "--data", p.data)...).Output()
+		if err != nil {
+			t.Fatalf("whirl admin %s: %v", strings.Join(args, " "), err)
+		}
+		return strings.TrimSpace(string(printed))
 	}
-	compat.Run(t, compat.Platform{URL: p.url, Auth: guestKey, OtherAuth: strings.TrimSpace(string(made)), Whirl: true})
+	const other = "compat-other"
+	key := admin("user", "create", other)
+	for _, namespace := range []string{"guest", other} {
+		admin("limits", "set", namespace, "--invocationsPerMinute", "100000", "--firesPerMinute", "100000", "--concurrentInvocations", "1000")
+	}
+	compat.Run(t, compat.Platform{URL: p.url, Auth: guestKey, OtherAuth: key, Whirl: true})
 }
