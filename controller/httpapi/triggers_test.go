@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/controller/controllertest"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -184,9 +185,12 @@ func TestFireWithoutAnActiveRule(t *testing.T) {
 
 // A rule whose action cannot be begun is told of in the record, and the others
 // go on.
-func TestFireOfRulesThatFail(t *testing.T) {
-	p := newPlatform(t)
-	p.run()
+func TestFireOfRulesThatFail(t *testing.T) { synctest.Test(t, testFireOfRulesThatFail) }
+
+func testFireOfRulesThatFail(t *testing.T) {
+	// The change feed tells of own writes again, and what it tells of is read anew.
+	p := newPlatform(t, func(c *controller.Config) { c.FeedInterval = time.Hour })
+	defer runInBubble(t, p)()
 	p.rules("t", "broken", "busy", "fine", "fixed", "gone")
 	p.must(200, "PUT", guest+"/actions/fixed?overwrite=true", `{"parameters":[{"key":"over","value":1}],"annotations":[{"key":"final","value":true}]}`)
 	p.must(200, "DELETE", guest+"/actions/gone", "")
