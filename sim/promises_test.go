@@ -138,16 +138,15 @@ func TestEveryPromiseCanBeBroken(t *testing.T) {
 		}
 		good = came
 	})
-	find := func(kind string) whisk.Activation {
-		for _, id := range slices.Sorted(maps.Keys(good.records)) {
-			if record := good.records[id]; record.Response.Status == whisk.Success && string(record.Annotations.Get("kind")) == kind {
-				return record
-			}
+	var begun []whisk.ActivationID // by rules of triggers
+	for _, record := range good.records {
+		if record.Annotations.Get("kind") == nil {
+			begun = append(begun, begunBy(record)...)
 		}
-		t.Fatalf("the history has no record of the kind %s", kind)
-		panic("unreachable")
 	}
-	ran, fired := find(`"fake:1"`), find("")
+	if len(begun) == 0 {
+		t.Fatal("no trigger was fired")
+	}
 	for _, row := range []struct {
 		name   string
 		change func(p *promises)
@@ -155,13 +154,13 @@ func TestEveryPromiseCanBeBroken(t *testing.T) {
 	}{
 		{"nothing", func(*promises) {}, ""},
 		{"no record", func(p *promises) { delete(p.records, p.accepted[0]) }, "was accepted and has no record"},
-		{"no record of a rule", func(p *promises) { delete(p.records, begunBy(fired)[0]) }, "was begun by"},
+		{"no record of a rule", func(p *promises) { delete(p.records, begun[0]) }, "was begun by"},
 		{"left over", func(p *promises) { p.queued = append(p.queued, whisk.Accepted{Activation: "x"}) }, "left in the queue"},
 		{"refused", func(p *promises) { p.refused = append(p.refused, errDead) }, "refused"},
 		{"taken from the living", func(p *promises) { p.thefts = append(p.thefts, theft{"x", "ctl1", "ctl2"}) }, "which lives"},
 		{"begun anew", func(p *promises) { p.runs[run{"a", 1}] = 2 }, "ran 2 times for call 1"},
 		{"run twice", func(p *promises) { repeat(&p.history, fake.RunStarted) }, "ran 2 times"},
-		{"not run", func(p *promises) { drop(&p.history, fake.RunEnded) }, string(ran.ID) + " is recorded as a success, but ended 0 times"},
+		{"not run", func(p *promises) { drop(&p.history, fake.RunEnded) }, "is recorded as a success, but ended 0 times"},
 		{"violation", func(p *promises) {
 			p.history.Nodes[0].Violations = append(p.history.Nodes[0].Violations, fake.Violation{What: "initialised twice"})
 		}, "initialised twice"},
