@@ -59,7 +59,7 @@ func (s *spread) startAgent() {
 	s.t.Helper()
 	here := s.hosts[0].address
 	s.agent = s.launchOn(s.hosts[0], "agent", "node", append([]string{"agent", "--scheduler", s.scheduler, "--listen", here + ":3242", "--http", "",
-		"--data", s.data, "--memory", "256m", "--publish", here}, s.driver...)...)
+		"--data", s.data, "--memory", "256m", "--sandbox-denied", "", "--publish", here}, s.driver...)...)
 	s.awaitWord(s.agent, "is ready on")
 }
 

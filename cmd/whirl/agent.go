@@ -20,6 +20,7 @@ import (
 	"github.com/whirl-faas/whirl/agent/gate"
 	"github.com/whirl-faas/whirl/agent/httpapi"
 	"github.com/whirl-faas/whirl/agent/ledger"
+	"github.com/whirl-faas/whirl/driver/process"
 	"github.com/whirl-faas/whirl/rpc"
 	"github.com/whirl-faas/whirl/rpc/certs"
 	"github.com/whirl-faas/whirl/surface"
@@ -128,8 +129,22 @@ func readAgentSettings(cmd *cobra.Command) (s agentSettings, err error) {
 	if err := s.back.read(flags); err != nil {
 		return s, err
 	}
+	if err := s.demandDenied(flags.Changed("sandbox-denied")); err != nil {
+		return s, err
+	}
 	s.back.grace = succession
 	return s, s.back.readPublish(text)
+}
+
+// demandDenied has an operator say, where the cluster is on several hosts, which
+// networks actions may not reach. That of this host's own ports is known to the
+// driver; where the others' are nobody else knows.
+func (s *agentSettings) demandDenied(said bool) error {
+	host, _, err := net.SplitHostPort(s.scheduler)
+	if said || err != nil || isLoopback(host) || s.back.network != string(process.Outbound) {
+		return nil
+	}
+	return usageErrorf("--sandbox-denied: name the networks of the cluster's hosts, such as 10.0.0.0/29, so that actions cannot reach their ports; or say \"\" if actions may reach everything")
 }
 
 // runAgent runs the role until ctx ends.

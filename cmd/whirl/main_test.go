@@ -61,6 +61,7 @@ func TestWrongUseIsRefused(t *testing.T) {
 		{"driver", nil, "standalone --driver podman", []string{`"podman"`, "process or docker"}},
 		{"docker's network", nil, "standalone --driver docker --sandbox-network host", []string{"--sandbox-network host", "outbound or none"}},
 		{"denied networks", nil, "standalone --sandbox-denied 10.0.0.0/24,home", []string{"--sandbox-denied", "home", "10.0.0.0/24"}},
+		{"denied networks not named", nil, "agent --scheduler 10.0.0.1:3240 --ca x --cert y --key z", []string{"--sandbox-denied", "10.0.0.0/29", `""`}},
 		{"denied networks of the host's own", nil, "standalone --sandbox-network host --sandbox-denied 10.0.0.0/24", []string{"--sandbox-denied", "outbound"}},
 		{"published by name", nil, "agent --plain-loopback --publish node1", []string{"--publish", `"node1"`, "IP address"}},
 		{"published everywhere", nil, "agent --plain-loopback --publish 0.0.0.0", []string{"--publish 0.0.0.0", "one address of this machine"}},
