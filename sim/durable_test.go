@@ -29,7 +29,7 @@ func TestAcceptedActivationsEndInOneRecord(t *testing.T) {
 	if first == 0 {
 		first = uint64(time.Now().UnixNano())
 	}
-	for i := range uint64(max(1, *histories/4)) {
+	for i := range uint64(max(1, *histories/25)) {
 		t.Run(fmt.Sprint("seed ", first+i), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
