@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -266,20 +267,21 @@ func TestComponentsWaitForRoom(t *testing.T) {
 		p := newPlatform(t)
 		defer runInBubble(t, p)()
 		p.put("a", "b", "s=/_/a /_/b")
-		full := true
+		var full atomic.Bool
+		full.Store(true)
 		p.balancer.Refuse = func(inv *whisk.Invocation) error {
-			if full && inv.Key.Action.Name == "b" {
+			if full.Load() && inv.Key.Action.Name == "b" {
 				return whisk.Errorf(whisk.Throttled, "Too many activations wait for this action (limit: 7).")
 			}
 			return nil
 		}
-		time.AfterFunc(10*time.Second, func() { full = false })
+		time.AfterFunc(10*time.Second, func() { full.Store(false) })
 		begin := time.Now()
 		p.must(200, "POST", guest+"/actions/s?blocking=true", "")
 		if waited := time.Since(begin); waited < 10*time.Second || waited > 11*time.Second {
 			t.Errorf("answered after %v", waited)
 		}
-		full = true
+		full.Store(true)
 		id := p.must(202, "POST", guest+"/actions/s", "").header.Get("x-openwhisk-activation-id")
 		time.Sleep(10 * time.Minute)
 		if got := p.must(200, "GET", guest+"/activations/"+id+"/result", "").body; !strings.Contains(got, `"error":"Sequence failed."`) || !strings.Contains(got, "whisk internal error") {
