@@ -143,6 +143,7 @@ func TestHosts(t *testing.T) {
 // expectCollected wants the output of so many different activations collected.
 func (w *world) expectCollected(want int) {
 	w.t.Helper()
+	synctest.Wait() // for requests on their way
 	g := w.agent("n1")
 	g.mu.Lock()
 	defer g.mu.Unlock()
