@@ -35,8 +35,8 @@ import (
 // which only one gets; the other makes no record. A Claim whose answer was lost
 // counts as failed here: the activation is not run, and its record says so.
 //
-// A sequence is one entry, claimed with its first component that finds a
-// container; its components are none. A trigger's entry is its record, which
+// A sequence or a composition is one entry, claimed with its first step that finds
+// a container; its steps are none. A trigger's entry is its record, which
 // recovery only has to store.
 
 // acceptedBody is what the queue keeps of an activation: of a trigger's, its
@@ -50,8 +50,9 @@ type acceptedBody struct {
 // origin is what was known of a call when it was accepted. Key is the caller's
 // secret in clear, because an action that asks for __OW_API_KEY needs it and
 // the platform itself has only the hash. It is kept only for such actions
-// (annotation provide-api-key), and goes with the entry when the record is
-// stored; who can read the queue's database can read it meanwhile.
+// (annotation provide-api-key), for sequences with one, and for conductors, who may
+// name one. It goes with the entry when the record is stored; who can read the
+// queue's database can read it meanwhile.
 type origin struct {
 	Subject     string             `json:"subject"`
 	UUID        string             `json:"uuid"`
@@ -63,6 +64,7 @@ type origin struct {
 	Stored      storedName         `json:"stored,omitzero"` // where it was called through a binding, the action's own name
 	Version     whisk.Version      `json:"version"`
 	Kind        string             `json:"kind"`
+	Conductor   bool               `json:"conductor,omitempty"`
 	Limits      whisk.ActionLimits `json:"limits"`
 }
 
@@ -100,7 +102,7 @@ func (c *Controller) entryOf(ctx context.Context, act *activation, call Call) (w
 	origin := origin{
 		Subject: act.subject, UUID: call.Caller.UUID, Transaction: act.transaction,
 		Package: call.Action.Package, Name: call.Action.Name,
-		Version: act.action.Version, Kind: act.action.Exec.Kind, Limits: act.action.Limits,
+		Version: act.action.Version, Kind: act.action.Exec.Kind, Conductor: act.action.conductor, Limits: act.action.Limits,
 	}
 	if c.wantsKey(ctx, act.action, 0) {
 		origin.Key = call.Caller.Key.Key
@@ -145,11 +147,11 @@ func (c *Controller) accept(entries ...whisk.Accepted) error {
 	return nil
 }
 
-// wantsKey reports whether an action gets the caller's key or, if it is a
-// sequence, one of its components does. depth is in how many sequences it is nested.
+// wantsKey reports whether an action gets the caller's key, or something that it
+// runs may. depth is in how many sequences it is nested.
 func (c *Controller) wantsKey(ctx context.Context, action *resolvedAction, depth int) bool {
 	if action.Exec.Kind != whisk.Sequence {
-		return action.apiKey
+		return action.apiKey || action.conductor
 	}
 	if depth == c.config.Limits.SequenceLength {
 		return false // it will not be run

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,7 +17,7 @@ import (
 )
 
 // activation is one run of an action, owned by one goroutine after begin. It is
-// an invocation of a container or, for an action without code, a sequence of
+// an invocation of a container or, for sequences and conductors, composed of
 // other activations.
 type activation struct {
 	id          whisk.ActivationID
@@ -28,7 +27,7 @@ type activation struct {
 	action      *resolvedAction
 	limits      *whisk.Limits // of the namespace
 	received    time.Time
-	parent      *activation // the sequence that it is a component of, nil for none
+	parent      *activation // that it is a step of, nil for none
 
 	// Of invocations.
 	key         string // "uuid:key" of who invokes; empty unless the action wants it
@@ -37,7 +36,7 @@ type activation struct {
 	invocation  whisk.Invocation
 	admission   Admission // nil unless it was taken before Accept
 
-	sequence *sequence // nil for invocations
+	composed *composed // nil for invocations
 
 	slot      *recorder.Slot
 	accepted  bool              // it is in the durable queue
@@ -47,8 +46,18 @@ type activation struct {
 	container whisk.ContainerID // that ran it; "" before
 }
 
+// newActivation makes an activation of what an action is to its callers.
 func (c *Controller) newActivation(id whisk.ActivationID, call Call, action *resolvedAction, payload []byte, received time.Time) *activation {
-	act := &activation{
+	if !action.isComposed() {
+		return c.newInvocation(id, call, action, payload, received)
+	}
+	act := c.newBareActivation(id, call, action, received)
+	act.compose(call.Caller, payload)
+	return act
+}
+
+func (c *Controller) newBareActivation(id whisk.ActivationID, call Call, action *resolvedAction, received time.Time) *activation {
+	return &activation{
 		id:          id,
 		namespace:   call.Caller.Namespace,
 		subject:     call.Caller.Subject,
@@ -57,10 +66,11 @@ func (c *Controller) newActivation(id whisk.ActivationID, call Call, action *res
 		limits:      c.LimitsOf(call.Caller),
 		received:    received,
 	}
-	if action.Exec.Kind == whisk.Sequence {
-		act.sequence = &sequence{caller: call.Caller, payload: slices.Clone(payload)}
-		return act
-	}
+}
+
+// newInvocation makes an activation of an action's code.
+func (c *Controller) newInvocation(id whisk.ActivationID, call Call, action *resolvedAction, payload []byte, received time.Time) *activation {
+	act := c.newBareActivation(id, call, action, received)
 	act.environment = action.environment(payload)
 	if action.apiKey && call.Caller.Key.Key != "" { // a recovered call may lack it
 		act.key = call.Caller.Key.String()
@@ -93,7 +103,7 @@ func runOverhead(act *activation) int {
 }
 
 // enter takes a place in the controller, one among what the namespace may run at
-// once and one for the record, and for a sequence one among those that run at once.
+// once and one for the record, and for a composed one one among those that run at once.
 func (c *Controller) enter(ctx context.Context, act *activation) error {
 	if err := c.running.enter(); err != nil {
 		return err
@@ -102,10 +112,10 @@ func (c *Controller) enter(ctx context.Context, act *activation) error {
 		c.running.leave()
 		return err
 	}
-	if act.sequence != nil && !c.sequences.TryAcquire(1) {
+	if act.composed != nil && !c.sequences.TryAcquire(1) {
 		c.land(act)
 		c.running.leave()
-		return whisk.Errorf(whisk.Throttled, "Too many sequences run at once (limit: %d).", c.config.Sequences)
+		return whisk.Errorf(whisk.Throttled, "Too many %s run at once (limit: %d).", act.action.sort(), c.config.Sequences)
 	}
 	slot, err := c.recorder.Reserve(ctx, c.config.AdmitWait)
 	if err != nil {
@@ -116,10 +126,10 @@ func (c *Controller) enter(ctx context.Context, act *activation) error {
 	return nil
 }
 
-// leave undoes enter but for the place of the record. A component has entered with
-// its sequence.
+// leave undoes enter but for the place of the record. A step has entered with what
+// it is a step of.
 func (c *Controller) leave(act *activation) {
-	if act.sequence != nil {
+	if act.composed != nil {
 		c.sequences.Release(1)
 	}
 	if act.parent == nil {
@@ -138,9 +148,9 @@ func (c *Controller) abandon(act *activation) {
 }
 
 // reserve takes the place that an activation needs before it is accepted: what
-// was accepted is not turned away. Sequences have theirs since enter.
+// was accepted is not turned away. Composed ones have theirs since enter.
 func (c *Controller) reserve(act *activation) error {
-	if act.sequence != nil {
+	if act.composed != nil {
 		return nil
 	}
 	admission, err := c.deps.Balancer.Admit(&act.invocation)
@@ -201,8 +211,8 @@ func keep(slot *recorder.Slot, limits *whisk.Limits) {
 	}
 }
 
-// root returns the activation that came from outside: the outermost sequence
-// around act, or act itself.
+// root returns the activation that came from outside: the outermost one around
+// act, or act itself.
 func (a *activation) root() *activation {
 	for a.parent != nil {
 		a = a.parent
@@ -224,8 +234,8 @@ type logsReady = func(context.Context) (whisk.LogSummary, error)
 // perform does what the activation is about and makes its record. An error
 // means that it was not accepted after all.
 func (c *Controller) perform(act *activation) (*whisk.Activation, logsReady, error) {
-	if act.sequence != nil {
-		return c.performSequence(act), nil, nil
+	if act.composed != nil {
+		return c.performComposed(act), nil, nil
 	}
 	outcome, err := c.invoke(act)
 	if err != nil {

@@ -269,8 +269,9 @@ func failedRecord(entry whisk.Accepted, body acceptedBody, status whisk.Status, 
 	}
 	act := &activation{id: entry.Activation, namespace: entry.Namespace, subject: body.Origin.Subject, action: action, received: entry.At}
 	response, now := whisk.ErrorResponse(status, text), time.Now()
-	if body.Origin.Kind == whisk.Sequence {
-		return sequenceRecord(act, now, tally{response: response, ids: []string{}})
+	action.conductor = body.Origin.Conductor
+	if action.isComposed() {
+		return composedRecord(act, now, tally{response: response, ids: []string{}})
 	}
 	return recordOf(act, whisk.Outcome{Response: response, Start: now, Wait: now.Sub(entry.At)})
 }

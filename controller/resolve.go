@@ -19,12 +19,13 @@ type resolvedAction struct {
 	runtime  whisk.Runtime
 	unusable error // why it cannot be run, nil if it can; for the user
 
-	label    string // names its containers
-	listed   string // the package under which lists of activations find it
-	bound    bool   // parameters must be laid under the payload, or taken out of it
-	apiKey   bool   // the caller's key goes to the action
-	final    map[string]bool
-	initOnly map[string]bool // parameters that go to /init and not to /run
+	label     string // names its containers
+	listed    string // the package under which lists of activations find it
+	bound     bool   // parameters must be laid under the payload, or taken out of it
+	apiKey    bool   // the caller's key goes to the action
+	conductor bool   // it chooses the steps of compositions
+	final     map[string]bool
+	initOnly  map[string]bool // parameters that go to /init and not to /run
 
 	identity []byte // `,"action_name":…,"action_version":…` of /run
 	path     json.RawMessage
@@ -83,13 +84,14 @@ func (c *Controller) resolveStored(ctx context.Context, name whisk.FullName) (*r
 func newResolved(action whisk.Action, revision whisk.Revision, runtime whisk.Runtime, unusable error) *resolvedAction {
 	r := &resolvedAction{
 		Action: action, revision: revision, runtime: runtime, unusable: unusable,
-		label:  label(action.Name),
-		listed: action.Name.Package,
-		bound:  len(action.Parameters) > 0,
-		apiKey: action.Annotations.Get("provide-api-key") == nil || action.Annotations.Truthy("provide-api-key"),
-		path:   apijson.AppendString(nil, action.Name.Path()),
-		kind:   apijson.AppendString(nil, action.Exec.Kind),
-		limits: apijson.AppendLimits(nil, action.Limits),
+		label:     label(action.Name),
+		listed:    action.Name.Package,
+		bound:     len(action.Parameters) > 0,
+		apiKey:    action.Annotations.Get("provide-api-key") == nil || action.Annotations.Truthy("provide-api-key"),
+		conductor: action.Exec.Kind != whisk.Sequence && action.Annotations.Truthy("conductor"),
+		path:      apijson.AppendString(nil, action.Name.Path()),
+		kind:      apijson.AppendString(nil, action.Exec.Kind),
+		limits:    apijson.AppendLimits(nil, action.Limits),
 	}
 	isFinal := action.Annotations.Truthy("final")
 	for _, parameter := range action.Parameters {
