@@ -20,7 +20,8 @@ import (
 
 func named(name string) whisk.FullName { return whisk.FullName{Namespace: "guest", Name: name} }
 
-// counted runs actions for a while and counts how often each did.
+// counted runs actions for a while and counts how often each did, and a conductor
+// with the same input.
 type counted struct {
 	controllertest.Balancer
 	mu   sync.Mutex
@@ -30,8 +31,12 @@ type counted struct {
 func newCounted() *counted {
 	c := &counted{runs: map[string]int{}}
 	c.Run = func(_ context.Context, inv *whisk.Invocation, run controllertest.RunBody) whisk.Outcome {
+		name := inv.Key.Action.Name
+		if name == "c" {
+			name += " " + string(run.Value)
+		}
 		c.mu.Lock()
-		c.runs[inv.Key.Action.Name]++
+		c.runs[name]++
 		c.mu.Unlock()
 		time.Sleep(10 * time.Millisecond)
 		return controllertest.Outcome(inv, whisk.Response{Result: run.Value, Size: len(run.Value)})
@@ -50,8 +55,8 @@ func (c *counted) most() int {
 	return n
 }
 
-// putComposed makes actions a and b, a sequence s of both, and a trigger t with
-// a rule for each of the three.
+// putComposed makes actions a and b, a sequence s of both, a conductor c that does
+// not ask for the caller's key, and a trigger t with a rule for a and for b.
 func putComposed(t *testing.T, c *controller.Controller) {
 	t.Helper()
 	ctx := t.Context()
@@ -66,6 +71,8 @@ func putComposed(t *testing.T, c *controller.Controller) {
 		must(err)
 	}
 	_, _, err := c.PutAction(ctx, guest, named("s"), []byte(`{"exec":{"kind":"sequence","components":["/_/a","/_/b"]}}`), true)
+	must(err)
+	_, _, err = c.PutAction(ctx, guest, named("c"), []byte(`{"exec":{"kind":"nodejs:20","code":"x"},"annotations":[{"key":"conductor","value":true}]}`), true)
 	must(err)
 	_, err = c.PutTrigger(ctx, guest, named("t"), []byte("{}"), true)
 	must(err)
@@ -165,11 +172,30 @@ func TestKilledWhileFiring(t *testing.T) {
 	})
 }
 
-// A sequence that was accepted ends in one record, and nothing of it runs twice.
-func TestKilledDuringASequence(t *testing.T) {
+// composing is a call of what is composed, and what comes of it.
+type composing struct {
+	action, payload string
+	steps           int
+	runs            map[string]int
+}
+
+var composings = []composing{
+	{"s", `{"n":1.50}`, 2, map[string]int{"a": 1, "b": 1}},
+	{"c", `{"action":"a","state":{"n":1.50}}`, 3, map[string]int{"c {\"action\":\"a\",\"state\":{\"n\":1.50}}": 1, "a": 1, "c {\"n\":1.50}": 1}},
+}
+
+func (x composing) call() controller.Call {
+	return controller.Call{Caller: guest, Action: named(x.action), Payload: []byte(x.payload), Transaction: "tid"}
+}
+
+// What is composed and was accepted ends in one record, and nothing of it runs twice.
+func TestKilledDuringASequence(t *testing.T)    { testKilledDuring(t, composings[0]) }
+func TestKilledDuringAComposition(t *testing.T) { testKilledDuring(t, composings[1]) }
+
+func testKilledDuring(t *testing.T, what composing) {
 	eachMoment(t, 2, func(t *testing.T, step string, nth int, after bool) {
 		id, promised, store, balancer := killedDuring(t, step, nth, after, func(c *controller.Controller) (whisk.ActivationID, error) {
-			return c.Submit(t.Context(), controller.Call{Caller: guest, Action: named("s"), Payload: []byte(`{"n":1.50}`), Transaction: "tid"})
+			return c.Submit(t.Context(), what.call())
 		})
 		if !promised {
 			return
@@ -178,13 +204,13 @@ func TestKilledDuringASequence(t *testing.T) {
 		if !found {
 			t.Fatalf("no record; the others are %v", store.Records())
 		}
-		if record.Name != "s" || record.Version != whisk.FirstVersion || record.Subject != "guest-user" || string(record.Annotations.Get("kind")) != `"sequence"` ||
-			string(record.Annotations.Get("path")) != `"guest/s"` || string(record.Annotations.Get("topmost")) != "true" {
+		if record.Name != what.action || record.Version != whisk.FirstVersion || record.Subject != "guest-user" || string(record.Annotations.Get("kind")) != `"sequence"` ||
+			string(record.Annotations.Get("path")) != `"guest/`+what.action+`"` || string(record.Annotations.Get("topmost")) != "true" || record.Annotations.Truthy("conductor") != (what.action == "c") {
 			t.Errorf("record %+v", record)
 		}
 		switch record.Response.Status {
 		case whisk.Success:
-			if string(record.Response.Result) != `{"n":1.50}` || len(record.Logs) != 2 || balancer.runs["a"] != 1 || balancer.runs["b"] != 1 {
+			if string(record.Response.Result) != `{"n":1.50}` || len(record.Logs) != what.steps || !maps.Equal(balancer.runs, what.runs) {
 				t.Errorf("record %+v after the runs %v", record, balancer.runs)
 			}
 		case whisk.WhiskError:
@@ -202,17 +228,17 @@ func TestKilledDuringASequence(t *testing.T) {
 	})
 }
 
-// A sequence that has no container yet when the process ends is run at the next
-// start, as if nothing had been; its components get the caller's key.
-func TestSequencesOutliveAStop(t *testing.T) {
+// What has no container yet when the process ends is run at the next start, as if
+// nothing had been; its components get the caller's key.
+func TestComposedOutliveAStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := controllertest.NewStore()
 		first := newController(t, "first", store, &stuck{})
 		putComposed(t, first)
 		stop := running(first)
 		var ids []whisk.ActivationID
-		for range 3 {
-			id, err := first.Submit(t.Context(), controller.Call{Caller: guest, Action: named("s"), Payload: []byte(`{"n":1}`)})
+		for i := range 6 {
+			id, err := first.Submit(t.Context(), composings[i/3].call())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -222,13 +248,13 @@ func TestSequencesOutliveAStop(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		if queued, records := len(store.Queued()), store.Records(); queued != 3 || len(records) != 0 {
-			t.Fatalf("%d queued after the stop and the records %v, want 3 and none", queued, records)
+		if queued, records := len(store.Queued()), store.Records(); queued != 6 || len(records) != 0 {
+			t.Fatalf("%d queued after the stop and the records %v, want 6 and none", queued, records)
 		}
 		balancer := newCounted()
 		run := balancer.Run
 		balancer.Run = func(ctx context.Context, inv *whisk.Invocation, body controllertest.RunBody) whisk.Outcome {
-			if body.APIKey == nil || *body.APIKey != "u:secret" {
+			if named := inv.Key.Action.Name; named != "c" && (body.APIKey == nil || *body.APIKey != "u:secret") || named == "c" && body.APIKey != nil {
 				t.Errorf("api key %v", body.APIKey)
 			}
 			return run(ctx, inv, body)
@@ -238,12 +264,12 @@ func TestSequencesOutliveAStop(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		for _, id := range ids {
-			if record := store.Records()[id]; record.Response.Status != whisk.Success || len(record.Logs) != 2 {
+		for i, id := range ids {
+			if record := store.Records()[id]; record.Response.Status != whisk.Success || len(record.Logs) != composings[i/3].steps {
 				t.Errorf("record %+v", record)
 			}
 		}
-		if n := len(store.Records()); n != 9 || len(store.Queued()) != 0 {
+		if n := len(store.Records()); n != 3*(1+2)+3*(1+3) || len(store.Queued()) != 0 {
 			t.Errorf("%d records and %d queued", n, len(store.Queued()))
 		}
 	})
@@ -257,26 +283,28 @@ func (b *stuck) Invoke(ctx context.Context, inv *whisk.Invocation) (whisk.Outcom
 	return controllertest.Outcome(inv, whisk.ErrorResponse(whisk.WhiskError, "stopped")), nil
 }
 
-// A stop lets a sequence that runs go on for as long as it may, with all of its components.
-func TestAStopLetsSequencesEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store, balancer := controllertest.NewStore(), newCounted()
-		c := newController(t, "us", store, balancer)
-		putComposed(t, c)
-		stop := running(c)
-		synctest.Wait()
-		id, err := c.Submit(t.Context(), controller.Call{Caller: guest, Action: named("s")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(5 * time.Millisecond) // in the first component
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-		if record := store.Records()[id]; record.Response.Status != whisk.Success || len(record.Logs) != 2 || len(store.Records()) != 3 {
-			t.Errorf("record %+v of %d", record, len(store.Records()))
-		}
-	})
+// A stop lets what runs go on for as long as it may, with all of its steps.
+func TestAStopLetsComposedEnd(t *testing.T) {
+	for _, what := range composings {
+		synctest.Test(t, func(t *testing.T) {
+			store, balancer := controllertest.NewStore(), newCounted()
+			c := newController(t, "us", store, balancer)
+			putComposed(t, c)
+			stop := running(c)
+			synctest.Wait()
+			id, err := c.Submit(t.Context(), what.call())
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Millisecond) // in the first step
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			if record := store.Records()[id]; record.Response.Status != whisk.Success || len(record.Logs) != what.steps || len(store.Records()) != 1+what.steps {
+				t.Errorf("record %+v of %d", record, len(store.Records()))
+			}
+		})
+	}
 }
 
 // What may not be run any more when its process is gone is not run by the next.
