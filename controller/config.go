@@ -23,7 +23,7 @@ type Config struct {
 	LogCollection time.Duration // how long a record waits for the activation's logs
 	LogWait       time.Duration // how long a reader waits for an ended activation's logs
 	DrainTimeout  time.Duration // how long running activations may go on after Run's context ended
-	Sequences     int           // sequences that run at once, nested ones not counted
+	Sequences     int           // sequences and compositions that run at once, nested ones not counted
 	Recovery      int           // accepted activations of processes that are no more that run at once
 
 	RecoveryInterval time.Duration // between looks for those, where there are other controllers

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package controller holds the platform's use cases: authenticate a caller, keep
-// actions, packages, triggers and rules, run actions and sequences of them, fire
+// actions, packages, triggers and rules, run actions and compositions of them, fire
 // triggers, and keep the records of what ran. The REST API of controller/httpapi
 // is one way in.
 //
@@ -20,7 +20,7 @@
 //     the entity store (own writes at once, others' within a quarter of a second).
 //   - A non-blocking activation that was accepted ends in exactly one record,
 //     whatever is killed when (accepted.go has the argument). So do a trigger's,
-//     with all that its record tells of (fire.go), and a sequence (sequence.go).
+//     with all that its record tells of (fire.go), and what is composed (composed.go).
 //   - Entities that depend on each other change together or not at all.
 //   - A blocking activation's record is queued for the store as soon as its logs
 //     are collected, and readers of this process see it from the answer on.

@@ -13,7 +13,7 @@ import (
 // What a namespace may begin. As in OpenWhisk, calls of actions and fires of
 // triggers are counted per minute before anything else is asked, so that a call
 // of nothing counts, too. What runs at once is counted from the acceptance of an
-// activation to its record. Components of sequences are part of these; an action
+// activation to its record. What a sequence or a composition runs is part of it; an action
 // that a rule runs counts like a call. Several controllers share alike.
 
 // throttles count for all namespaces, by their names.
