@@ -18,10 +18,11 @@ import (
 // interpreter is how an interpreter describes itself.
 type interpreter struct {
 	release     `json:"-"`
-	Version     string   `json:"version"`
-	Executable  string   `json:"executable"`  // behind links and shims
-	Directories []string `json:"directories"` // of its libraries
-	Maps        string   `json:"maps"`        // its /proc/self/maps
+	Version     string            `json:"version"`
+	Executable  string            `json:"executable"`  // behind links and shims
+	Directories []string          `json:"directories"` // of its libraries
+	Environment map[string]string `json:"environment"` // in which it finds them; nil for any
+	Maps        string            `json:"maps"`        // its /proc/self/maps
 }
 
 // askInterpreter runs the interpreter at path and lets it describe itself.

@@ -41,13 +41,18 @@ func (r release) String() string { return fmt.Sprintf("%d.%d", r.major, r.minor)
 
 // Both scripts print a description. The interpreter itself knows best where it
 // is, behind all links and shims, and which files it has mapped. Neither names its
-// whole prefix: that may be the user's home.
+// whole prefix: that may be the user's home. A node's libraries are what NODE_PATH
+// names and npm installs for all: OpenWhisk's images come with packages, too.
 const (
 	describeNode = `const fs = require("fs"), path = require("path"), exe = fs.realpathSync(process.execPath);
-const modules = path.join(path.dirname(path.dirname(exe)), "lib", "node_modules");
+const libraries = [
+  ...(process.env.NODE_PATH || "").split(path.delimiter),
+  path.join(path.dirname(path.dirname(exe)), "lib", "node_modules"),
+  "/usr/local/lib/node_modules",
+].filter((dir, i, all) => path.isAbsolute(dir) && all.indexOf(dir) === i && fs.existsSync(dir));
 console.log(JSON.stringify({
   version: process.versions.node, executable: exe,
-  directories: fs.existsSync(modules) ? [modules] : [],
+  directories: libraries, environment: {NODE_PATH: libraries.join(path.delimiter)},
   maps: fs.readFileSync("/proc/self/maps", "utf8"),
 }));`
 	describePython = `import json, os, platform, sys, sysconfig

@@ -172,6 +172,7 @@ func (f *family) locals() []Local {
 			Argv:    []string{found.Executable, "/whirl/" + f.proxy},
 			Files:   files,
 			Mounts:  found.mounts(),
+			Env:     found.Environment,
 		})
 	}
 	return locals

@@ -6,9 +6,13 @@ import (
 	"encoding/json"
 	"io/fs"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/whirl-faas/whirl/runtimes"
 	"github.com/whirl-faas/whirl/runtimes/runtimetest"
 )
 
@@ -57,6 +61,32 @@ func TestNodeJSActions(t *testing.T) {
 			proxy.Stdout.Activations(t, 1)
 			proxy.Stderr.Activations(t, 1)
 		})
+	}
+}
+
+// Packages that are installed for all are there for actions, in one file or many.
+func TestNodeJSFindsInstalledPackages(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "node_modules")
+	if err := os.MkdirAll(filepath.Join(dir, "whirl-greeting"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, "whirl-greeting", "index.js"), "module.exports = 'hello'")
+	t.Setenv("NODE_PATH", "relative:"+dir+":/no/such/dir")
+	locals, _, _ := runtimes.Detect(t.Context(), runtimes.Options{})
+	local := locals[0]
+	if !strings.HasPrefix(local.Kind, "nodejs:") {
+		runtimetest.Need(t, "node")
+	}
+	if !slices.Contains(local.Mounts, dir) || !strings.HasPrefix(local.Env["NODE_PATH"]+":", dir+":") {
+		t.Errorf("shown are %v, and looked at %v", local.Mounts, local.Env)
+	}
+	const source = "exports.main = () => ({greeting: require('whirl-greeting')})"
+	for _, code := range []runtimetest.Code{{Code: source}, runtimetest.ArchiveCode(runtimetest.Entry{Name: "index.js", Content: source})} {
+		proxy := runtimetest.Process(t, local.Argv, local.Files, local.Env)
+		proxy.MustInit(t, code, nil)
+		if reply := proxy.Run(t, map[string]any{}, nil); string(reply.Body) != `{"greeting":"hello"}` {
+			t.Errorf("got %d %s (%v)", reply.Status, reply.Body, reply.Err)
+		}
 	}
 }
 
