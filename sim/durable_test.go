@@ -3,7 +3,9 @@
 package sim_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -20,10 +22,10 @@ import (
 )
 
 // TestAcceptedActivationsEndInOneRecord has one to three whole controllers, with
-// their balancers, accept activations, sequences and firings on one store. They
-// are killed again and again, come back or not, lose the scheduler, and have disks
-// that are slow or err; who is no more is known late. [promises.broken] says what
-// must hold all the same.
+// their balancers, accept activations, sequences, compositions and firings on one
+// store. They are killed again and again, come back or not, lose the scheduler, and
+// have disks that are slow or err; who is no more is known late. [promises.broken]
+// says what must hold all the same.
 func TestAcceptedActivationsEndInOneRecord(t *testing.T) {
 	first := *firstSeed
 	if first == 0 {
@@ -104,7 +106,7 @@ func playEra(ctx context.Context, seed uint64, lies bool) (promises, error) {
 }
 
 // script makes sandboxes slow, and counts the runs by what they are about: the
-// parts of a sequence that is begun anew have other ids.
+// parts of a sequence or a composition that is begun anew have other ids.
 func (e *era) script() fake.Script {
 	slow := func(rng *rand.Rand) fake.Answer {
 		return fake.Answer{Delay: time.Duration(rng.IntN(800)) * time.Millisecond, Stdout: "working\n"}
@@ -115,12 +117,24 @@ func (e *era) script() fake.Script {
 		},
 		Init: func(rng *rand.Rand, _ fake.Call) fake.Answer { return slow(rng) },
 		Run: func(rng *rand.Rand, call fake.Call) fake.Answer {
+			answer, code := slow(rng), call.Code
+			if code == "conductor" {
+				answer.Body, code = conduct(call.Value)
+			}
 			e.mu.Lock()
-			e.came.runs[run{call.Code, numberOf(call.Value)}]++
+			e.came.runs[run{code, numberOf(call.Value)}]++
 			e.mu.Unlock()
-			return slow(rng)
+			return answer
 		},
 	}
+}
+
+// conduct is a conductor that runs the action c, and says which of its two runs it was.
+func conduct(value json.RawMessage) (says []byte, code string) {
+	if bytes.Contains(value, []byte(`"back"`)) {
+		return value, "conductor again"
+	}
+	return fmt.Appendf(nil, `{"action":"c","params":%s,"state":{"n":%d,"back":true}}`, value, numberOf(value)), "conductor"
 }
 
 var caller = &controller.Caller{Identity: whisk.Identity{Subject: "guest", Namespace: "guest", UUID: "uuid"}}
@@ -128,7 +142,7 @@ var caller = &controller.Caller{Identity: whisk.Identity{Subject: "guest", Names
 func named(name string) whisk.FullName { return whisk.FullName{Namespace: "guest", Name: name} }
 
 // open starts the first processes and makes what is called: an action, a
-// sequence of two others, and a trigger of both.
+// sequence of two others, a conductor of a fourth, and a trigger of all.
 func (e *era) open(ctx context.Context) error {
 	first, err := e.begin()
 	if err != nil {
@@ -140,8 +154,9 @@ func (e *era) open(ctx context.Context) error {
 		}
 	}
 	var errs []error
-	for _, name := range []string{"hello", "a", "b"} {
-		body := fmt.Sprintf(`{"exec":{"kind":"fake:1","code":%q},"limits":{"concurrency":%d}}`, name, 1+e.random.IntN(concurrency))
+	for _, name := range []string{"hello", "a", "b", "c", "conductor"} {
+		body := fmt.Sprintf(`{"exec":{"kind":"fake:1","code":%q},"limits":{"concurrency":%d},"annotations":[{"key":"conductor","value":%t}]}`,
+			name, 1+e.random.IntN(concurrency), name == "conductor")
 		_, _, err := first.PutAction(ctx, caller, named(name), []byte(body), true)
 		errs = append(errs, err)
 	}
@@ -149,7 +164,7 @@ func (e *era) open(ctx context.Context) error {
 	errs = append(errs, err)
 	_, err = first.PutTrigger(ctx, caller, named("trigger"), []byte("{}"), true)
 	errs = append(errs, err)
-	for _, name := range []string{"hello", "both"} {
+	for _, name := range []string{"hello", "both", "conductor"} {
 		_, err = first.PutRule(ctx, caller, named("rule-"+name), fmt.Appendf(nil, `{"trigger":"/_/trigger","action":"/_/%s"}`, name), true)
 		errs = append(errs, err)
 	}
@@ -197,7 +212,7 @@ func (e *era) step(ctx context.Context) error {
 func (e *era) call(ctx context.Context, p *process) {
 	e.calls++
 	payload := fmt.Appendf(nil, `{"n":%d}`, e.calls)
-	what := []string{"hello", "hello", "both", "trigger"}[e.random.IntN(4)]
+	what := []string{"hello", "hello", "both", "conductor", "trigger"}[e.random.IntN(5)]
 	before := p.troubles.Load()
 	well := !p.sick.Load()
 	p.calls.Go(func() {
