@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -325,16 +326,17 @@ func TestStepsThatAreNotRun(t *testing.T) {
 		p.conduct("c")
 		p.put("step")
 		play(p)
-		full := true
+		var full atomic.Bool
+		full.Store(true)
 		p.balancer.Refuse = func(inv *whisk.Invocation) error {
-			if full && inv.Key.Action.Name == "step" {
+			if full.Load() && inv.Key.Action.Name == "step" {
 				return whisk.Errorf(whisk.Throttled, "Too many activations wait for this action (limit: 7).")
 			}
 			return nil
 		}
-		time.AfterFunc(10*time.Second, func() { full = false })
+		time.AfterFunc(10*time.Second, func() { full.Store(false) })
 		p.must(200, "POST", guest+"/actions/c?blocking=true", `{"action":"step","n":1}`)
-		full = true
+		full.Store(true)
 		id := p.must(202, "POST", guest+"/actions/c", `{"action":"step","n":1}`).header.Get("x-openwhisk-activation-id")
 		time.Sleep(10 * time.Minute)
 		record := p.must(200, "GET", guest+"/activations/"+id, "").decode(t)
