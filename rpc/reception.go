@@ -116,11 +116,15 @@ func (r *reception[Request, Reply]) attend(s *session[Reply, Request]) error {
 		defer late.Stop()
 		select {
 		case <-s.sent:
-		case <-s.ended:
 		case <-late.C:
+		case <-s.ended:
 		}
-		return nil
 	case <-s.ended:
+	}
+	select {
+	case <-s.ended: // perhaps first, and the role closed its end because of that
+	default:
+		return nil
 	}
 	switch whisk.KindOf(s.cause) {
 	case whisk.Invalid, whisk.Denied, whisk.TooLarge: // by what the peer said
