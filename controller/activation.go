@@ -34,7 +34,8 @@ type activation struct {
 	environment map[string]json.RawMessage
 	run         []byte // of /run, without the deadline
 	invocation  whisk.Invocation
-	admission   Admission // nil unless it was taken before Accept
+	admission   Admission                            // nil unless it was taken before Accept
+	builtin     func(context.Context) whisk.Response // what it does; nil where a container does it
 
 	composed *composed // nil for invocations
 
@@ -71,11 +72,14 @@ func (c *Controller) newBareActivation(id whisk.ActivationID, call Call, action 
 // newInvocation makes an activation of an action's code.
 func (c *Controller) newInvocation(id whisk.ActivationID, call Call, action *resolvedAction, payload []byte, received time.Time) *activation {
 	act := c.newBareActivation(id, call, action, received)
+	act.builtin = c.bindBuiltin(id, call, action, payload)
 	act.environment = action.environment(payload)
 	if action.apiKey && call.Caller.Key.Key != "" { // a recovered call may lack it
 		act.key = call.Caller.Key.String()
 	}
-	act.run = act.appendRun(make([]byte, 0, len(payload)+runOverhead(act)), payload)
+	if act.builtin == nil {
+		act.run = act.appendRun(make([]byte, 0, len(payload)+runOverhead(act)), payload)
+	}
 	act.invocation = whisk.Invocation{
 		Activation:  id,
 		Key:         whisk.ActionKey{Namespace: call.Caller.Namespace, Action: action.Name, Revision: action.revision},
@@ -153,11 +157,18 @@ func (c *Controller) reserve(act *activation) error {
 	if act.composed != nil {
 		return nil
 	}
-	admission, err := c.deps.Balancer.Admit(&act.invocation)
+	admission, err := c.admit(act)
 	if err == nil {
 		act.admission = admission
 	}
 	return err
+}
+
+func (c *Controller) admit(act *activation) (Admission, error) {
+	if act.builtin != nil {
+		return c.admitBuiltin(act)
+	}
+	return c.deps.Balancer.Admit(&act.invocation)
 }
 
 // start runs an activation that has entered on a goroutine of its own, for
@@ -263,6 +274,11 @@ func (c *Controller) awaitLogs(act *activation, logs logsReady) {
 }
 
 func (c *Controller) invoke(act *activation) (whisk.Outcome, error) {
+	if act.admission == nil && act.builtin != nil {
+		if err := c.reserve(act); err != nil {
+			return whisk.Outcome{}, err
+		}
+	}
 	if act.admission != nil {
 		return act.admission.Invoke(c.activations), nil
 	}

@@ -19,7 +19,8 @@ type Caller struct {
 	whisk.Identity
 	Key whisk.AuthKey
 
-	limits *whisk.Limits // of the namespace; nil for what all are allowed
+	limits   *whisk.Limits // of the namespace; nil for what all are allowed
+	platform bool          // it is the platform itself
 }
 
 // What is wrong with a request's credentials. Both are for the user.
@@ -71,7 +72,7 @@ func (c *Controller) prove(ctx context.Context, key whisk.AuthKey) (*Caller, err
 		if c.opens(key, namespace) {
 			identity := whisk.Identity{Subject: subject.Name, Namespace: namespace.Name, UUID: namespace.UUID}
 			limits, err := c.limitsOf(ctx, namespace.Name)
-			return &Caller{identity, key, limits}, err
+			return &Caller{Identity: identity, Key: key, limits: limits}, err
 		}
 	}
 	return nil, ErrCredentials

@@ -26,7 +26,7 @@ type actionWrite struct {
 // execWrite is what a PUT wants to run.
 type execWrite struct {
 	kind       string
-	runtime    whisk.Runtime // zero for sequences
+	runtime    whisk.Runtime // zero for sequences and builtin actions
 	code       string        // as it was sent; "" where there is none
 	main       string
 	components []whisk.FullName // of sequences
@@ -74,14 +74,13 @@ func (w limitsWrite) over(limits whisk.ActionLimits) whisk.ActionLimits {
 	return limits
 }
 
-// parseActionWrite reads the body of an action's PUT. own is the namespace that
-// "_" stands for.
-func (c *Controller) parseActionWrite(body []byte, own string) (write actionWrite, err error) {
+// parseActionWrite reads the body of an action's PUT.
+func (c *Controller) parseActionWrite(body []byte, caller *Caller) (write actionWrite, err error) {
 	fields, err := fieldsOf(body, "exec", "delAnnotations", "limits")
 	if err != nil {
 		return actionWrite{}, err
 	}
-	if write.exec, err = c.parseExec(fields["exec"], own); err != nil {
+	if write.exec, err = c.parseExec(fields["exec"], caller); err != nil {
 		return actionWrite{}, err
 	}
 	if write.entityWrite, err = parseEntityWrite(fields); err != nil {
@@ -100,7 +99,7 @@ func (c *Controller) parseActionWrite(body []byte, own string) (write actionWrit
 }
 
 // parseExec reads what a PUT wants to run; nil if it says nothing of it.
-func (c *Controller) parseExec(text json.RawMessage, own string) (*execWrite, error) {
+func (c *Controller) parseExec(text json.RawMessage, caller *Caller) (*execWrite, error) {
 	if text == nil {
 		return nil, nil
 	}
@@ -116,7 +115,9 @@ func (c *Controller) parseExec(text json.RawMessage, own string) (*execWrite, er
 	kind = strings.ToLower(strings.TrimSpace(kind))
 	switch {
 	case kind == whisk.Sequence:
-		return parseSequence(fields["components"], own)
+		return parseSequence(fields["components"], caller.Namespace)
+	case kind == whisk.Builtin && caller.platform:
+		return &execWrite{kind: whisk.Builtin}, nil
 	case kind == whisk.Blackbox && c.deps.Images:
 		return c.parseBlackbox(fields)
 	}

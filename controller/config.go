@@ -24,6 +24,7 @@ type Config struct {
 	LogWait       time.Duration // how long a reader waits for an ended activation's logs
 	DrainTimeout  time.Duration // how long running activations may go on after Run's context ended
 	Sequences     int           // sequences and compositions that run at once, nested ones not counted
+	Builtins      int           // builtin actions that run at once
 	Recovery      int           // accepted activations of processes that are no more that run at once
 
 	RecoveryInterval time.Duration // between looks for those, where there are other controllers
@@ -51,6 +52,7 @@ func Default() Config {
 		LogWait:           2 * time.Second,
 		DrainTimeout:      30 * time.Second,
 		Sequences:         1000,
+		Builtins:          64,
 		Recovery:          64,
 		RecoveryInterval:  10 * time.Second,
 		CachedActions:     10_000,
@@ -73,8 +75,8 @@ func (c Config) Validate() error {
 		return whisk.Errorf(whisk.Invalid, "the times an activation may wait must be positive: start within %v, admit %v, accept %v, log collection %v", c.StartWithin, c.AdmitWait, c.AcceptWait, c.LogCollection)
 	case c.LogWait < 0 || c.DrainTimeout < 0 || c.Retention < 0 || c.BlobGrace < 0:
 		return whisk.Errorf(whisk.Invalid, "no time may be negative: log wait %v, drain %v, retention %v, blob grace %v", c.LogWait, c.DrainTimeout, c.Retention, c.BlobGrace)
-	case c.Recovery < 1 || c.CachedActions < 1 || c.CachedIdentities < 1:
-		return whisk.Errorf(whisk.Invalid, "recovery and both caches must hold at least 1")
+	case c.Recovery < 1 || c.Builtins < 1 || c.CachedActions < 1 || c.CachedIdentities < 1:
+		return whisk.Errorf(whisk.Invalid, "recovery, builtin actions and both caches must have room for at least 1")
 	case c.Sequences < 1 || c.Sequences >= c.Records.Records:
 		return whisk.Errorf(whisk.Invalid, "sequences must be at least 1 and fewer than records, which they wait for: %d and %d", c.Sequences, c.Records.Records)
 	case c.IdentityTTL <= 0 || c.FeedInterval <= 0 || c.RetentionInterval <= 0 || c.RecoveryInterval <= 0:

@@ -66,10 +66,11 @@ type Deps struct {
 	// no more never comes back: its successor has another id. Alive does not
 	// block, and is asked of many entries of the queue. Nil says that there is no
 	// other controller.
-	Alive  func(whisk.ControllerID) bool
-	Hint   func(kind string) string  // how to get a runtime that is missing; nil or "" if nothing is known
-	NewID  func() whisk.ActivationID // nil for UUIDs of version 7
-	Logger *slog.Logger              // nil discards
+	Alive    func(whisk.ControllerID) bool
+	Builtins map[whisk.FullName]Builtin // the code of actions that are part of the platform, by the names under which they are stored
+	Hint     func(kind string) string   // how to get a runtime that is missing; nil or "" if nothing is known
+	NewID    func() whisk.ActivationID  // nil for UUIDs of version 7
+	Logger   *slog.Logger               // nil discards
 }
 
 // Controller carries out the use cases.
@@ -85,6 +86,7 @@ type Controller struct {
 	views      *cache[whisk.FullName, view]            // by the name under which they are called
 	recorder   *recorder.Recorder
 	sequences  *semaphore.Weighted // places of outermost sequences
+	builtins   *semaphore.Weighted // places of builtin actions
 	running    gate
 	throttles  throttles
 	accepted   acceptedSet
@@ -121,6 +123,7 @@ func New(config Config, deps Deps) (*Controller, error) {
 		recorder:  recorder.New(config.Records, deps.Activations, deps.Queue, deps.Logger),
 
 		sequences: semaphore.NewWeighted(int64(config.Sequences)),
+		builtins:  semaphore.NewWeighted(int64(config.Builtins)),
 	}
 	c.identities = newCache[string, *Caller](config.CachedIdentities, config.IdentityTTL)
 	c.owners = newCache[string, *Caller](config.CachedIdentities, config.IdentityTTL)

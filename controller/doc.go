@@ -11,6 +11,9 @@
 // or fire.go, through resolve.go, which finds the action, to activation.go, which
 // brings it to its record.
 //
+// Actions of the kind builtin are part of the platform: builtin.go runs their code where
+// for others the balancer finds a container. All else about them is as usual.
+//
 // It owns an activation from the request to the stored record. A blocking call
 // waits for it, but does not own it: a client that goes away changes nothing.
 //

@@ -12,10 +12,14 @@ import (
 )
 
 // storeExec stores the code of a PUT, if its kind may still be written. Of a
-// sequence, which has none, it checks the components; name is the sequence's.
+// sequence, which has none, it checks the components. name is the action's.
 func (c *Controller) storeExec(ctx context.Context, name whisk.FullName, write execWrite) (whisk.Exec, []byte, error) {
 	if write.kind == whisk.Sequence {
 		return whisk.Exec{Kind: whisk.Sequence, Components: write.components}, nil, c.checkComponents(ctx, name, write.components)
+	}
+	if write.kind == whisk.Builtin {
+		_, err := c.builtinOf(name)
+		return whisk.Exec{Kind: whisk.Builtin}, nil, err
 	}
 	if write.runtime.Deprecated {
 		return whisk.Exec{}, nil, errDeprecated(write.runtime.Kind)
@@ -38,17 +42,22 @@ func (c *Controller) storeExec(ctx context.Context, name whisk.FullName, write e
 // noCode is the code of an action that has none: empty where code is required,
 // and nil where it is not.
 func noCode(exec whisk.Exec) []byte {
-	if exec.Kind == whisk.Blackbox || exec.Kind == whisk.Sequence {
+	switch exec.Kind {
+	case whisk.Blackbox, whisk.Sequence, whisk.Builtin:
 		return nil
 	}
 	return []byte{}
 }
 
 // runtimeOf returns the runtime of a stored action, if it may still be used.
-// Sequences need none.
+// Sequences and builtin actions need none.
 func (c *Controller) runtimeOf(action whisk.Action) (whisk.Runtime, error) {
 	if action.Exec.Kind == whisk.Sequence {
 		return whisk.Runtime{}, nil
+	}
+	if action.Exec.Kind == whisk.Builtin {
+		_, err := c.builtinOf(action.Name)
+		return whisk.Runtime{}, err
 	}
 	if action.Exec.Kind == whisk.Blackbox && c.deps.Images {
 		return c.deps.Manifest.Blackbox(action.Exec.Image), nil

@@ -79,7 +79,7 @@ func (c *Controller) limitsOf(ctx context.Context, namespace string) (*whisk.Lim
 
 // mayUseKind checks that a namespace's actions may be of that kind.
 func mayUseKind(limits *whisk.Limits, kind string) error {
-	if limits.Allows(kind) || kind == whisk.Sequence {
+	if limits.Allows(kind) || kind == whisk.Sequence || kind == whisk.Builtin {
 		return nil
 	}
 	return whisk.Errorf(whisk.Denied, "The supplied authentication is not authorized to access actions of kind '%s'.", kind)

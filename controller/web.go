@@ -90,7 +90,7 @@ func (c *Controller) ownerOf(ctx context.Context, namespace string) (*Caller, er
 		}
 		limits, err := c.limitsOf(ctx, namespace)
 		identity := whisk.Identity{Subject: subject.Name, Namespace: namespace, UUID: subject.Namespaces[i].UUID}
-		return &Caller{identity, c.delegatedKey(subject.Namespaces[i]), limits}, err
+		return &Caller{Identity: identity, Key: c.delegatedKey(subject.Namespaces[i]), limits: limits}, err
 	})
 }
 

@@ -20,7 +20,7 @@ func (c *Controller) PutAction(ctx context.Context, caller *Caller, name whisk.F
 	if err := c.MayChange(ctx, caller, name); err != nil {
 		return whisk.Action{}, nil, err
 	}
-	write, err := c.parseActionWrite(body, caller.Namespace)
+	write, err := c.parseActionWrite(body, caller)
 	if err != nil {
 		return whisk.Action{}, nil, err
 	}

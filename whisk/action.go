@@ -19,7 +19,7 @@ type Action struct {
 
 // Exec says how an action runs.
 type Exec struct {
-	Kind   string // a concrete kind of the manifest, such as "nodejs:20", or [Blackbox] or [Sequence]
+	Kind   string // a concrete kind of the manifest, such as "nodejs:20", or [Blackbox], [Sequence] or [Builtin]
 	Code   Digest // "" if there is no code
 	Size   Bytes  // of the code, as sent
 	Binary bool   // the code is base64
@@ -35,6 +35,10 @@ const Blackbox = "blackbox"
 // Sequence is the kind of actions that run others, each with the result of the
 // one before. They have no code and no container.
 const Sequence = "sequence"
+
+// Builtin is the kind of actions whose code is part of the platform. Controllers
+// answer them, without a container. Users cannot make any.
+const Builtin = "builtin"
 
 // Digest names a blob by its content: "sha256-" and 64 lower-case hex digits.
 // The empty Digest names nothing.
