@@ -224,3 +224,30 @@ type Accepted struct {
 	ClaimedBy  ControllerID    // "" until it was claimed
 	Body       json.RawMessage // what the controller needs to run it; the store does not look inside
 }
+
+// Alarms keeps when triggers are to be fired by the clock. Writes are durable when
+// they return. It is a part of the store that has the [Queue].
+type Alarms interface {
+	// Alarm returns the alarm of that trigger, or NotFound.
+	Alarm(ctx context.Context, trigger FullName) (Alarm, error)
+	// SetAlarm writes an alarm if the stored revision is alarm.Revision, where 0 means
+	// that the trigger may have none, and returns the new revision; otherwise Conflict.
+	// In the same transaction it accepts entries as [Queue] Accept does. Of
+	// concurrent calls for one revision, of several processes too, one succeeds.
+	SetAlarm(ctx context.Context, alarm Alarm, entries ...Accepted) (Revision, error)
+	// DeleteAlarm removes an alarm if its revision is the given one. NotFound if
+	// there is none, Conflict if it has another revision.
+	DeleteAlarm(ctx context.Context, trigger FullName, revision Revision) error
+	// DueAlarms returns up to limit alarms whose time is not after by, the earliest first.
+	DueAlarms(ctx context.Context, by time.Time, limit int) ([]Alarm, error)
+	// NextAlarm returns the earliest time that an alarm has, zero if none has one.
+	NextAlarm(ctx context.Context) (time.Time, error)
+}
+
+// Alarm is when a trigger is to be fired next. A trigger has one at most.
+type Alarm struct {
+	Trigger  FullName
+	Revision Revision        // as that of a [Document]
+	At       time.Time       // to the millisecond; zero: not at all
+	Body     json.RawMessage // the rest, which the store does not look at
+}

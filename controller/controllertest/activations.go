@@ -140,13 +140,17 @@ func (s *Store) Accept(ctx context.Context, entries ...whisk.Accepted) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		for _, entry := range entries {
-			if !slices.ContainsFunc(s.queue, func(other whisk.Accepted) bool { return other.Activation == entry.Activation }) {
-				s.queue = append(s.queue, entry)
-			}
-		}
+		s.acceptLocked(entries)
 		return nil
 	})
+}
+
+func (s *Store) acceptLocked(entries []whisk.Accepted) {
+	for _, entry := range entries {
+		if !slices.ContainsFunc(s.queue, func(other whisk.Accepted) bool { return other.Activation == entry.Activation }) {
+			s.queue = append(s.queue, entry)
+		}
+	}
 }
 
 // Claim implements [whisk.Queue].

@@ -44,6 +44,8 @@ type contents struct {
 	activations map[whisk.ActivationID]whisk.Activation
 	logs        map[whisk.ActivationID]whisk.LogEntry
 	queue       []whisk.Accepted
+	alarms      map[whisk.FullName]whisk.Alarm
+	alarmed     whisk.Revision // the last one of alarms
 }
 
 type blob struct {
@@ -60,6 +62,7 @@ func NewStore() *Store {
 		blobs:       map[whisk.Digest]blob{},
 		activations: map[whisk.ActivationID]whisk.Activation{},
 		logs:        map[whisk.ActivationID]whisk.LogEntry{},
+		alarms:      map[whisk.FullName]whisk.Alarm{},
 	})
 }
 

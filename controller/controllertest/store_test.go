@@ -15,15 +15,18 @@ type process struct{ *controllertest.Store }
 
 func (process) Close() error { return nil }
 
-func TestQueue(t *testing.T) {
+func TestQueue(t *testing.T)  { storetest.Queue(t, opener()) }
+func TestAlarms(t *testing.T) { storetest.Alarms(t, opener()) }
+
+func opener() func(*testing.T, string) process {
 	var mu sync.Mutex
 	stores := map[string]*controllertest.Store{}
-	storetest.Queue(t, func(_ *testing.T, place string) process {
+	return func(_ *testing.T, place string) process {
 		mu.Lock()
 		defer mu.Unlock()
 		if stores[place] == nil {
 			stores[place] = controllertest.NewStore()
 		}
 		return process{stores[place].Another()}
-	})
+	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // Entities is the database of what must never be lost: it implements
-// [whisk.EntityStore], [whisk.SubjectStore] and [whisk.Queue].
+// [whisk.EntityStore], [whisk.SubjectStore], [whisk.Queue] and [whisk.Alarms].
 type Entities struct{ db *database }
 
 // A path is a name within its namespace, "name" or "package/name": it is what
@@ -105,7 +105,7 @@ const accepterSchema = `ALTER TABLE accepted ADD COLUMN accepted_by TEXT NOT NUL
 // caller closes it; ctx matters during the call only.
 func OpenEntities(ctx context.Context, path string) (*Entities, error) {
 	db, err := openDatabase(ctx, path, layout{
-		migrations:  []string{entitiesSchema, publicSchema, namespaceLimitsSchema, accepterSchema},
+		migrations:  []string{entitiesSchema, publicSchema, namespaceLimitsSchema, accepterSchema, alarmsSchema},
 		synchronous: "FULL",
 		cache:       16 * whisk.MB,
 	})

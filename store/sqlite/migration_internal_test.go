@@ -15,7 +15,7 @@ import (
 
 // TestFormerSchemas opens what each former version of the program left.
 func TestFormerSchemas(t *testing.T) {
-	all := []string{entitiesSchema, publicSchema, namespaceLimitsSchema, accepterSchema}
+	all := []string{entitiesSchema, publicSchema, namespaceLimitsSchema, accepterSchema, alarmsSchema}
 	for version := 1; version < len(all); version++ {
 		path := filepath.Join(t.TempDir(), "entities.db")
 		db, err := openDatabase(t.Context(), path, layout{migrations: all[:version], synchronous: "FULL", cache: whisk.MB})

@@ -13,22 +13,27 @@ import (
 // Accept implements [whisk.Queue]. An entry whose id is stored already is left
 // as it was, so that a call may be repeated.
 func (e *Entities) Accept(ctx context.Context, entries ...whisk.Accepted) error {
-	size := 0
-	for _, entry := range entries {
-		size += len(entry.Body)
-	}
-	err := e.db.write(ctx, whisk.Bytes(size), func(c *connection) error {
-		for _, entry := range entries {
-			err := c.prepare("INSERT INTO accepted (activation, namespace, at, accepted_by, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING").
-				text(string(entry.Activation)).text(entry.Namespace).time(entry.At).text(string(entry.AcceptedBy)).json(entry.Body).run()
-			if err != nil {
-				return fmt.Errorf("entry %s: %w", entry.Activation, err)
-			}
-		}
-		return nil
-	})
+	err := e.db.write(ctx, sizeOf(entries), func(c *connection) error { return accept(c, entries) })
 	if err != nil {
 		return fmt.Errorf("accept %d activations: %w", len(entries), err)
+	}
+	return nil
+}
+
+func sizeOf(entries []whisk.Accepted) (size whisk.Bytes) {
+	for _, entry := range entries {
+		size += whisk.Bytes(len(entry.Body))
+	}
+	return size
+}
+
+func accept(c *connection, entries []whisk.Accepted) error {
+	for _, entry := range entries {
+		err := c.prepare("INSERT INTO accepted (activation, namespace, at, accepted_by, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING").
+			text(string(entry.Activation)).text(entry.Namespace).time(entry.At).text(string(entry.AcceptedBy)).json(entry.Body).run()
+		if err != nil {
+			return fmt.Errorf("entry %s: %w", entry.Activation, err)
+		}
 	}
 	return nil
 }

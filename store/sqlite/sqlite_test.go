@@ -15,6 +15,7 @@ var (
 	_ whisk.EntityStore     = (*sqlite.Entities)(nil)
 	_ whisk.SubjectStore    = (*sqlite.Entities)(nil)
 	_ whisk.Queue           = (*sqlite.Entities)(nil)
+	_ whisk.Alarms          = (*sqlite.Entities)(nil)
 	_ whisk.ActivationStore = (*sqlite.Activations)(nil)
 	_ whisk.LogStore        = (*sqlite.Logs)(nil)
 )
@@ -22,6 +23,7 @@ var (
 func TestEntities(t *testing.T)    { storetest.Entities(t, openEntities) }
 func TestSubjects(t *testing.T)    { storetest.Subjects(t, openEntities) }
 func TestQueue(t *testing.T)       { storetest.Queue(t, openEntities) }
+func TestAlarms(t *testing.T)      { storetest.Alarms(t, openEntities) }
 func TestActivations(t *testing.T) { storetest.Activations(t, openActivations) }
 func TestLogs(t *testing.T)        { storetest.Logs(t, openLogs) }
 
