@@ -30,6 +30,13 @@ type FireCall struct {
 	Payload     []byte // a JSON object, or nothing; it is not kept after the call returned
 	Headers     []byte // of the request, a JSON object: the payload's member __ow_headers
 	Transaction string
+
+	// Commit, if not nil, puts all that the firing accepts into the durable queue, in
+	// one step with what the caller has to write. It is called once at most, without
+	// entries if no rule is active, and the firing fails with its error. It must return
+	// when ctx ends. If it did its work all the same, the entries end as those of a process
+	// that is no more do.
+	Commit func(ctx context.Context, entries ...whisk.Accepted) error
 }
 
 // Fire fires a trigger and returns the id of its activation; "" if no rule of it
@@ -43,8 +50,11 @@ func (c *Controller) Fire(ctx context.Context, call FireCall) (whisk.ActivationI
 		return "", err
 	}
 	trigger, err := c.resolveTrigger(ctx, call.Trigger)
-	if err != nil || !isActive(trigger) {
+	if err != nil {
 		return "", err
+	}
+	if !isActive(trigger) {
+		return "", call.commit(ctx)
 	}
 	if err := c.running.enter(); err != nil {
 		return "", err
@@ -62,6 +72,14 @@ func (c *Controller) Fire(ctx context.Context, call FireCall) (whisk.ActivationI
 	}
 	fired := &fanOut{id: c.deps.NewID(), call: call, trigger: trigger, start: time.Now(), payload: slices.Clone(payload)}
 	return c.carryOut(patience, fired, slot)
+}
+
+// commit calls Commit, if there is one.
+func (f FireCall) commit(ctx context.Context, entries ...whisk.Accepted) error {
+	if f.Commit == nil {
+		return nil
+	}
+	return f.Commit(ctx, entries...)
 }
 
 func isActive(trigger *whisk.Trigger) bool {
@@ -181,7 +199,7 @@ func (c *Controller) acceptFanOut(ctx context.Context, fired *fanOut) error {
 	var size whisk.Bytes
 	for _, run := range fired.runs {
 		entry, err := c.entryOf(ctx, run.act, run.call)
-		if err == nil && size > acceptBatch {
+		if err == nil && size > acceptBatch && fired.call.Commit == nil {
 			err = c.accept(batch...)
 			for _, entry := range batch {
 				before = append(before, entry.Activation)
@@ -196,11 +214,32 @@ func (c *Controller) acceptFanOut(ctx context.Context, fired *fanOut) error {
 		size += whisk.Bytes(len(entry.Body))
 	}
 	own, err := c.acceptedEntry(fired.id, fired.call.Caller.Namespace, fired.start, "firing", fired.kept(), fired.payload)
+	if batch = append(batch, own); err == nil && fired.call.Commit != nil {
+		return c.acceptBy(fired.call.Commit, batch...)
+	}
 	if err == nil {
-		err = c.accept(append(batch, own)...)
+		err = c.accept(batch...)
 	}
 	if err != nil {
 		c.unaccept(before)
+	}
+	return err
+}
+
+// acceptBy is accept for entries that go into the queue with something else. If
+// it is not known whether they did they are left alone: what they went with may
+// be done, and then so must they.
+func (c *Controller) acceptBy(commit func(context.Context, ...whisk.Accepted) error, entries ...whisk.Accepted) error {
+	patience, cancel := context.WithTimeout(c.activations, c.config.AcceptWait)
+	defer cancel()
+	for _, entry := range entries {
+		c.accepted.add(entry.Activation)
+	}
+	err := commit(patience, entries...)
+	if err != nil {
+		for _, entry := range entries {
+			c.accepted.remove(entry.Activation)
+		}
 	}
 	return err
 }

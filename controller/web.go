@@ -35,7 +35,7 @@ type WebCall struct {
 // there, or not, is NotFound with the same text: strangers learn nothing. What
 // the owner may not use is Denied, and what he calls too often Throttled.
 func (c *Controller) WebAction(ctx context.Context, name whisk.FullName) (*WebAction, error) {
-	owner, err := c.ownerOf(ctx, name.Namespace)
+	owner, err := c.Owner(ctx, name.Namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -70,9 +70,11 @@ func hide(err error) error {
 	return err
 }
 
-// ownerOf returns in whose name the web actions of a namespace run, with a key
-// that stands for the owner's.
-func (c *Controller) ownerOf(ctx context.Context, namespace string) (*Caller, error) {
+// Owner returns the owner of a namespace, in whose name the platform acts where
+// nobody calls, or another one does: NotFound if there is none, or if the subject
+// is blocked. The key stands for the owner's; it is empty if the platform has no
+// secret to make it by.
+func (c *Controller) Owner(ctx context.Context, namespace string) (*Caller, error) {
 	if owner, ok := c.owners.get(namespace); ok {
 		return owner, nil
 	}
