@@ -122,6 +122,9 @@ func (c *Controller) parseExec(text json.RawMessage, caller *Caller) (*execWrite
 		return c.parseBlackbox(fields)
 	}
 	runtime, known := c.deps.Manifest.Resolve(kind)
+	if !known && caller.platform {
+		runtime, known = whisk.Runtime{Kind: kind}, true // who calls it is told what is missing
+	}
 	if !known {
 		return nil, errMalformed("%w", c.errUnknownKind(kind))
 	}

@@ -124,6 +124,9 @@ func (p program) runController(ctx context.Context, settings controllerSettings)
 	if err != nil {
 		return err
 	}
+	if err := front.installCatalog(ctx); err != nil {
+		return err
+	}
 	parts := newLifecycle(logger)
 	defer func() { err = errors.Join(err, parts.stop()) }()
 	front.start(ctx, parts)

@@ -15,7 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/whirl-faas/whirl/controller"
+	"github.com/whirl-faas/whirl/controller/alarms"
 	"github.com/whirl-faas/whirl/controller/balancer"
+	"github.com/whirl-faas/whirl/controller/catalog"
 	"github.com/whirl-faas/whirl/controller/httpapi"
 	"github.com/whirl-faas/whirl/controller/meter"
 	"github.com/whirl-faas/whirl/surface"
@@ -35,6 +37,7 @@ type front struct {
 	listener net.Listener
 
 	balancer   *balancer.Balancer
+	alarms     *alarms.Service
 	controller *controller.Controller
 	server     *http.Server
 	office     *office   // nil for none
@@ -142,6 +145,9 @@ func (f *front) makeController(inner controller.Balancer, figures http.Handler) 
 	config.Limits.MaxAction.Concurrency = f.settings.concurrency
 	f.settings.throttles.apply(&config.Limits)
 	config.Namespaces = f.settings.throttles.namespaces
+	if f.alarms, err = alarms.New(alarms.Default(), f.data.entities, f.logger); err != nil {
+		return err
+	}
 	f.controller, err = controller.New(config, controller.Deps{
 		Entities:    f.data.entities,
 		Subjects:    f.data.entities,
@@ -152,6 +158,7 @@ func (f *front) makeController(inner controller.Balancer, figures http.Handler) 
 		Balancer:    inner,
 		Manifest:    f.offer.manifest,
 		Images:      f.offer.images,
+		Builtins:    f.alarms.Builtins(catalog.Alarms),
 		Secret:      f.data.secret,
 		Hint:        f.offer.hint,
 		Logger:      f.logger,
@@ -192,6 +199,14 @@ func (a admitting) Admit(inv *whisk.Invocation) (controller.Admission, error) {
 	return admission, nil
 }
 
+// installCatalog brings the packages of whisk.system into the store, if they are wanted.
+func (f *front) installCatalog(ctx context.Context) error {
+	if !f.settings.catalog {
+		return nil
+	}
+	return catalog.Install(ctx, f.controller, f.logger)
+}
+
 // start runs the role. It stops the other way round: the controller refuses new
 // activations and finishes what it accepted while the API still answers, and
 // what it runs for other controllers while they can still hear it.
@@ -202,6 +217,7 @@ func (f *front) start(ctx context.Context, parts *lifecycle) {
 	}
 	parts.start(ctx, "API", f.serve)
 	parts.start(ctx, "controller", f.controller.Run)
+	parts.start(ctx, "alarms", func(ctx context.Context) error { return f.alarms.Run(ctx, f.controller) })
 	if f.office != nil {
 		parts.start(ctx, "HTTP", f.office.serve)
 	}

@@ -31,6 +31,7 @@ type frontSettings struct {
 	http        officeSettings
 	throttles   throttleSettings
 	apiMetrics  bool
+	catalog     bool   // the packages of whisk.system are installed
 	vanity      string // the host below which namespaces have names, "" for none
 }
 
@@ -43,6 +44,7 @@ func addFrontFlags(flags *pflag.FlagSet) {
 	flags.Duration("drain", 30*time.Second, "how long running activations may take to finish at shutdown")
 	flags.Duration("retention", 7*24*time.Hour, "how long activation records and logs are kept; 0 for ever")
 	flags.Bool("api-metrics", false, "answer GET /metrics on --listen too, as OpenWhisk does; everybody who reaches the API may read it")
+	flags.Bool("catalog", true, "install the packages utils, samples and alarms of whisk.system at the start, or what is new of them; =false leaves all as it is")
 	flags.String("vanity-host", "", "`HOST` below which every namespace has a name of its own: NAMESPACE.HOST/PACKAGE/ACTION is a web action")
 	addThrottleFlags(flags)
 	addOfficeFlags(flags, "")
@@ -69,6 +71,7 @@ func (s *frontSettings) read(flags *pflag.FlagSet, plain bool) (err error) {
 		return err
 	}
 	s.apiMetrics, _ = flags.GetBool("api-metrics")
+	s.catalog, _ = flags.GetBool("catalog")
 	s.vanity = textOf(flags, "vanity-host")
 	if strings.ContainsAny(s.vanity, ":/* ") || strings.HasPrefix(s.vanity, ".") {
 		return usageErrorf("--vanity-host %q: want a host without scheme and port, such as example.org", s.vanity)

@@ -39,6 +39,9 @@ func (p program) runStandalone(ctx context.Context, settings standaloneSettings)
 	if err := s.assemble(); err != nil {
 		return errors.Join(err, back.close())
 	}
+	if err := front.installCatalog(ctx); err != nil {
+		return errors.Join(err, back.close())
+	}
 	parts := newLifecycle(logger)
 	defer func() { err = errors.Join(err, parts.stop()) }()
 	s.start(ctx, parts)

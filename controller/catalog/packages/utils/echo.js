@@ -1,0 +1,2 @@
+// Answers with what it gets.
+const main = (params) => params ?? {};
