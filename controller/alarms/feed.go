@@ -157,8 +157,8 @@ func errMissing(trigger whisk.FullName) error {
 // writes is how often a write is tried that others get in the way of.
 const writes = 5
 
-// replace writes what make makes of the trigger's alarm, which is nil if there is none.
-func (s *Service) replace(ctx context.Context, trigger whisk.FullName, make func(*state) (*state, error)) (any, error) {
+// replace writes what is made of the trigger's alarm, which is nil if there is none, and turns it on.
+func (s *Service) replace(ctx context.Context, trigger whisk.FullName, with func(*state) (*state, error)) (any, error) {
 	for try := 1; ; try++ {
 		former, err := s.store.Alarm(ctx, trigger)
 		var stored *state
@@ -172,7 +172,7 @@ func (s *Service) replace(ctx context.Context, trigger whisk.FullName, make func
 				return nil, err
 			}
 		}
-		made, err := make(stored)
+		made, err := with(stored)
 		if err != nil {
 			return nil, err
 		}

@@ -287,3 +287,29 @@ func TestAnOutageOfTheStoreIsWaitedFor(t *testing.T) {
 		}
 	})
 }
+
+// The store fails just when the trigger is to be deleted. It is deleted later, and fired once.
+func TestTheDeletionAfterTheFiringIsTriedAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t)
+		m := c.join("a")
+		defer m.stop()
+		begin := time.Now()
+		m.tell(t, "once", "CREATE", map[string]any{"date": begin.Add(time.Minute).UnixMilli(), "deleteAfterFire": "rules"})
+		var failures atomic.Int32
+		m.store.SetFault(func(op string, done bool) error {
+			if op == "Commit" && !done && failures.Add(1) <= 3 {
+				return whisk.Errorf(whisk.Unavailable, "the disk is full")
+			}
+			return nil
+		})
+		time.Sleep(2 * time.Minute)
+		c.wantRuns(begin, time.Minute)
+		if _, err := m.Trigger(t.Context(), guest, tick); whisk.KindOf(err) != whisk.NotFound || failures.Load() < 4 {
+			t.Errorf("the trigger: %v, after %d tries to write", err, failures.Load())
+		}
+		if _, err := c.store.Alarm(t.Context(), tick); whisk.KindOf(err) != whisk.NotFound {
+			t.Errorf("the alarm: %v", err)
+		}
+	})
+}

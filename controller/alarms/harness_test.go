@@ -5,6 +5,7 @@ package alarms_test
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -159,9 +160,7 @@ func (m *member) ask(t *testing.T, feed, arguments string) string {
 func (m *member) tell(t *testing.T, feed, event string, parameters map[string]any) {
 	t.Helper()
 	arguments := map[string]any{"lifecycleEvent": event, "triggerName": "/_/tick", "authKey": key.String()}
-	for name, value := range parameters {
-		arguments[name] = value
-	}
+	maps.Copy(arguments, parameters)
 	text, err := json.Marshal(arguments)
 	must(t, err)
 	if got := m.ask(t, feed, string(text)); got != `{"status":"success"}` {

@@ -5,6 +5,7 @@ package alarms
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -222,10 +223,8 @@ func (p parameters) changes(feed string) bool {
 		byInterval: {"trigger_payload", "minutes", "startDate", "stopDate"},
 		byCron:     {"trigger_payload", "cron", "timezone", "startDate", "stopDate"},
 	}[feed]
-	for _, key := range keys {
-		if p.truthy(key) {
-			return true
-		}
+	if slices.ContainsFunc(keys, p.truthy) {
+		return true
 	}
 	_, strict := p["strict"]
 	return strict && feed == byCron

@@ -36,7 +36,7 @@ func parseCron(pattern, timezone string) (cron.Schedule, *time.Location, error) 
 	if strings.Contains(pattern, "=") { // the parser knows time zones as a prefix
 		return nil, nil, errCron(pattern)
 	}
-	parser := cron.NewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom)
+	parser := cron.MustNewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom)
 	schedule, err := parser.Parse(pattern)
 	if err != nil || schedule.Next(time.Now().In(zone)).IsZero() { // such as the 30th of February
 		return nil, nil, errCron(pattern)

@@ -235,7 +235,12 @@ func (s *Service) cleanUp(ctx context.Context, on *controller.Controller, alarm 
 		err = deleteTrigger(ctx, on, owner, alarm.Trigger, stored.After == "rules")
 	}
 	if unlessGone(err) != nil {
-		return fmt.Errorf("delete %s after it was fired: %w", alarm.Trigger, err)
+		if ctx.Err() != nil {
+			return err
+		}
+		s.logger.Warn("trigger not deleted after it was fired, trying again", "trigger", alarm.Trigger.Path(), "err", err)
+		stored.Tries = min(stored.Tries+1, maxTries) // so that it is not in the way of others
+		return s.settle(ctx, alarm, stored, time.Now().Add(time.Duration(stored.Tries*stored.Tries)*tryAfter))
 	}
 	return overtaken(unlessGone(s.store.DeleteAlarm(ctx, alarm.Trigger, alarm.Revision)))
 }
