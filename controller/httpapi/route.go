@@ -24,7 +24,7 @@ func (x *exchange) route() {
 		x.fail(http.StatusRequestURITooLong, "URI length exceeds the configured limit of 8192 characters")
 		return
 	}
-	path := x.vanityPath(x.r.URL.EscapedPath())
+	path := x.vanityPath(collapseDots(x.r.URL))
 	rest, isAPI := strings.CutPrefix(path, apiRoot)
 	if isAPI && (rest == "" || rest[0] == '/') {
 		x.routeAPI(rest)
@@ -280,6 +280,16 @@ func (x *exchange) allows(methods string) bool {
 func (x *exchange) methodNotAllowed(methods string) {
 	x.w.Header().Set("Allow", methods)
 	x.fail(http.StatusMethodNotAllowed, "HTTP method not allowed, supported methods: "+methods)
+}
+
+// collapseDots returns a URL's path, escaped, without segments . and .. as
+// OpenWhisk takes it: wskdeploy export asks for actions/../../_/actions/{feed}.
+func collapseDots(u *url.URL) string {
+	path := u.EscapedPath()
+	if !strings.Contains(path, "/.") {
+		return path
+	}
+	return new(url.URL).ResolveReference(&url.URL{Path: u.Path, RawPath: u.RawPath}).EscapedPath()
 }
 
 // unescape decodes one segment of a path.

@@ -188,6 +188,22 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+func TestDotSegments(t *testing.T) {
+	p := newPlatform(t)
+	p.must(200, "PUT", guest+"/actions/hello", hello)
+	for _, path := range []string{guest + "/actions/../../_/actions/hello", root + "/./namespaces/_/actions/./hello", "/.." + guest + "/actions/hello"} {
+		if got := p.must(200, "GET", path, "").decode(t)["name"]; got != "hello" {
+			t.Errorf("GET %s: the name is %v", path, got)
+		}
+	}
+	// What was escaped is a name, not a path.
+	for _, path := range []string{guest + "/actions/x%2F..%2Fhello", guest + "/actions/%2E./actions/hello"} {
+		if got := p.do("GET", path, ""); got.status == 200 {
+			t.Errorf("GET %s: %s", path, got.body)
+		}
+	}
+}
+
 func TestMalformedBodies(t *testing.T) {
 	p := newPlatform(t)
 	p.must(200, "PUT", guest+"/actions/hello", hello)
