@@ -38,7 +38,6 @@ func TestAPI(t *testing.T) {
 	t.Run("lists", p.testLists)
 	t.Run("refusals", p.testRefusals)
 	t.Run("activations", p.testActivationLists)
-	t.Run("wsk", p.testWskReplay)
 	t.Run("npm", p.testNPMClient)
 }
 

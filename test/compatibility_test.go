@@ -31,7 +31,7 @@ func TestCompatibility(t *testing.T) {
 		})
 		return
 	}
-	need(t, "node")
+	need(t, "node", "python3")
 	t.Run("standalone", func(t *testing.T) { start(t).testCompatibility(t) })
 	t.Run("roles", func(t *testing.T) { startCluster(t, 1).controller.testCompatibility(t) })
 }
