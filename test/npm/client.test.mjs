@@ -4,39 +4,9 @@
 // every method that the client has, but those for routes.
 
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
+import { test } from 'node:test';
 import openwhisk from 'openwhisk';
-
-const ow = openwhisk({ apihost: process.env.__OW_API_HOST, api_key: process.env.__OW_API_KEY });
-const source = 'function main(p) { console.log("hello", p.name); return { hello: p.name } }';
-const made = [];
-
-// make creates an entity that is deleted in the end, before what was made earlier.
-async function make(resource, options) {
-    made.push([resource, options.name]);
-    return ow[resource].create(options);
-}
-
-const create = (options) => make('actions', options);
-
-after(async () => {
-    for (const [resource, name] of made.reverse()) await ow[resource].delete(name).catch(() => {});
-});
-
-// soon asks again until ask succeeds: records and logs are written after the answer.
-async function soon(ask) {
-    for (let tries = 100; ; tries--) {
-        try {
-            return await ask();
-        } catch (error) {
-            if (tries === 0) throw error;
-            await delay(100);
-        }
-    }
-}
-
-const annotation = (entity, key) => entity.annotations.find((one) => one.key === key)?.value;
+import { annotation, apihost, create, make, ow, soon, source, storedZip } from './platform.mjs';
 
 test('namespaces.list', async () => {
     assert.deepEqual(await ow.namespaces.list(), ['guest']);
@@ -264,36 +234,6 @@ test('feeds', async () => {
 });
 
 test('a wrong key', async () => {
-    const stranger = openwhisk({ apihost: process.env.__OW_API_HOST, api_key: `nobody:${'x'.repeat(64)}` });
+    const stranger = openwhisk({ apihost, api_key: `nobody:${'x'.repeat(64)}` });
     await assert.rejects(stranger.actions.list(), { statusCode: 401 });
 });
-
-// storedZip makes a zip archive of one file, without compression.
-function storedZip(name, text) {
-    const file = Buffer.from(name);
-    const content = Buffer.from(text);
-    const entry = Buffer.alloc(26); // what the local header and the directory share
-    entry.writeUInt16LE(20, 0);
-    entry.writeUInt32LE(crc32(content), 10);
-    entry.writeUInt32LE(content.length, 14);
-    entry.writeUInt32LE(content.length, 18);
-    entry.writeUInt16LE(file.length, 22);
-    const local = Buffer.concat([Buffer.from('PK\x03\x04'), entry, file, content]);
-    const rest = Buffer.alloc(14); // no comment, first disk, no attributes, at offset 0
-    const directory = Buffer.concat([Buffer.from('PK\x01\x02'), Buffer.from([20, 0]), entry, rest, file]);
-    const end = Buffer.alloc(18);
-    end.writeUInt16LE(1, 4);
-    end.writeUInt16LE(1, 6);
-    end.writeUInt32LE(directory.length, 8);
-    end.writeUInt32LE(local.length, 12);
-    return Buffer.concat([local, directory, Buffer.from('PK\x05\x06'), end]);
-}
-
-function crc32(bytes) {
-    let sum = ~0;
-    for (const byte of bytes) {
-        sum ^= byte;
-        for (let bit = 0; bit < 8; bit++) sum = (sum >>> 1) ^ (sum & 1 ? 0xedb88320 : 0);
-    }
-    return ~sum >>> 0;
-}
