@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
+exports.hello = ({ greeting, name }) => {
+    console.log('asked by', name);
+    return name ? { text: `${greeting}, ${name}` } : { error: 'nobody asks' };
+};
+
+exports.shout = ({ text, mark }) => ({ text: text.toUpperCase() + mark });
