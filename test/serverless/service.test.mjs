@@ -4,50 +4,8 @@
 // running platform, which the environment names: the life of a service.
 
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { after, before, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
-import { stripVTControlCharacters } from 'node:util';
-import openwhisk from 'openwhisk';
-
-const apihost = process.env.__OW_API_HOST;
-const auth = process.env.__OW_API_KEY;
-const ow = openwhisk({ apihost, api_key: auth });
-const home = await mkdtemp(`${tmpdir()}/serverless-`); // so that nobody's settings are read or written
-
-// serverless runs the command, and returns its exit status and all that it printed.
-function serverless(...args) {
-    const env = {
-        PATH: process.env.PATH, HOME: home, CI: 'true',
-        OW_APIHOST: apihost, OW_AUTH: auth, SLS_TELEMETRY_DISABLED: '1', SLS_NOTIFICATIONS_MODE: 'off',
-    };
-    return new Promise((done) => {
-        const child = execFile(process.execPath, ['node_modules/serverless/bin/serverless.js', ...args], { env }, (error, stdout, stderr) => {
-            done({ status: error ? error.code : 0, text: stripVTControlCharacters(stdout + stderr) });
-        });
-        child.stdin.end();
-    });
-}
-
-async function succeeds(...args) {
-    const { status, text } = await serverless(...args);
-    assert.equal(status, 0, `serverless ${args.join(' ')}: ${text}`);
-    return text;
-}
-
-// soon asks again until ask succeeds: records and logs are written after the answer.
-async function soon(ask) {
-    for (let tries = 20; ; tries--) {
-        try {
-            return await ask();
-        } catch (error) {
-            if (tries === 0) throw error;
-            await delay(200);
-        }
-    }
-}
+import { ow, serverless, soon, succeeds } from './framework.mjs';
 
 const valueOf = (list, key) => list.find((one) => one.key === key)?.value;
 
@@ -60,7 +18,6 @@ before(async () => {
 after(async () => {
     await ow.actions.delete('lent/feed');
     await ow.packages.delete('lent');
-    await rm(home, { recursive: true });
 });
 
 test('deploy', async () => {
@@ -121,7 +78,11 @@ test('a trigger runs the function of the service', async () => {
 });
 
 test('logs', async () => {
-    await soon(async () => assert.match(await succeeds('logs', '-f', 'hello'), /activation \([0-9a-f]{32}\):\n[0-9-]+ [0-9:.]+ asked by trigger/));
+    await soon(async () => {
+        const records = await ow.activations.list({ docs: true, limit: 100 });
+        for (const name of ['Whirl', 'trigger']) assert.ok(records.some((one) => one.logs[0]?.endsWith(`asked by ${name}`)));
+    });
+    assert.match(await succeeds('logs', '-f', 'hello'), /activation \([0-9a-f]{32}\):\n[0-9-]+ [0-9:.]+ asked by trigger/);
     const filtered = await succeeds('logs', '-f', 'hello', '--filter', 'whirl');
     assert.match(filtered, /asked by Whirl/);
     assert.doesNotMatch(filtered, /asked by trigger/);
