@@ -5,6 +5,7 @@ package sqlite
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -15,6 +16,14 @@ const (
 	groupWrites = 512
 	groupBytes  = 4 * whisk.MB
 	queueLength = 1024
+)
+
+// SQLite gives its lock to whoever asks in the right moment, and others that wait
+// look about every 2 ms. A writer with one transaction after the other leaves them
+// only instants, so it pauses now and then.
+const (
+	longestHold = 500 * time.Millisecond
+	breather    = 5 * time.Millisecond
 )
 
 // writer owns the writing connection of a database. Its goroutine takes all
@@ -100,16 +109,17 @@ func (w *writer) close() error {
 // writeLoop commits group after group until close is called and the queue is empty.
 func (w *writer) writeLoop() {
 	defer close(w.done)
+	var held hold
 	for {
 		select {
 		case op := <-w.queue:
-			w.commitOnce(w.gather(op))
+			w.serve(op, &held)
 			continue
 		default:
 		}
 		select {
 		case op := <-w.queue:
-			w.commitOnce(w.gather(op))
+			w.serve(op, &held)
 		case <-w.stop:
 			if len(w.queue) == 0 {
 				return
@@ -117,6 +127,29 @@ func (w *writer) writeLoop() {
 		}
 	}
 }
+
+// serve commits what waits, first of all op.
+func (w *writer) serve(op *write, held *hold) {
+	held.begin()
+	w.commitOnce(w.gather(op))
+	held.end()
+}
+
+// hold is how long the writer has had the file with no more than instants between.
+type hold struct{ since, until time.Time }
+
+func (h *hold) begin() {
+	now := time.Now()
+	switch {
+	case now.Sub(h.until) >= breather:
+		h.since = now
+	case now.Sub(h.since) >= longestHold:
+		time.Sleep(breather)
+		h.since = time.Now()
+	}
+}
+
+func (h *hold) end() { h.until = time.Now() }
 
 // gather takes what waits behind first, as much as fits into one transaction.
 func (w *writer) gather(first *write) []*write {
