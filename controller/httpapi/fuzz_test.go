@@ -130,6 +130,7 @@ func FuzzPost(f *testing.F) {
 
 func checkAnswer(t *testing.T, p *platform, r *http.Request) *httptest.ResponseRecorder {
 	t.Helper()
+	p.t = t
 	w := httptest.NewRecorder()
 	p.handler.ServeHTTP(w, r)
 	if w.Header().Get("X-Openwhisk-Activation-Id") != "" {

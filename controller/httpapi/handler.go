@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/whirl-faas/whirl/controller"
+	"github.com/whirl-faas/whirl/controller/apidocs"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -79,6 +80,7 @@ type Handler struct {
 	vanity         string // what the host ends in that names a namespace, "" for nothing
 	info           []byte // of GET /
 	version        []byte // of GET /api/v1
+	docs           *apidocs.Library
 	buffers        buffers
 	room           *semaphore.Weighted // for long bodies, see takeRoom
 }
@@ -102,6 +104,7 @@ func New(config Config, api API) *Handler {
 		vanity:         vanity,
 		info:           infoDocument(api.Limits(), api.Runtimes()),
 		version:        versionDocument(config.Build, config.BuildNumber),
+		docs:           apidocs.New(),
 		room:           semaphore.NewWeighted(roomForBodies),
 	}
 }

@@ -14,18 +14,18 @@ import (
 // What OpenWhisk calls invokers are the nodes of the cluster here, each with its
 // agent. Everybody may ask for them, as in OpenWhisk.
 
-// routeInvokers serves what is below /invokers, and reports false if nothing is
-// there.
+// routeInvokers serves /invokers and what is below, and reports false if path is
+// none of it.
 func (x *exchange) routeInvokers(path string) bool {
 	switch path {
-	case "", "/":
+	case "/invokers", "/invokers/":
 		x.get(x.listInvokers)
-	case "/healthy/count":
+	case "/invokers/healthy/count":
 		x.get(func() {
 			healthy, _ := x.countInvokers()
 			x.answer(http.StatusOK, strconv.AppendInt(nil, int64(healthy), 10))
 		})
-	case "/ready":
+	case "/invokers/ready":
 		x.get(x.invokersReady)
 	default:
 		return false

@@ -30,9 +30,6 @@ func (x *exchange) route() {
 		x.routeAPI(rest)
 		return
 	}
-	if below, ok := strings.CutPrefix(path, "/invokers"); ok && x.r.Method != http.MethodOptions && x.routeInvokers(below) {
-		return
-	}
 	switch {
 	case path == "" || path == "/":
 		x.get(func() { x.answer(http.StatusOK, x.info) })
@@ -41,6 +38,7 @@ func (x *exchange) route() {
 	case x.r.Method == http.MethodOptions:
 		x.corsHeaders(corsServer)
 		x.answerText(http.StatusOK, "")
+	case x.routeInvokers(path), x.routeDocs("", path, x.docs.Server):
 	default:
 		x.fail(http.StatusNotFound, textNoPath)
 	}
@@ -60,7 +58,7 @@ func (x *exchange) routeAPI(rest string) {
 		x.get(func() { x.answer(http.StatusOK, x.version) })
 		return
 	}
-	if !x.authenticate() {
+	if x.routeDocs(apiRoot, rest, x.docs.API) || !x.authenticate() {
 		return
 	}
 	segments, ok := strings.CutPrefix(rest, "/namespaces")

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/whirl-faas/whirl/controller/apidocs"
+)
+
+// routeDocs serves what tells of the paths below root: a document, and pages that
+// show it. It needs no credentials, and reports false if path is none of it.
+func (x *exchange) routeDocs(root, path string, document apidocs.File) bool {
+	if path == "/api-docs" {
+		x.get(func() { x.serveFile(document) })
+		return true
+	}
+	name, below := strings.CutPrefix(path, "/docs")
+	switch {
+	case !below:
+		return false
+	case name == "" || name == "/":
+		x.get(func() { x.redirect(root + "/docs/index.html?url=" + root + "/api-docs") })
+		return true
+	}
+	page, found := x.docs.Page(strings.TrimPrefix(name, "/"))
+	if found && name[0] == '/' {
+		x.get(func() { x.serveFile(page) })
+		return true
+	}
+	return false
+}
+
+func (x *exchange) serveFile(file apidocs.File) {
+	x.answered = true
+	file.Serve(x.w, x.r)
+}
+
+// redirect sends the caller elsewhere for good.
+func (x *exchange) redirect(location string) {
+	x.w.Header().Set("Location", location)
+	x.answered = true
+	x.w.WriteHeader(http.StatusPermanentRedirect)
+}
