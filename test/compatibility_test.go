@@ -6,10 +6,13 @@ package test
 
 import (
 	"flag"
+	"io"
+	"net/http"
 	"os/exec"
 	"strings"
 	"testing"
 
+	"github.com/whirl-faas/whirl/controller/apidocs/apidocstest"
 	"github.com/whirl-faas/whirl/test/compat"
 )
 
@@ -22,8 +25,8 @@ var (
 	compatWhirl = flag.Bool("compat-whirl", false, "that platform is a Whirl: expect what docs/compatibility.md says it does otherwise")
 )
 
-// TestCompatibility holds Whirl to OpenWhisk's API, in one process and in split
-// roles; or what -compat-url names.
+// TestCompatibility holds Whirl to OpenWhisk's API and to its own description of
+// it, in one process and in split roles; or what -compat-url names to the former.
 func TestCompatibility(t *testing.T) {
 	if *compatURL != "" {
 		compat.Run(t, compat.Platform{
@@ -52,5 +55,30 @@ func (p *platform) testCompatibility(t *testing.T) {
 	for _, namespace := range []string{"guest", other} {
 		admin("limits", "set", namespace, "--invocationsPerMinute", "100000", "--firesPerMinute", "100000", "--concurrentInvocations", "1000")
 	}
-	compat.Run(t, compat.Platform{URL: p.url, Auth: guestKey, OtherAuth: key, Whirl: true})
+	compat.Run(t, compat.Platform{URL: p.url, Auth: guestKey, OtherAuth: key, Whirl: true, Described: p.described(t)})
+}
+
+// described returns what holds exchanges to the documents that the platform serves.
+func (p *platform) described(t *testing.T) func(*http.Request, string, int, http.Header, []byte) error {
+	t.Helper()
+	var documents [][]byte
+	for _, path := range []string{"/api-docs", "/api/v1/api-docs"} {
+		res, err := http.Get(p.url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		document, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		documents = append(documents, document)
+	}
+	description, err := apidocstest.Parse(documents...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(req *http.Request, sent string, status int, header http.Header, answer []byte) error {
+		return description.Check(apidocstest.Exchange{Request: req, Sent: []byte(sent), Status: status, Header: header, Answer: answer})
+	}
 }

@@ -119,6 +119,7 @@ func TestServedRoutesAreDescribed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.handler = p.handler.(held).api // which these very many requests need not be
 	words := append(routerWords(t), "", "_", "x", "a", "p", strings.Repeat("0", 32))
 	prefixes := map[string]bool{"": true}
 	for template := range described.Methods() {

@@ -20,8 +20,11 @@ func (x *exchange) routeDocs(root, path string, document apidocs.File) bool {
 	switch {
 	case !below:
 		return false
-	case name == "" || name == "/":
-		x.get(func() { x.redirect(root + "/docs/index.html?url=" + root + "/api-docs") })
+	case name == "":
+		x.get(func() { x.redirect("docs/index.html?url=" + root + "/api-docs") })
+		return true
+	case name == "/":
+		x.get(func() { x.redirect("index.html?url=" + root + "/api-docs") })
 		return true
 	}
 	page, found := x.docs.Page(strings.TrimPrefix(name, "/"))
@@ -37,7 +40,8 @@ func (x *exchange) serveFile(file apidocs.File) {
 	file.Serve(x.w, x.r)
 }
 
-// redirect sends the caller elsewhere for good.
+// redirect sends the caller elsewhere for good: to a place beside this one, since
+// a proxy may have put others before our paths.
 func (x *exchange) redirect(location string) {
 	x.w.Header().Set("Location", location)
 	x.answered = true

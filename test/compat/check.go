@@ -30,10 +30,13 @@ func (p *play) check(x exchange, got reply, want *answer) []string {
 }
 
 // checkEvery holds an answer to what is true of all answers: a transaction id,
-// and below /api/v1 the headers that let browsers in.
+// below /api/v1 the headers that let browsers in, and what the platform describes.
 func checkEvery(target string, got reply) (differences []string) {
 	if got.header.Get("X-Request-Id") == "" {
 		differences = append(differences, "no X-Request-ID")
+	}
+	if got.wrong != nil {
+		differences = append(differences, got.wrong.Error())
 	}
 	if strings.Contains(target, "/api/v1") && !strings.Contains(target, "/api/v1/web/") && got.status != http.StatusRequestURITooLong {
 		for name, want := range map[string]string{

@@ -23,6 +23,9 @@ type Platform struct {
 	// Whirl says that the platform is Whirl, which differs from OpenWhisk where
 	// docs/compatibility.md says so.
 	Whirl bool
+	// Described, if not nil, is asked about every request of the cases and its
+	// answer, and returns what is not as the platform describes itself. Calls overlap.
+	Described func(req *http.Request, sent string, status int, header http.Header, answer []byte) error
 
 	namespace, other string // of the two keys
 	nodejs           string // the kind that nodejs:default stands for
@@ -34,6 +37,7 @@ type reply struct {
 	status int
 	header http.Header
 	body   []byte
+	wrong  error // what Described says
 }
 
 func (r reply) String() string {
@@ -129,6 +133,9 @@ func (p *Platform) send(ctx context.Context, method, url string, header http.Hea
 		return reply{}, err
 	}
 	defer res.Body.Close()
-	answer, err := io.ReadAll(res.Body)
-	return reply{res.StatusCode, res.Header, answer}, err
+	got := reply{status: res.StatusCode, header: res.Header}
+	if got.body, err = io.ReadAll(res.Body); err == nil && p.Described != nil {
+		got.wrong = p.Described(req, body, got.status, got.header, got.body)
+	}
+	return got, err
 }
