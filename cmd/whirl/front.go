@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
 
 	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/controller/alarms"
@@ -172,8 +173,20 @@ func (f *front) makeController(inner controller.Balancer, figures http.Handler) 
 	if f.settings.apiMetrics {
 		handler = withFigures(handler, figures)
 	}
-	f.server = httpapi.Server(handler, f.logger)
+	f.server = httpapi.Server(handler, f.connections(), f.logger)
 	return nil
+}
+
+// connections is how many clients may be connected at once. Half of the files
+// that the process may open are left for containers and stores, whatever was said.
+func (f *front) connections() int {
+	wanted := f.settings.connections
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil || files.Cur/2 >= uint64(wanted) {
+		return wanted
+	}
+	f.logger.Warn("fewer connections than wanted: the process may open too few files", "wanted", wanted, "connections", files.Cur/2)
+	return int(files.Cur / 2)
 }
 
 // withFigures puts figures beside the API, where OpenWhisk has them.

@@ -22,6 +22,7 @@ const guestKey = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFp
 // frontSettings are the flags of a process that plays the controller, checked.
 type frontSettings struct {
 	listen      string
+	connections int // that clients may have open at once
 	data        string
 	logs        logSettings
 	auth        whisk.AuthKey
@@ -37,6 +38,7 @@ type frontSettings struct {
 
 func addFrontFlags(flags *pflag.FlagSet) {
 	flags.String("listen", "127.0.0.1:3233", "`HOST:PORT` to serve the API on")
+	flags.Int("max-connections", 10_000, "how many connections clients may have open at once, a `NUMBER`; more close those that are idle")
 	flags.String("data", defaultDataDirectory(), "`DIRECTORY` for entities, code, records and logs")
 	addLogStoreFlag(flags)
 	flags.String("auth", guestKey, "the guest user's key, `UUID:KEY` with a key of 64 characters")
@@ -53,6 +55,9 @@ func addFrontFlags(flags *pflag.FlagSet) {
 // read reads the flags. plain says that there are no certificates.
 func (s *frontSettings) read(flags *pflag.FlagSet, plain bool) (err error) {
 	s.listen = textOf(flags, "listen")
+	if s.connections, _ = flags.GetInt("max-connections"); s.connections < 1 {
+		return usageErrorf("--max-connections must be 1 or more, not %d", s.connections)
+	}
 	s.drain, _ = flags.GetDuration("drain")
 	s.retention, _ = flags.GetDuration("retention")
 	if s.drain < 0 || s.retention < 0 {

@@ -55,6 +55,7 @@ func TestWrongUseIsRefused(t *testing.T) {
 		{"missing argument", nil, "admin user delete", []string{"takes one argument, SUBJECT", "given 0"}},
 		{"too many arguments", nil, "admin user delete you me", []string{"takes one argument, SUBJECT", "given 2"}},
 		{"arguments", nil, "standalone now", []string{"takes no arguments", "now"}},
+		{"no connections", nil, "standalone --max-connections 0", []string{"--max-connections", "1 or more", "0"}},
 		{"memory unit", nil, "standalone --memory 1x", []string{"--memory", `"1x"`, "256m"}},
 		{"memory too small", nil, "standalone --memory 1m", []string{"1 MB", "at least 256 MB"}},
 		{"rivals", nil, "bench --rivals 4", []string{"--rivals", `"4"`, "4:40"}},

@@ -13,38 +13,61 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/whirl-faas/whirl/whisk"
 )
 
 // maxBody is the longest body that is read at all: the longest code, in JSON.
 const maxBody = 50 * whisk.MB
 
-// Long bodies need several times their length while they are worked on. All that
-// are in hand at once share this much; who finds no room waits a while for it.
+// Long bodies share room; who finds none waits a while for it. There is some for
+// entities, which need several times their length while they are worked on, and
+// some for the payloads of calls, while they arrive: a client can take its time to
+// send one. Once it is there, the call counts against the namespace's limits.
 const (
-	longBody      = int64(whisk.MB)
-	roomForBodies = 4 * int64(maxBody)
-	roomPatience  = 30 * time.Second
+	longBody        = 64 * int64(whisk.KB)
+	roomForBodies   = 4 * int64(maxBody)
+	roomForPayloads = 256 * int64(whisk.MB)
+	roomPatience    = 30 * time.Second
 )
 
-// takeRoom takes room for the request's body, to be left when it is not needed
-// any more. It returns false after it answered that there is none.
-func (x *exchange) takeRoom() (leave func(), ok bool) {
+// rooms are what long bodies share of each kind.
+type rooms struct{ bodies, payloads *semaphore.Weighted }
+
+func newRooms() rooms {
+	return rooms{semaphore.NewWeighted(roomForBodies), semaphore.NewWeighted(roomForPayloads)}
+}
+
+// takeRoom takes room for the request's body, of which limit is read at most, to
+// be left when it is not needed any more. It returns false after it answered that
+// there is none.
+func (x *exchange) takeRoom(room *semaphore.Weighted, size int64, limit whisk.Bytes) (leave func(), ok bool) {
 	length := x.r.ContentLength
 	switch {
-	case length < 0: // it comes in chunks
-		length = int64(maxBody)
-	case length <= longBody, length > int64(maxBody): // the latter is not going to be read
+	case length >= 0 && length <= longBody, length > int64(maxBody): // the latter is not going to be read
 		return func() {}, true
+	case length < 0, length > int64(limit): // it comes in chunks, or its end is thrown away
+		length = int64(limit)
 	}
 	patience, cancel := context.WithTimeout(x.r.Context(), roomPatience)
 	defer cancel()
-	if err := x.room.Acquire(patience, length); err != nil {
-		x.fail(http.StatusServiceUnavailable, fmt.Sprintf("Too many long requests at once (limit: %d bytes together).", roomForBodies))
+	if err := room.Acquire(patience, length); err != nil {
+		x.fail(http.StatusServiceUnavailable, fmt.Sprintf("Too many long requests at once (limit: %d bytes together).", size))
 		return nil, false
 	}
-	room := x.room // x itself stays on the stack
 	return func() { room.Release(length) }, true
+}
+
+// readPayload reads the body of a call into buffer. It returns false after it
+// answered that the body is longer than limit, broke off, or finds no room.
+func (x *exchange) readPayload(buffer *[]byte, limit whisk.Bytes) bool {
+	leave, ok := x.takeRoom(x.rooms.payloads, roomForPayloads, min(limit, maxBody))
+	if !ok {
+		return false
+	}
+	defer leave()
+	return x.readBody(buffer, limit)
 }
 
 // readBody reads a request's body into buffer. It returns false after it

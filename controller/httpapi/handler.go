@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/controller/apidocs"
 	"github.com/whirl-faas/whirl/whisk"
@@ -82,7 +80,7 @@ type Handler struct {
 	version        []byte // of GET /api/v1
 	docs           *apidocs.Library
 	buffers        buffers
-	room           *semaphore.Weighted // for long bodies, see takeRoom
+	rooms          rooms // for long bodies
 }
 
 // New returns a handler of the use cases of api.
@@ -105,7 +103,7 @@ func New(config Config, api API) *Handler {
 		info:           infoDocument(api.Limits(), api.Runtimes()),
 		version:        versionDocument(config.Build, config.BuildNumber),
 		docs:           apidocs.New(),
-		room:           semaphore.NewWeighted(roomForBodies),
+		rooms:          newRooms(),
 	}
 }
 
@@ -142,25 +140,4 @@ func (x *exchange) recoverPanic() {
 		panic(http.ErrAbortHandler) // the client must not take half an answer for a whole one
 	}
 	x.fail(http.StatusInternalServerError, defaultText(http.StatusInternalServerError))
-}
-
-const (
-	slowLine    = 2 * time.Minute // what 50 MB may take
-	longestWait = 2 * time.Minute // that a request waits for its answer: a blocking call, and what comes before and after
-)
-
-// Server returns an HTTP server with limits that keep slow or endless clients
-// from holding connections. Address, listener and TLS are the caller's.
-func Server(handler http.Handler, logger *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       slowLine,
-		WriteTimeout:      slowLine + longestWait + slowLine, // counted from the request's header on
-		IdleTimeout:       5 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
-
-		DisableGeneralOptionsHandler: true, // OPTIONS * is answered like any other
-	}
 }

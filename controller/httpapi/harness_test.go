@@ -62,6 +62,14 @@ func newPlatformWith(t testing.TB, provide func(*controller.Deps), configure ...
 			t.Fatal(err)
 		}
 	}
+	p.control = newControl(t, p.store, p.balancer, provide, configure...)
+	p.handler = p.serve(httpapi.Config{Build: "today", BuildNumber: "7"})
+	return p
+}
+
+// newControl makes the use cases over a store.
+func newControl(t testing.TB, store *controllertest.Store, balancer *controllertest.Balancer, provide func(*controller.Deps), configure ...func(*controller.Config)) *controller.Controller {
+	t.Helper()
 	config := controller.Default()
 	config.ID = "test"
 	config.Limits = controllertest.Unthrottled()
@@ -69,8 +77,8 @@ func newPlatformWith(t testing.TB, provide func(*controller.Deps), configure ...
 		set(&config)
 	}
 	deps := controller.Deps{
-		Entities: p.store, Subjects: p.store, Blobs: p.store.Blobs(), Activations: p.store, Logs: p.store, Queue: p.store,
-		Balancer: p.balancer, Manifest: manifest,
+		Entities: store, Subjects: store, Blobs: store.Blobs(), Activations: store, Logs: store, Queue: store,
+		Balancer: balancer, Manifest: manifest,
 		Hint: func(kind string) string {
 			if strings.HasPrefix(kind, "python") {
 				return "To get it: apt-get install python3."
@@ -79,12 +87,11 @@ func newPlatformWith(t testing.TB, provide func(*controller.Deps), configure ...
 		},
 	}
 	provide(&deps)
-	var err error
-	if p.control, err = controller.New(config, deps); err != nil {
+	control, err := controller.New(config, deps)
+	if err != nil {
 		t.Fatal(err)
 	}
-	p.handler = p.serve(httpapi.Config{Build: "today", BuildNumber: "7"})
-	return p
+	return control
 }
 
 // serve returns the API, held to its description; benchmarks measure it alone.
@@ -97,16 +104,19 @@ func (p *platform) serve(config httpapi.Config) http.Handler {
 }
 
 // run keeps the controller going until the test ends.
-func (p *platform) run() {
+func (p *platform) run() { p.t.Cleanup(p.start()) }
+
+// start keeps the controller going until stop is called.
+func (p *platform) start() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- p.control.Run(ctx) }()
-	p.t.Cleanup(func() {
+	return func() {
 		cancel()
 		if err := <-done; err != nil {
 			p.t.Error(err)
 		}
-	})
+	}
 }
 
 // runInBubble is run for a synctest bubble, where the controller must have

@@ -17,7 +17,7 @@ func (x *exchange) invokeAction(name whisk.FullName) {
 	limits := x.api.LimitsOf(x.caller)
 	buffer := x.buffers.get()
 	defer x.buffers.put(buffer)
-	if !x.readBody(buffer, limits.Payload) {
+	if !x.readPayload(buffer, limits.Payload) {
 		return
 	}
 	q := x.query()

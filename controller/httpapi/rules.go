@@ -37,7 +37,7 @@ func (x *exchange) setRuleStatus(name whisk.FullName) {
 	buffer := x.buffers.get()
 	defer x.buffers.put(buffer)
 	switch {
-	case !x.readBody(buffer, x.api.Limits().Payload):
+	case !x.readPayload(buffer, x.api.Limits().Payload):
 		return
 	case !x.isJSON():
 		x.unsupportedMediaType()

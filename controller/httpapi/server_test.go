@@ -52,8 +52,13 @@ func (p *pipes) dial() net.Conn {
 // listen runs the API's server for clients that dial the pipes.
 func listen(t *testing.T, p *platform) (listener *pipes, stop func()) {
 	t.Helper()
+	return listenTo(t, p.handler, 100, slog.New(slog.DiscardHandler))
+}
+
+func listenTo(t *testing.T, handler http.Handler, connections int, logger *slog.Logger) (listener *pipes, stop func()) {
+	t.Helper()
 	listener = newPipes()
-	server := httpapi.Server(p.handler, slog.New(slog.DiscardHandler))
+	server := httpapi.Server(handler, connections, logger)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	return listener, func() {

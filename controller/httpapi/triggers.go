@@ -39,7 +39,7 @@ func (x *exchange) answerTrigger(trigger whisk.Trigger, err error) {
 func (x *exchange) fireTrigger(name whisk.FullName) {
 	buffer := x.buffers.get()
 	defer x.buffers.put(buffer)
-	if !x.readBody(buffer, x.api.LimitsOf(x.caller).Payload) {
+	if !x.readPayload(buffer, x.api.LimitsOf(x.caller).Payload) {
 		return
 	}
 	if len(*buffer) > 0 && !x.isJSON() {

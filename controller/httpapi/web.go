@@ -70,7 +70,7 @@ func (x *exchange) serveWeb(target web.Target) {
 	body, payload := x.buffers.get(), x.buffers.get()
 	defer x.buffers.put(body)
 	defer x.buffers.put(payload)
-	if !x.readBody(body, x.api.Limits().Payload) || !x.identify() {
+	if !x.readPayload(body, x.api.Limits().Payload) || !x.identify() {
 		return
 	}
 	action, err := x.api.WebAction(x.r.Context(), target.Action)
