@@ -18,21 +18,25 @@ func (x *exchange) routeDocs(root, path string, document apidocs.File) bool {
 	}
 	name, below := strings.CutPrefix(path, "/docs")
 	switch {
-	case !below:
+	case !below || name != "" && name[0] != '/':
 		return false
 	case name == "":
 		x.get(func() { x.redirect("docs/index.html?url=" + root + "/api-docs") })
-		return true
 	case name == "/":
 		x.get(func() { x.redirect("index.html?url=" + root + "/api-docs") })
-		return true
+	default:
+		x.servePage(name[1:])
 	}
-	page, found := x.docs.Page(strings.TrimPrefix(name, "/"))
-	if found && name[0] == '/' {
-		x.get(func() { x.serveFile(page) })
-		return true
+	return true
+}
+
+func (x *exchange) servePage(name string) {
+	page, found := x.docs.Page(name)
+	if !found {
+		x.fail(http.StatusNotFound, textNoPath)
+		return
 	}
-	return false
+	x.get(func() { x.serveFile(page) })
 }
 
 func (x *exchange) serveFile(file apidocs.File) {
