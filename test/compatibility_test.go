@@ -6,10 +6,13 @@ package test
 
 import (
 	"flag"
+	"fmt"
 	"io"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/whirl-faas/whirl/controller/apidocs/apidocstest"
@@ -55,11 +58,26 @@ func (p *platform) testCompatibility(t *testing.T) {
 	for _, namespace := range []string{"guest", other} {
 		admin("limits", "set", namespace, "--invocationsPerMinute", "100000", "--firesPerMinute", "100000", "--concurrentInvocations", "1000")
 	}
-	compat.Run(t, compat.Platform{URL: p.url, Auth: guestKey, OtherAuth: key, Whirl: true, Described: p.described(t)})
+	description := p.description(t)
+	var done sync.Map // the operations that were done
+	compat.Run(t, compat.Platform{URL: p.url, Auth: guestKey, OtherAuth: key, Whirl: true,
+		Described: func(req *http.Request, sent string, status int, header http.Header, answer []byte) error {
+			done.Store(fmt.Sprint(description.Operation(req), status), true)
+			return description.Check(apidocstest.Exchange{Request: req, Sent: []byte(sent), Status: status, Header: header, Answer: answer})
+		},
+	})
+	for operation, statuses := range description.Successes() {
+		if len(statuses) > 0 && !slices.ContainsFunc(statuses, func(status int) bool {
+			_, there := done.Load(fmt.Sprint(operation, status))
+			return there
+		}) {
+			t.Errorf("no case has %s succeed, so nothing says that it is as described", operation)
+		}
+	}
 }
 
-// described returns what holds exchanges to the documents that the platform serves.
-func (p *platform) described(t *testing.T) func(*http.Request, string, int, http.Header, []byte) error {
+// description returns what the platform's own documents say.
+func (p *platform) description(t *testing.T) *apidocstest.Description {
 	t.Helper()
 	var documents [][]byte
 	for _, path := range []string{"/api-docs", "/api/v1/api-docs"} {
@@ -78,7 +96,5 @@ func (p *platform) described(t *testing.T) func(*http.Request, string, int, http
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func(req *http.Request, sent string, status int, header http.Header, answer []byte) error {
-		return description.Check(apidocstest.Exchange{Request: req, Sent: []byte(sent), Status: status, Header: header, Answer: answer})
-	}
+	return description
 }

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi2"
@@ -97,10 +98,40 @@ func (d *Description) Describes(path string) bool {
 	return found
 }
 
+// Successes returns for each operation, by its id, the statuses that say that it
+// was done. One that is for the action to say, or never can be done, has none.
+func (d *Description) Successes() map[string][]int {
+	successes := map[string][]int{}
+	for _, path := range d.paths {
+		for _, operation := range path.item.Operations() {
+			for text := range operation.Responses.Map() {
+				if status, err := strconv.Atoi(text); err == nil && status < http.StatusBadRequest {
+					successes[operation.OperationID] = append(successes[operation.OperationID], status)
+				}
+			}
+		}
+	}
+	return successes
+}
+
+// Operation returns the id of the operation that a request asks for, "" for none.
+func (d *Description) Operation(r *http.Request) string {
+	if path, _, found := d.find(r.URL.EscapedPath()); found {
+		if operation := path.operation(r.Method); operation != nil {
+			return operation.OperationID
+		}
+	}
+	return ""
+}
+
 // find returns what is described of a path that is still escaped, and the values
 // of its parameters.
 func (d *Description) find(path string) (described, map[string]string, bool) {
-	for _, form := range []string{path, strings.TrimSuffix(path, "/")} { // those of collections may end in a slash
+	forms := []string{path}
+	if shorter, slash := strings.CutSuffix(path, "/"); slash && len(shorter) > 1 {
+		forms = append(forms, shorter) // those of collections may end so
+	}
+	for _, form := range forms {
 		segments := strings.Split(form, "/")
 		for _, candidate := range d.paths {
 			if values, ok := candidate.match(segments); ok {
