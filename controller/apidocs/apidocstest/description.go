@@ -125,8 +125,11 @@ func (d *Description) Operation(r *http.Request) string {
 }
 
 // find returns what is described of a path that is still escaped, and the values
-// of its parameters.
+// of its parameters. Its segments . and .. are those of any URL.
 func (d *Description) find(path string) (described, map[string]string, bool) {
+	if address, err := url.ParseRequestURI(path); err == nil && strings.Contains(path, "/.") {
+		path = new(url.URL).ResolveReference(address).EscapedPath()
+	}
 	forms := []string{path}
 	if shorter, slash := strings.CutSuffix(path, "/"); slash && len(shorter) > 1 {
 		forms = append(forms, shorter) // those of collections may end so
