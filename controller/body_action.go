@@ -55,6 +55,7 @@ type limitsWrite struct {
 	memory      *int64 // MB
 	logs        *int64 // MB
 	concurrency *int64
+	instances   *int64
 }
 
 // over returns the limits that result from the write; it must have been checked.
@@ -70,6 +71,9 @@ func (w limitsWrite) over(limits whisk.ActionLimits) whisk.ActionLimits {
 	}
 	if w.concurrency != nil {
 		limits.Concurrency = int(*w.concurrency)
+	}
+	if w.instances != nil {
+		limits.Instances = new(int(*w.instances))
 	}
 	return limits
 }
@@ -213,7 +217,7 @@ func parseLimits(text json.RawMessage) (write limitsWrite, err error) {
 	if text[0] != '{' {
 		return limitsWrite{}, errMalformed("'limits' must be an object")
 	}
-	fields := membersOf(text, "timeout", "memory", "logs", "concurrency")
+	fields := membersOf(text, "timeout", "memory", "logs", "concurrency", "instances")
 	for _, limit := range []struct {
 		name, what string
 		value      **int64
@@ -222,6 +226,7 @@ func parseLimits(text json.RawMessage) (write limitsWrite, err error) {
 		{"memory", "memory limit", &write.memory},
 		{"logs", "log limit", &write.logs},
 		{"concurrency", "concurrency limit", &write.concurrency},
+		{"instances", "instance concurrency limit", &write.instances},
 	} {
 		if fields[limit.name] == nil {
 			continue
@@ -231,6 +236,9 @@ func parseLimits(text json.RawMessage) (write limitsWrite, err error) {
 			return limitsWrite{}, err
 		}
 		*limit.value = &n
+	}
+	if write.instances != nil && *write.instances < 0 {
+		return limitsWrite{}, errMalformed("requirement failed: Action container concurrency must be greater than or equal to 0.")
 	}
 	return write, nil
 }

@@ -31,6 +31,9 @@ func (c *Controller) PutAction(ctx context.Context, caller *Caller, name whisk.F
 	if revision, err = replaceable(revision, err, overwrite); err != nil {
 		return whisk.Action{}, nil, err
 	}
+	if err := checkInstances(c.LimitsOf(caller), write.limits); err != nil {
+		return whisk.Action{}, nil, err
+	}
 	if revision == 0 {
 		former = whisk.Action{Name: name, Limits: whisk.DefaultActionLimits}
 	}
@@ -102,6 +105,16 @@ func checkLimits(limits *whisk.Limits, write limitsWrite) error {
 		}
 	}
 	return nil
+}
+
+// checkInstances holds an action's containers against what its namespace may have
+// under way: more of them would never be used. It is looked at after whether the
+// action is there.
+func checkInstances(limits *whisk.Limits, write limitsWrite) error {
+	if write.instances == nil || *write.instances <= int64(limits.ConcurrentActions) {
+		return nil
+	}
+	return whisk.Errorf(whisk.Invalid, "Max action instance concurrency must not exceed your namespace concurrency of %d.", limits.ConcurrentActions)
 }
 
 // merge lays a write over the former action by OpenWhisk's rules: parameters

@@ -157,6 +157,7 @@ func (f *fields) outRegister(m whisk.Register) *proto.Register {
 			Node:        f.name("node", string(held.Node)),
 			Key:         f.outKey(held.Key),
 			Concurrency: f.outCount("concurrency", held.Concurrency, 1),
+			Instances:   f.outCount("instances", held.Instances, 0),
 			State:       outEnum[proto.UseState](f, "use state", held.State, whisk.Free),
 		})
 	}
@@ -175,6 +176,7 @@ func (f *fields) inRegister(m *proto.Register) whisk.Register {
 			Node:        whisk.NodeID(f.name("node", held.Node)),
 			Key:         f.inKey(held.Key),
 			Concurrency: f.inCount("concurrency", uint64(held.Concurrency), 1),
+			Instances:   f.inCount("instances", uint64(held.Instances), 0),
 			State:       inEnum(f, "use state", held.State, whisk.Free),
 		})
 		if f.err != nil {
@@ -190,6 +192,7 @@ func (f *fields) outRequisition(m whisk.Requisition) *proto.Requisition {
 		Key:         f.outKey(m.Key),
 		Spec:        f.outSpec(m.Spec),
 		Concurrency: f.outCount("concurrency", m.Concurrency, 1),
+		Instances:   f.outCount("instances", m.Instances, 0),
 		Count:       f.outCount("count", m.Count, 1),
 		DeadlineIn:  f.outTime("deadline", m.Deadline),
 		Label:       f.optional("label", m.Label),
@@ -203,6 +206,7 @@ func (f *fields) inRequisition(m *proto.Requisition) whisk.Requisition {
 		Key:         f.inKey(m.Key),
 		Spec:        f.inSpec(m.Spec),
 		Concurrency: f.inCount("concurrency", uint64(m.Concurrency), 1),
+		Instances:   f.inCount("instances", uint64(m.Instances), 0),
 		Count:       f.inCount("count", uint64(m.Count), 1),
 		Deadline:    f.inTime("deadline", m.DeadlineIn),
 		Label:       f.optional("label", m.Label),

@@ -4,6 +4,7 @@ package scheduler
 
 import (
 	"container/heap"
+	"slices"
 
 	"github.com/whirl-faas/whirl/scheduler/policy"
 	"github.com/whirl-faas/whirl/whisk"
@@ -27,6 +28,11 @@ type action struct {
 	idle    int         // of the leases
 	atWork  whisk.Bytes // of the containers in busy
 	pending int         // containers under way for its requisitions
+
+	quota     *quota
+	instances int // containers that count for its quota, and plans of them
+	removing  int // of the instances
+	asked     int // of the instances, evicting or draining
 
 	kept list[*container] // the least recently used first
 	free list[*container] // of controllers that can be asked
@@ -52,7 +58,8 @@ func (s *state) actionFor(key whisk.ActionKey, spec whisk.ContainerSpec) *action
 	w := work{key, spec}
 	a := s.actions[w]
 	if a == nil {
-		a = &action{work: w, hash: policy.Hash(key), pool: s.poolFor(spec)}
+		a = &action{work: w, hash: policy.Hash(key), pool: s.poolFor(spec), quota: s.quotaFor(key)}
+		a.quota.actions = append(a.quota.actions, a)
 		a.inLine.value, a.inPool.value = a, a
 		a.pool.members++
 		s.actions[w] = a
@@ -66,14 +73,16 @@ func (s *state) dropAction(a *action) {
 		return
 	}
 	delete(s.actions, a.work)
+	a.quota.actions = slices.DeleteFunc(a.quota.actions, func(other *action) bool { return other == a })
+	s.dropQuota(a.quota)
 	a.pool.members--
 	s.dropPool(a.pool)
 }
 
-// queue puts an action that has waiting requisitions into the lines, and takes
-// one that has none out of them.
+// queue puts an action that has waiting requisitions and may have another
+// container into the lines, and takes others out of them.
 func (s *state) queue(a *action) {
-	if a.waiting.count == 0 {
+	if a.waiting.count == 0 || s.full(a) {
 		if l := s.lines[a.spec.Memory]; l != nil && a.inLine.in != nil {
 			a.inLine.leave()
 			a.inPool.leave()

@@ -31,6 +31,9 @@ func (s *state) checkBooks() error {
 	if err := s.checkClaims(); err != nil {
 		return err
 	}
+	if err := s.checkQuotas(); err != nil {
+		return err
+	}
 	return s.checkDemand()
 }
 
@@ -159,6 +162,52 @@ func (s *state) checkClaims() error {
 	return nil
 }
 
+// checkQuotas counts what counts for a quota anew.
+func (s *state) checkQuotas() error {
+	instances, removed, asked := map[*action]int{}, map[*action]int{}, map[*action]int{}
+	for _, c := range s.containers {
+		if a := c.member(); a != nil {
+			instances[a]++
+		}
+		switch {
+		case c.action == nil:
+		case c.condition == removing:
+			removed[c.action]++
+		case c.condition == evicting || c.condition == draining:
+			asked[c.action]++
+		}
+	}
+	actions, claims := 0, 0
+	for _, a := range s.actions {
+		if count := instances[a] + a.plans.count; count != a.instances || removed[a] != a.removing || asked[a] != a.asked {
+			return fmt.Errorf("action %s: %d instances, %d removing, %d asked, booked %d, %d and %d",
+				a.key.Action, count, removed[a], asked[a], a.instances, a.removing, a.asked)
+		}
+		if !slices.Contains(a.quota.actions, a) {
+			return fmt.Errorf("action %s: its quota does not know it", a.key.Action)
+		}
+	}
+	for key, q := range s.quotas {
+		actions += len(q.actions)
+		claims += q.claims.count
+		if q.key != key || q.noted || len(q.actions)+q.claims.count == 0 {
+			return fmt.Errorf("quota of %s: %+v under %s", q.key.Action, q, key.Action)
+		}
+		for told := range q.claims.all() {
+			if told.Key != key || told.by.claims[told.Container] != told {
+				return fmt.Errorf("quota of %s: a claim of %s", key.Action, told.Key.Action)
+			}
+		}
+	}
+	for _, ctl := range s.controllers {
+		claims -= len(ctl.claims)
+	}
+	if actions != len(s.actions) || claims != 0 {
+		return fmt.Errorf("quotas of %d actions, there are %d; %d claims too many", actions, len(s.actions), claims)
+	}
+	return nil
+}
+
 func (s *state) checkDemand() error {
 	standing, plans := 0, 0
 	pending := map[*action]int{}
@@ -188,8 +237,11 @@ func (s *state) checkDemand() error {
 		if pending[a] != a.pending {
 			return fmt.Errorf("action %s: %d containers under way, booked %d", a.key.Action, pending[a], a.pending)
 		}
-		if waits := a.waiting.count > 0; waits != (a.inLine.in != nil) || waits != (a.inPool.in != nil) {
+		if waits := a.waiting.count > 0 && !s.full(a); waits != (a.inLine.in != nil) || waits != (a.inPool.in != nil) {
 			return fmt.Errorf("action %s: waiting %d, in line %t", a.key.Action, a.waiting.count, a.inLine.in != nil)
+		}
+		if a.waiting.count > 0 && a.kept.count > 0 {
+			return fmt.Errorf("action %s: %d wait, and %d are kept", a.key.Action, a.waiting.count, a.kept.count)
 		}
 		var atWork whisk.Bytes
 		for c := range a.busy.all() {

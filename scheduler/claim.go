@@ -9,14 +9,16 @@ import "github.com/whirl-faas/whirl/whisk"
 type claim struct {
 	by *controller
 	whisk.HeldContainer
-	byNode link[*claim] // in state.claims
+	quota   *quota
+	byNode  link[*claim] // in state.claims
+	byQuota link[*claim] // in quota.claims
 }
 
 // claim takes a controller's word until the agent's comes.
 func (s *state) claim(ctl *controller, h whisk.HeldContainer) {
 	s.disclaim(ctl.claims[h.Container])
-	told := &claim{by: ctl, HeldContainer: h}
-	told.byNode.value = told
+	told := &claim{by: ctl, HeldContainer: h, quota: s.quotaFor(h.Key)}
+	told.byNode.value, told.byQuota.value = told, told
 	ctl.claims[h.Container] = told
 	here := s.claims[h.Node]
 	if here == nil {
@@ -24,6 +26,11 @@ func (s *state) claim(ctl *controller, h whisk.HeldContainer) {
 		s.claims[h.Node] = here
 	}
 	here.push(&told.byNode)
+	told.quota.claims.push(&told.byQuota)
+	if h.Instances > 0 {
+		s.limit(told.quota, h.Instances)
+	}
+	s.review(told.quota)
 }
 
 // disclaim forgets a claim; nil is none.
@@ -33,6 +40,9 @@ func (s *state) disclaim(told *claim) {
 	}
 	delete(told.by.claims, told.Container)
 	told.byNode.leave()
+	told.byQuota.leave()
+	s.review(told.quota)
+	s.dropQuota(told.quota)
 	if here := s.claims[told.Node]; here.count == 0 {
 		delete(s.claims, told.Node)
 	}
@@ -58,7 +68,7 @@ func (c *container) listing() whisk.HeldContainer {
 		h.State = whisk.Free
 	}
 	if c.action != nil {
-		h.Key = c.action.key
+		h.Key, h.Instances = c.action.key, c.action.quota.limit
 	}
 	return h
 }

@@ -73,6 +73,9 @@ func (s *state) move(c *container, by change) {
 	s.alarms.stop(&c.timer)
 	s.arm(c)
 	s.touch(c.node)
+	if c.action != nil && c.action.quota.limit > 0 {
+		s.note(c.action.quota)
+	}
 	if to == gone {
 		s.forget(c)
 	}
@@ -120,6 +123,11 @@ func (s *state) account(c *container, sign int) {
 		c.pool.creating += sign
 	case removing, evicting, draining:
 		n.leaving += size
+		if a := c.action; a != nil && c.condition == removing {
+			a.removing += sign
+		} else if a != nil {
+			a.asked += sign
+		}
 	case granting:
 		if c.heir == "" && c.action == nil {
 			c.pool.returning += sign
@@ -235,7 +243,7 @@ func (s *state) forget(c *container) {
 // setAction says whose code the container holds. It is called while the
 // container is in no list and no sum of an action.
 func (s *state) setAction(c *container, a *action) {
-	old := c.action
+	old, member := c.action, c.member()
 	if old == a {
 		return
 	}
@@ -243,6 +251,7 @@ func (s *state) setAction(c *container, a *action) {
 	if a != nil {
 		a.members++
 	}
+	s.reckon(member, c.member())
 	if old != nil {
 		old.members--
 		s.dropAction(old)
@@ -252,7 +261,9 @@ func (s *state) setAction(c *container, a *action) {
 // bind ties a container that is under way to the requisition that it is for.
 func (s *state) bind(c *container, r *requisition) {
 	s.unbind(c)
+	member := c.member()
 	c.purpose = r
+	s.reckon(member, c.member())
 	r.bound.push(&c.byPurpose)
 	r.expect(1)
 	c.byPool.leave() // not for anybody any more
@@ -265,7 +276,9 @@ func (s *state) unbind(c *container) {
 	if r == nil {
 		return
 	}
+	member := c.member()
 	c.purpose = nil
+	s.reckon(member, c.member())
 	c.byPurpose.leave()
 	r.expect(-1)
 	if c.condition == creating && c.node.usable() {

@@ -141,6 +141,9 @@ func (s *state) held(ctl *controller, c *container, h whisk.HeldContainer) {
 		}
 		c.concurrency = max(1, h.Concurrency)
 	})
+	if c.action != nil && h.Instances > 0 {
+		s.limit(c.action.quota, h.Instances)
+	}
 	s.reported(c, whisk.ContainerUse{Container: c.ID, State: h.State, Since: s.now})
 	s.touch(c.node)
 }
@@ -188,6 +191,9 @@ func (s *state) released(c *container, reason whisk.ReleaseReason) {
 		s.relink(c, func() { s.setAction(c, nil) })
 	case reason != whisk.ReleaseUnused && c.action == nil:
 		reason = whisk.ReleaseFailed // it holds code, and we do not know whose
+	}
+	if c.action != nil && c.action.quota.overfull() {
+		reason = whisk.ReleaseStale // there are too many
 	}
 	if reason != whisk.ReleaseFailed && reason != whisk.ReleaseStale {
 		if r := s.successor(c); r != nil {
@@ -282,8 +288,8 @@ func (s *state) controllerSilent(ctl *controller, err error) {
 	for _, id := range slices.Sorted(maps.Keys(ctl.requisitions)) {
 		s.end(ctl.requisitions[id])
 	}
-	for _, told := range ctl.claims {
-		s.disclaim(told)
+	for _, id := range slices.Sorted(maps.Keys(ctl.claims)) {
+		s.disclaim(ctl.claims[id])
 	}
 	for _, r := range orphans {
 		if !r.ended {

@@ -78,15 +78,19 @@ func (w *world) restart() {
 	w.s = newState(w.s.cfg, ids, slog.New(slog.DiscardHandler), w.now)
 	clear(w.peers)
 	w.note("scheduler restarts")
+	away := 3 * time.Second
+	if w.rng.IntN(4) == 0 {
+		away *= 4 // beyond the settle time
+	}
 	for _, id := range slices.Sorted(maps.Keys(w.agents)) {
 		w.closed[id] = w.agents[id].drained // an order under way is lost
 		if a := w.agents[id]; a.session != 0 {
-			a.disconnect(3 * time.Second)
+			a.disconnect(away)
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(w.ctls)) {
 		if c := w.ctls[id]; c.session != 0 {
-			c.disconnect(3 * time.Second)
+			c.disconnect(away)
 		}
 	}
 }
@@ -160,6 +164,9 @@ func (w *world) atRest() {
 		if c.condition.leased() && w.ctls[c.lessee].holds[c.ID] == nil {
 			w.fail("%s is %s by %s, which does not know of it", c.ID, c.condition, c.lessee)
 		}
+	}
+	if n := w.s.surplus(); n > 0 {
+		w.fail("%d containers more than their quotas allow are left", n)
 	}
 	hosts := 0
 	for _, a := range w.agents {

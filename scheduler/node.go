@@ -144,6 +144,7 @@ func (s *state) promise(n *node, r *requisition, drains bool) {
 	r.action.pool.plans.push(&p.byPool)
 	r.plans.push(&p.byPurpose)
 	r.expect(1)
+	s.reckon(nil, r.action)
 	n.promised += r.action.spec.Memory
 	s.plans++
 	s.reline(r)
@@ -159,6 +160,7 @@ func (s *state) cancel(p *plan) {
 	p.byPool.leave()
 	p.byPurpose.leave()
 	r.expect(-1)
+	s.reckon(r.action, nil)
 	n.promised -= r.action.spec.Memory
 	s.plans--
 	s.yielded = true

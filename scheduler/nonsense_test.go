@@ -83,13 +83,13 @@ func (b babble) request() whisk.FactoryRequest {
 		m := whisk.Register{Controller: b.controller(), Peers: pick(b, "", "host:1", "host:1")}
 		for range b.IntN(4) {
 			m.Held = append(m.Held, whisk.HeldContainer{
-				Container: b.container(), Node: b.node(), Key: parkKey(b.IntN(3)), Concurrency: b.number(), State: whisk.UseState(b.IntN(3)),
+				Container: b.container(), Node: b.node(), Key: parkKey(b.IntN(3)), Concurrency: b.number(), Instances: pick(b, 0, 0, 1, 3, -1), State: whisk.UseState(b.IntN(3)),
 			})
 		}
 		return m
 	}
 	return whisk.Requisition{
-		ID: whisk.RequisitionID(b.IntN(5)), Key: parkKey(b.IntN(3)), Spec: b.spec(), Concurrency: b.number(), Count: b.number(),
+		ID: whisk.RequisitionID(b.IntN(5)), Key: parkKey(b.IntN(3)), Spec: b.spec(), Concurrency: b.number(), Count: b.number(), Instances: pick(b, 0, 0, 1, 2, -1, 1<<62),
 		Deadline: time.Unix(1_000_000+b.Int64N(100), 0), Own: b.IntN(4) == 0, Label: pick(b, "x", "../x", strings.Repeat("y", 1000)),
 	}
 }

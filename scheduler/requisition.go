@@ -65,8 +65,8 @@ func (s *state) requisition(ctl *controller, m whisk.Requisition) {
 	case ctl.requisitions[m.ID] != nil:
 		s.log.Warn("requisition sent twice ignored", "controller", ctl.id, "requisition", m.ID)
 		return
-	case m.Count > mostSlots || m.Concurrency > mostSlots:
-		s.hangUp(ctl.session, whisk.Errorf(whisk.Invalid, "requisition %d for %d slots, %d in each container", m.ID, m.Count, m.Concurrency))
+	case m.Count > mostSlots || m.Concurrency > mostSlots || m.Instances < 0:
+		s.hangUp(ctl.session, whisk.Errorf(whisk.Invalid, "requisition %d for %d slots, %d in each container, of %d at most", m.ID, m.Count, m.Concurrency, m.Instances))
 		return
 	case m.Spec.Memory <= 0:
 		reject(whisk.StartFailed, provisionFailed, 0)
@@ -92,6 +92,7 @@ func (s *state) take(ctl *controller, m whisk.Requisition) {
 	r.deadline.ring = func() { s.reject(r, whisk.NoCapacity, provisionFailed, s.cfg.RetryAfter) }
 	r.patience.ring = func() { s.insist(r) }
 	r.action.members++
+	s.limit(r.action.quota, m.Instances)
 	ctl.requisitions[m.ID] = r
 	s.requisitions++
 	s.alarms.set(&r.deadline, m.Deadline)
@@ -205,8 +206,10 @@ func (s *state) deliver(c *container, r *requisition) {
 
 // unbindDelivered unties a container without letting its requisition wait anew.
 func (s *state) unbindDelivered(c *container) {
+	member := c.member()
 	c.purpose.expect(-1)
 	c.purpose = nil
+	s.reckon(member, c.member())
 	c.byPurpose.leave()
 }
 

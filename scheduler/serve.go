@@ -40,6 +40,9 @@ func (s *state) serveWarm(r *requisition) bool {
 
 // serveFresh finds a container without code, ready or still being made for nobody.
 func (s *state) serveFresh(r *requisition) bool {
+	if s.full(r.action) {
+		return false
+	}
 	pool := r.action.pool
 	if c := pool.ready.first(); c != nil {
 		s.grant(c, r)
@@ -173,6 +176,7 @@ func (s *state) insist(r *requisition) {
 		return
 	}
 	s.share(r)
+	s.askClaimant(r)
 	if r.inImpatient.in == nil {
 		s.impatient.push(&r.inImpatient)
 	}
@@ -201,7 +205,7 @@ func (s *state) takeTurns() {
 // the tables. If there is none, ripe is when there may be one; zero for never.
 func (s *state) yielding(r *requisition) (at *node, ripe time.Time) {
 	hot, size := s.holders.top(r.action), r.action.spec.Memory
-	if hot == nil || r.missing() <= 0 || r.plans.count > 0 {
+	if hot == nil || r.missing() <= 0 || r.plans.count > 0 || s.full(r.action) {
 		return nil, ripe
 	}
 	stake := r.action.held + whisk.Bytes(r.action.pending)*size
@@ -240,7 +244,7 @@ func (s *state) share(r *requisition) {
 		if looks--; looks < 0 || c.lessee == r.caller.id {
 			return
 		}
-		if oldest == nil && c.condition == busy && c.node.open() {
+		if oldest == nil {
 			oldest = c
 		}
 	}

@@ -203,12 +203,15 @@ func (shot *Snapshot) sort() {
 	slices.SortFunc(shot.Controllers, func(a, b ControllerStatus) int { return cmp.Compare(a.Controller, b.Controller) })
 	slices.SortFunc(shot.Prewarmed, func(a, b PrewarmedStatus) int { return compareSpecs(a.Spec, b.Spec) })
 	slices.SortFunc(shot.Actions, func(a, b ActionStatus) int {
-		return cmp.Or(cmp.Compare(a.Key.Namespace, b.Key.Namespace), cmp.Compare(a.Key.Action.Path(), b.Key.Action.Path()),
-			cmp.Compare(a.Key.Revision, b.Key.Revision), compareSpecs(a.Spec, b.Spec))
+		return cmp.Or(compareKeys(a.Key, b.Key), compareSpecs(a.Spec, b.Spec))
 	})
 	slices.SortFunc(shot.Waiting, func(a, b WaitingStatus) int {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Controller, b.Controller), cmp.Compare(a.Requisition, b.Requisition))
 	})
+}
+
+func compareKeys(a, b whisk.ActionKey) int {
+	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Action.Path(), b.Action.Path()), cmp.Compare(a.Revision, b.Revision))
 }
 
 func compareSpecs(a, b whisk.ContainerSpec) int {

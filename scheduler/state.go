@@ -4,6 +4,7 @@ package scheduler
 
 import (
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -39,6 +40,7 @@ type state struct {
 	callers     map[sessionID]*controller
 	containers  map[whisk.ContainerID]*container
 	claims      map[whisk.NodeID]*list[*claim] // no list is empty
+	quotas      map[whisk.ActionKey]*quota     // of all actions and claims
 	actions     map[work]*action
 	pools       map[whisk.ContainerSpec]*pool
 	stemCells   []*pool // sorted by spec
@@ -54,11 +56,12 @@ type state struct {
 	impatient    list[*requisition]    // that insist, and whose turn it is not yet
 
 	// What the present event changed, for the passes at its end.
-	touched []*node // whose containers changed
-	roomier bool    // there may be room where there was none
-	yielded bool    // the next one that insists may have its turn
-	restock bool    // stem cells may be lacking
-	stale   bool    // controllers have not heard who takes part now
+	touched []*node  // whose containers changed
+	roomier bool     // there may be room where there was none
+	yielded bool     // the next one that insists may have its turn
+	restock bool     // stem cells may be lacking
+	stale   bool     // controllers have not heard who takes part now
+	noted   []*quota // whose numbers changed
 
 	alarms      alarms
 	settleAlarm alarm
@@ -115,6 +118,7 @@ func newState(cfg Config, ids identities, log *slog.Logger, now time.Time) *stat
 		callers:     make(map[sessionID]*controller),
 		containers:  make(map[whisk.ContainerID]*container),
 		claims:      make(map[whisk.NodeID]*list[*claim]),
+		quotas:      make(map[whisk.ActionKey]*quota),
 		actions:     make(map[work]*action),
 		pools:       make(map[whisk.ContainerSpec]*pool),
 		lines:       make(map[whisk.Bytes]*line),
@@ -173,7 +177,7 @@ func (s *state) finish() []effect {
 // because each round gives memory away or takes a plan back for a reason that
 // does not come again within one event.
 func (s *state) carryOn() {
-	for len(s.touched) > 0 || s.roomier {
+	for len(s.touched) > 0 || s.roomier || len(s.noted) > 0 {
 		for len(s.touched) > 0 {
 			n := s.touched[len(s.touched)-1]
 			s.touched = s.touched[:len(s.touched)-1]
@@ -184,6 +188,7 @@ func (s *state) carryOn() {
 			}
 			s.pump(n)
 		}
+		s.keepQuotas()
 		s.allot()
 	}
 	s.refill()
@@ -216,6 +221,9 @@ func (s *state) settle() {
 				s.remove(c)
 			}
 		}
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(s.quotas), compareKeys) {
+		s.review(s.quotas[key])
 	}
 	s.rejectMisfits()
 }

@@ -66,6 +66,10 @@ func (s *state) try(n *node) {
 		s.judge(n)
 		return
 	}
+	if n.creating >= s.cfg.CreationsPerNode { // what a former leader ordered
+		s.alarms.set(&n.trial, s.now.Add(firstPause))
+		return
+	}
 	if short := n.used + s.trialSpec.Memory - n.memory; short > 0 {
 		// What nobody holds makes way. Controllers are asked only if somebody waits.
 		room := n.removable(s)

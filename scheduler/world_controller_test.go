@@ -54,7 +54,7 @@ func (c *worldController) connect() {
 		if h.busy {
 			use = whisk.Busy
 		}
-		m.Held = append(m.Held, whisk.HeldContainer{Container: id, Node: h.Node, Key: h.key, Concurrency: 1, State: use})
+		m.Held = append(m.Held, whisk.HeldContainer{Container: id, Node: h.Node, Key: h.key, Concurrency: 1, Instances: instances(h.key), State: use})
 	}
 	c.tell(m)
 	for _, id := range slices.Sorted(maps.Keys(c.open)) {
@@ -98,10 +98,15 @@ func (c *worldController) die() {
 func (c *worldController) ask(key whisk.ActionKey, spec whisk.ContainerSpec, count, concurrency int, deadline time.Time) {
 	c.nextID++
 	r := &asked{left: count, Requisition: whisk.Requisition{
-		ID: c.nextID, Key: key, Spec: spec, Count: count, Concurrency: concurrency, Deadline: deadline, Label: "x",
+		ID: c.nextID, Key: key, Spec: spec, Count: count, Concurrency: concurrency, Instances: instances(key), Deadline: deadline, Label: "x",
 	}}
 	c.open[r.ID] = r
 	c.tell(r.Requisition)
+}
+
+// instances is how many containers with a key there may be, 0 without a bound.
+func instances(key whisk.ActionKey) int {
+	return map[string]int{"action1": 1, "action2": 2, "action5": 1}[key.Action.Name]
 }
 
 func (c *worldController) hear(e effect) {

@@ -125,7 +125,37 @@ func (w *world) step() bool {
 // handle gives the state an event, carries its effects to the peers, and checks.
 func (w *world) handle(e event) {
 	w.note("scheduler gets %T %+v", e, e)
+	before := w.s.surplus()
 	w.carryOut(w.s.handle(w.now, e))
+	if told := isReport(e); !told && w.s.surplus() > before {
+		w.fail("one container more than there may be of an action: %d surplus, then %d", before, w.s.surplus())
+	} else if told && w.s.surplus() > before {
+		w.stats["too many found"]++
+	}
+}
+
+// surplus is how many containers there are beyond what the quotas allow.
+func (s *state) surplus() (n int) {
+	for _, q := range s.quotas {
+		if q.limit > 0 {
+			n += max(0, q.count()-q.limit)
+		}
+	}
+	return n
+}
+
+// isReport reports whether an event tells of containers that others have: also of
+// too many.
+func isReport(e event) bool {
+	switch e := e.(type) {
+	case agentSaid:
+		_, is := e.report.(whisk.NodeReport)
+		return is
+	case controllerSaid:
+		_, is := e.request.(whisk.Register)
+		return is
+	}
+	return false
 }
 
 func (w *world) carryOut(effects []effect) {

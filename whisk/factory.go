@@ -34,6 +34,7 @@ type HeldContainer struct {
 	Node        NodeID
 	Key         ActionKey // of the action that it was allocated for, also before it holds the code
 	Concurrency int
+	Instances   int // see [Requisition]
 	State       UseState
 }
 
@@ -60,6 +61,7 @@ type Requisition struct {
 	Key         ActionKey
 	Spec        ContainerSpec
 	Concurrency int       // slots of one container, at least 1
+	Instances   int       // containers with this Key that may exist at once, in the cluster; 0 for as many as there is room for
 	Count       int       // at least 1
 	Deadline    time.Time // when the work gives up; the scheduler rejects what is left by then
 	Label       string    // see [Invocation]

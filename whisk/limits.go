@@ -14,6 +14,7 @@ type ActionLimits struct {
 	Memory      Bytes         // of one container
 	Logs        Bytes         // of one activation; 0 collects none
 	Concurrency int           // activations at once in one container, at least 1
+	Instances   *int          // containers at once, in one namespace; nil for as many as there is room for, 0 for none
 }
 
 // DefaultActionLimits are the limits of an action that gives none.
@@ -29,16 +30,17 @@ type actionLimitsJSON struct {
 	Memory      int64 `json:"memory"`
 	Logs        int64 `json:"logs"`
 	Concurrency int   `json:"concurrency"`
+	Instances   *int  `json:"instances,omitempty"`
 }
 
 // MarshalJSON implements [json.Marshaler].
 func (l ActionLimits) MarshalJSON() ([]byte, error) {
-	return json.Marshal(actionLimitsJSON{l.Timeout.Milliseconds(), l.Memory.Megabytes(), l.Logs.Megabytes(), l.Concurrency})
+	return json.Marshal(actionLimitsJSON{l.Timeout.Milliseconds(), l.Memory.Megabytes(), l.Logs.Megabytes(), l.Concurrency, l.Instances})
 }
 
 // UnmarshalJSON implements [json.Unmarshaler]. Fields that data lacks keep their value.
 func (l *ActionLimits) UnmarshalJSON(data []byte) error {
-	j := actionLimitsJSON{l.Timeout.Milliseconds(), l.Memory.Megabytes(), l.Logs.Megabytes(), l.Concurrency}
+	j := actionLimitsJSON{l.Timeout.Milliseconds(), l.Memory.Megabytes(), l.Logs.Megabytes(), l.Concurrency, l.Instances}
 	if err := json.Unmarshal(data, &j); err != nil {
 		return err
 	}
@@ -47,6 +49,7 @@ func (l *ActionLimits) UnmarshalJSON(data []byte) error {
 		Memory:      Bytes(j.Memory) * MB,
 		Logs:        Bytes(j.Logs) * MB,
 		Concurrency: j.Concurrency,
+		Instances:   j.Instances,
 	}
 	return nil
 }

@@ -29,9 +29,13 @@ func AppendParameters(dst []byte, parameters whisk.Parameters) []byte {
 	return append(dst, ']')
 }
 
-// AppendLimits appends an action's limits, timeout in ms, memory and logs in MB.
+// AppendLimits appends an action's limits, timeout in ms, memory and logs in MB,
+// instances only if they are bounded.
 func AppendLimits(dst []byte, limits whisk.ActionLimits) []byte {
 	dst = AppendInt(append(dst, `{"concurrency":`...), int64(limits.Concurrency))
+	if limits.Instances != nil {
+		dst = AppendInt(append(dst, `,"instances":`...), int64(*limits.Instances))
+	}
 	dst = AppendInt(append(dst, `,"logs":`...), limits.Logs.Megabytes())
 	dst = AppendInt(append(dst, `,"memory":`...), limits.Memory.Megabytes())
 	dst = AppendInt(append(dst, `,"timeout":`...), limits.Timeout.Milliseconds())

@@ -1214,6 +1214,7 @@ type HeldContainer struct {
 	Key           *ActionKey             `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	Concurrency   uint32                 `protobuf:"varint,4,opt,name=concurrency,proto3" json:"concurrency,omitempty"` // at least 1
 	State         UseState               `protobuf:"varint,5,opt,name=state,proto3,enum=whirl.v1.UseState" json:"state,omitempty"`
+	Instances     uint32                 `protobuf:"varint,6,opt,name=instances,proto3" json:"instances,omitempty"` // see Requisition
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1283,6 +1284,13 @@ func (x *HeldContainer) GetState() UseState {
 	return UseState_USE_STATE_UNSPECIFIED
 }
 
+func (x *HeldContainer) GetInstances() uint32 {
+	if x != nil {
+		return x.Instances
+	}
+	return 0
+}
+
 type Requisition struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1292,7 +1300,8 @@ type Requisition struct {
 	Count         uint32                 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`             // at least 1
 	DeadlineIn    *int64                 `protobuf:"zigzag64,6,opt,name=deadline_in,json=deadlineIn,proto3,oneof" json:"deadline_in,omitempty"`
 	Label         string                 `protobuf:"bytes,7,opt,name=label,proto3" json:"label,omitempty"`
-	Own           bool                   `protobuf:"varint,8,opt,name=own,proto3" json:"own,omitempty"` // no Redirect
+	Own           bool                   `protobuf:"varint,8,opt,name=own,proto3" json:"own,omitempty"`             // no Redirect
+	Instances     uint32                 `protobuf:"varint,9,opt,name=instances,proto3" json:"instances,omitempty"` // containers with the key at once; 0 without a bound
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1381,6 +1390,13 @@ func (x *Requisition) GetOwn() bool {
 		return x.Own
 	}
 	return false
+}
+
+func (x *Requisition) GetInstances() uint32 {
+	if x != nil {
+		return x.Instances
+	}
+	return 0
 }
 
 type Withdraw struct {
@@ -4199,13 +4215,14 @@ const file_whirl_proto_rawDesc = "" +
 	"controller\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12+\n" +
 	"\x04held\x18\x03 \x03(\v2\x17.whirl.v1.HeldContainerR\x04held\x12\x14\n" +
-	"\x05peers\x18\x04 \x01(\tR\x05peers\"\xb4\x01\n" +
+	"\x05peers\x18\x04 \x01(\tR\x05peers\"\xd2\x01\n" +
 	"\rHeldContainer\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12%\n" +
 	"\x03key\x18\x03 \x01(\v2\x13.whirl.v1.ActionKeyR\x03key\x12 \n" +
 	"\vconcurrency\x18\x04 \x01(\rR\vconcurrency\x12(\n" +
-	"\x05state\x18\x05 \x01(\x0e2\x12.whirl.v1.UseStateR\x05state\"\x87\x02\n" +
+	"\x05state\x18\x05 \x01(\x0e2\x12.whirl.v1.UseStateR\x05state\x12\x1c\n" +
+	"\tinstances\x18\x06 \x01(\rR\tinstances\"\xa5\x02\n" +
 	"\vRequisition\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12%\n" +
 	"\x03key\x18\x02 \x01(\v2\x13.whirl.v1.ActionKeyR\x03key\x12+\n" +
@@ -4215,7 +4232,8 @@ const file_whirl_proto_rawDesc = "" +
 	"\vdeadline_in\x18\x06 \x01(\x12H\x00R\n" +
 	"deadlineIn\x88\x01\x01\x12\x14\n" +
 	"\x05label\x18\a \x01(\tR\x05label\x12\x10\n" +
-	"\x03own\x18\b \x01(\bR\x03ownB\x0e\n" +
+	"\x03own\x18\b \x01(\bR\x03own\x12\x1c\n" +
+	"\tinstances\x18\t \x01(\rR\tinstancesB\x0e\n" +
 	"\f_deadline_in\"0\n" +
 	"\bWithdraw\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +

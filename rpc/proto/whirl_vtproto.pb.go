@@ -809,6 +809,11 @@ func (m *HeldContainer) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.Instances != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Instances))
+		i--
+		dAtA[i] = 0x30
+	}
 	if m.State != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.State))
 		i--
@@ -875,6 +880,11 @@ func (m *Requisition) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	if m.unknownFields != nil {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
+	}
+	if m.Instances != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Instances))
+		i--
+		dAtA[i] = 0x48
 	}
 	if m.Own {
 		i--
@@ -3973,6 +3983,9 @@ func (m *HeldContainer) SizeVT() (n int) {
 	if m.State != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.State))
 	}
+	if m.Instances != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.Instances))
+	}
 	n += len(m.unknownFields)
 	return n
 }
@@ -4009,6 +4022,9 @@ func (m *Requisition) SizeVT() (n int) {
 	}
 	if m.Own {
 		n += 2
+	}
+	if m.Instances != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.Instances))
 	}
 	n += len(m.unknownFields)
 	return n
@@ -6902,6 +6918,25 @@ func (m *HeldContainer) UnmarshalVT(dAtA []byte) error {
 					break
 				}
 			}
+		case 6:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Instances", wireType)
+			}
+			m.Instances = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Instances |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -7156,6 +7191,25 @@ func (m *Requisition) UnmarshalVT(dAtA []byte) error {
 				}
 			}
 			m.Own = bool(v != 0)
+		case 9:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Instances", wireType)
+			}
+			m.Instances = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Instances |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
