@@ -18,6 +18,7 @@ type action struct {
 	spec        whisk.ContainerSpec
 	label       string
 	concurrency int
+	instances   int // containers that the cluster may have at once; 0 for no bound
 
 	mu           sync.Mutex
 	gone         bool         // it was forgotten: look it up again
@@ -52,8 +53,25 @@ func newAction(b *Balancer, inv *whisk.Invocation) *action {
 		spec:        inv.Spec,
 		label:       inv.Label,
 		concurrency: max(inv.Limits.Concurrency, 1),
+		instances:   instancesOf(inv),
 		room:        room{shared: &b.overflow},
 	}
+}
+
+// mostInstances stands for all bounds that nobody would notice.
+const mostInstances = 1 << 20
+
+// instancesOf returns how many containers may run inv's action; 0 for no bound.
+func instancesOf(inv *whisk.Invocation) int {
+	if inv.Limits.Instances == nil {
+		return 0
+	}
+	return min(*inv.Limits.Instances, mostInstances)
+}
+
+// forbidden reports whether there may be no container for an activation.
+func forbidden(inv *whisk.Invocation) bool {
+	return inv.Limits.Instances != nil && *inv.Limits.Instances <= 0
 }
 
 // takeLocked takes a slot of the most recently used container that has one, so
@@ -178,10 +196,21 @@ func (a *action) dropLocked(c *container) {
 // needLocked has the factory look at the action if it needs more slots than are
 // on their way, or fewer.
 func (a *action) needLocked() {
-	waiting, coming := a.waiting.len(), a.asked+a.coming
-	if waiting > coming || waiting < coming && a.asked > 0 {
+	missing := a.missingLocked()
+	if missing > 0 || missing < 0 && a.asked > 0 {
 		a.b.factory.need(a)
 	}
+}
+
+// missingLocked is how many slots more than are on their way should be asked
+// for; negative if too many were. Where the action's containers are bounded, more
+// than those that may still come would have is of no use.
+func (a *action) missingLocked() int {
+	want := a.waiting.len()
+	if a.instances > 0 {
+		want = min(want, a.coming+max(0, a.instances-len(a.containers))*a.concurrency)
+	}
+	return want - a.asked - a.coming
 }
 
 // comingSlots is the slots that a container in state s will have in a moment
@@ -201,13 +230,13 @@ func (a *action) comingSlots(s state) int {
 // what is missing, or withdrawals of what is too much, the newest first because
 // the oldest are nearest to being served.
 func (a *action) settleLocked(now int64) (messages []whisk.FactoryRequest) {
-	missing := a.waiting.len() - a.asked - a.coming
+	missing := a.missingLocked()
 	if missing > 0 && now >= a.quietUntil {
 		r := requisition{id: a.b.factory.nextID(a), left: missing, deadline: a.startBy}
 		a.requisitions = append(a.requisitions, r)
 		a.oweLocked(missing)
 		return []whisk.FactoryRequest{whisk.Requisition{
-			ID: r.id, Key: a.key, Spec: a.spec, Concurrency: a.concurrency,
+			ID: r.id, Key: a.key, Spec: a.spec, Concurrency: a.concurrency, Instances: a.instances,
 			Count: missing, Deadline: r.deadline, Label: a.label, Own: now < a.ownUntil,
 		}}
 	}

@@ -130,7 +130,10 @@ func (f *factory) rejected(m whisk.Rejection) {
 		return
 	}
 	uncovered := a.waiting.len() - a.asked - a.coming
-	for range min(left, uncovered) {
+	if a.instances == 0 { // else it stood for all that wait
+		uncovered = min(left, uncovered)
+	}
+	for range uncovered {
 		a.waiting.next(verdict{response: rejectionResponse(m, a.spec)})
 	}
 	a.needLocked()

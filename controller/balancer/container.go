@@ -150,6 +150,7 @@ func (c *container) heldLocked() whisk.HeldContainer {
 		Node:        c.Node,
 		Key:         c.action.key,
 		Concurrency: c.action.concurrency,
+		Instances:   c.action.instances,
 		State:       c.useLocked(),
 	}
 }

@@ -107,6 +107,10 @@ func (a *action) waitLocked(inv *whisk.Invocation, again bool, now int64) *waite
 		a.waiting.next(verdict{response: whisk.ErrorResponse(whisk.WhiskError, textShuttingDown)})
 		return w
 	}
+	if forbidden(inv) {
+		a.waiting.next(verdict{response: whisk.ErrorResponse(whisk.WhiskError, textNoInstances)})
+		return w
+	}
 	a.pumpLocked(now)
 	return w
 }

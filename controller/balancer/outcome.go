@@ -18,6 +18,7 @@ import (
 // OpenWhisk's texts, which users and their tools read.
 const (
 	textNoContainer   = "Failed to provision resources to run the action."
+	textNoInstances   = "The namespace limit is less than or equal to 0."
 	textNoCode        = "Action could not be fetched."
 	textNoAction      = "Action could not be found or may have been deleted."
 	textInitCrash     = "The action did not initialize and exited unexpectedly."
