@@ -255,7 +255,7 @@ func parseWhole(text json.RawMessage, what string) (int64, error) {
 	f, _ := strconv.ParseFloat(string(text), 64) // beyond its range it is infinite
 	switch {
 	case f != math.Trunc(f):
-		return 0, errMalformed("%s must be whole number", what)
+		return 0, errMalformed("requirement failed: %s must be whole number", what)
 	case f >= math.MaxInt64:
 		return math.MaxInt64, nil
 	case f <= math.MinInt64:

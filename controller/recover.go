@@ -122,31 +122,38 @@ func holder(entry whisk.Accepted) whisk.ControllerID {
 // controller stops; done is called when the entry needs no more attention.
 func (c *Controller) resume(ctx context.Context, entry whisk.Accepted, done func()) bool {
 	var body acceptedBody
+	limits, ok := c.resumedLimits(ctx, entry)
+	if !ok {
+		return false
+	}
+	lost := stranded{entry: entry, limits: limits, done: done}
 	if err := json.Unmarshal(entry.Body, &body); err != nil {
-		return c.giveUp(ctx, entry, acceptedBody{}, whisk.WhiskError, brokenText, done)
+		return c.giveUp(ctx, lost, whisk.WhiskError, brokenText)
 	}
 	if body.Firing != nil {
-		return c.endEntry(ctx, body.Firing.record(entry.Activation, entry.Namespace, body.Payload), done)
+		return c.endEntry(ctx, lost, body.Firing.record(entry.Activation, entry.Namespace, body.Payload))
 	}
+	lost.body = body
 	switch {
 	case c.deps.Alive != nil && holder(entry) == c.config.ID:
 		// We lost sight of it: it was refused and could not be taken back, or the
 		// store would not have its record, or it is not known whether we claimed it.
-		return c.giveUp(ctx, entry, body, whisk.WhiskError, failedText, done)
+		return c.giveUp(ctx, lost, whisk.WhiskError, failedText)
 	case entry.ClaimedBy != "":
-		return c.giveUp(ctx, entry, body, whisk.WhiskError, lostText, done)
+		return c.giveUp(ctx, lost, whisk.WhiskError, lostText)
 	}
-	action, err := c.resumedAction(ctx, entry, body)
+	call := body.call(entry, limits)
+	action, err := c.resumedAction(ctx, entry, call)
 	if err != nil && whisk.KindOf(err) == whisk.NotFound {
-		return c.giveUp(ctx, entry, body, whisk.ApplicationError, deletedText, done)
+		return c.giveUp(ctx, lost, whisk.ApplicationError, deletedText)
 	}
 	if err != nil {
 		return false
 	}
 	if action.unusable != nil {
-		return c.giveUp(ctx, entry, body, whisk.ApplicationError, action.unusable.Error(), done)
+		return c.giveUp(ctx, lost, whisk.ApplicationError, action.unusable.Error())
 	}
-	act := c.newActivation(entry.Activation, body.call(entry), action, body.Payload, entry.At)
+	act := c.newActivation(entry.Activation, call, action, body.Payload, entry.At)
 	act.accepted, act.contested = true, c.deps.Alive != nil
 	act.invocation.StartBy = time.Now().Add(c.config.StartWithin)
 	if !c.enterPatiently(ctx, act) {
@@ -156,12 +163,37 @@ func (c *Controller) resume(ctx context.Context, entry whisk.Accepted, done func
 	return true
 }
 
-// call restores the call that the entry was accepted from.
-func (b acceptedBody) call(entry whisk.Accepted) Call {
+// stranded is an entry of which nothing more is to be had than a record.
+type stranded struct {
+	entry  whisk.Accepted
+	body   acceptedBody  // zero if it cannot be read
+	limits *whisk.Limits // of the namespace
+	done   func()        // to be called when it needs no more attention
+}
+
+// resumedLimits finds what an entry's namespace is allowed now. It outlasts outages
+// of the store; false means that the controller stops.
+func (c *Controller) resumedLimits(ctx context.Context, entry whisk.Accepted) (*whisk.Limits, bool) {
+	for {
+		limits, err := c.limitsOf(ctx, entry.Namespace)
+		if err == nil {
+			return limits, true
+		}
+		c.deps.Logger.Warn("limits of an accepted activation not read, trying again", "activation", entry.Activation, "err", err)
+		if !pause(ctx, recoveryBackoff) {
+			return nil, false
+		}
+	}
+}
+
+// call restores the call that the entry was accepted from. Of the namespace's
+// limits those count that it has now.
+func (b acceptedBody) call(entry whisk.Accepted, limits *whisk.Limits) Call {
 	return Call{
 		Caller: &Caller{
 			Identity: whisk.Identity{Subject: b.Origin.Subject, Namespace: entry.Namespace, UUID: b.Origin.UUID},
 			Key:      whisk.AuthKey{UUID: b.Origin.UUID, Key: b.Origin.Key},
+			limits:   limits,
 		},
 		Action:      b.action(entry),
 		Payload:     b.Payload,
@@ -181,9 +213,9 @@ func (b acceptedBody) action(entry whisk.Accepted) whisk.FullName {
 // resumedAction resolves the action of an entry: as it is now, which may be
 // newer than when the entry was accepted. It outlasts outages of the store; an
 // error other than NotFound means that the controller stops.
-func (c *Controller) resumedAction(ctx context.Context, entry whisk.Accepted, body acceptedBody) (*resolvedAction, error) {
+func (c *Controller) resumedAction(ctx context.Context, entry whisk.Accepted, call Call) (*resolvedAction, error) {
 	for {
-		action, err := c.allowedAction(ctx, body.call(entry))
+		action, err := c.allowedAction(ctx, call)
 		if err == nil {
 			return action, nil
 		}
@@ -227,28 +259,29 @@ func (c *Controller) enterPatiently(ctx context.Context, act *activation) bool {
 
 // giveUp records an entry that is not run. It leaves one that others may run to
 // whoever claims it.
-func (c *Controller) giveUp(ctx context.Context, entry whisk.Accepted, body acceptedBody, status whisk.Status, text string, done func()) bool {
+func (c *Controller) giveUp(ctx context.Context, lost stranded, status whisk.Status, text string) bool {
+	entry := lost.entry
 	if c.deps.Alive != nil && entry.ClaimedBy == "" {
 		if err := c.deps.Queue.Claim(ctx, entry.Activation, c.config.ID); err != nil {
 			c.deps.Logger.Debug("the end of an accepted activation is left to others", "activation", entry.Activation, "err", err)
-			done()
+			lost.done()
 			return ctx.Err() == nil
 		}
 	}
 	c.deps.Logger.Warn("accepted activation ends without having run to its end", "activation", entry.Activation, "reason", text)
-	return c.endEntry(ctx, failedRecord(entry, body, status, text), done)
+	return c.endEntry(ctx, lost, failedRecord(entry, lost.body, status, text))
 }
 
 // endEntry stores the record of an entry that needs no container, and so only a
 // place and no memory to speak of.
-func (c *Controller) endEntry(ctx context.Context, record *whisk.Activation, done func()) bool {
-	defer done()
+func (c *Controller) endEntry(ctx context.Context, lost stranded, record *whisk.Activation) bool {
+	defer lost.done()
 	slot, err := c.recorder.Reserve(ctx, 0)
 	if err != nil {
 		return false
 	}
 	slot.Announce(record, true)
-	slot.Write()
+	keep(slot, lost.limits)
 	return true
 }
 

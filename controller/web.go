@@ -18,7 +18,11 @@ type WebAction struct {
 
 	owner  *Caller
 	action *resolvedAction
+	limits *whisk.Limits // of the owner's namespace
 }
+
+// Payload is how long a request may be that calls the action.
+func (a *WebAction) Payload() whisk.Bytes { return a.limits.Payload }
 
 // Final returns the parameters that a call may not give. It must not be modified.
 func (a *WebAction) Final() map[string]bool { return a.action.final }
@@ -59,7 +63,7 @@ func (c *Controller) WebAction(ctx context.Context, name whisk.FullName) (*WebAc
 	if err := mayUseKind(c.LimitsOf(owner), action.Exec.Kind); err != nil {
 		return nil, err
 	}
-	return &WebAction{export, owner, action}, nil
+	return &WebAction{export, owner, action, c.LimitsOf(owner)}, nil
 }
 
 // hide makes a missing resource of every error that is for the user.

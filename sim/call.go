@@ -25,6 +25,7 @@ type Action struct {
 	Revision    whisk.Revision
 	Memory      whisk.Bytes
 	Concurrency int
+	Instances   int // containers of a revision at once; 0 without a bound
 	Timeout     time.Duration
 }
 
@@ -138,6 +139,10 @@ func (c *Cluster) Wait() { c.calls.running.Wait() }
 
 func (c *Cluster) invocation(call *Call) *whisk.Invocation {
 	action := call.Action
+	limits := whisk.ActionLimits{Timeout: action.Timeout, Memory: action.Memory, Logs: whisk.MB, Concurrency: action.Concurrency}
+	if action.Instances > 0 {
+		limits.Instances = new(action.Instances)
+	}
 	value, err := json.Marshal(parameters{action.code(), call.Controller, call.ID})
 	if err != nil {
 		panic(err) // strings always encode
@@ -146,7 +151,7 @@ func (c *Cluster) invocation(call *Call) *whisk.Invocation {
 		Activation:  call.ID,
 		Key:         whisk.ActionKey{Namespace: "guest", Action: whisk.FullName{Namespace: "guest", Name: action.Name}, Revision: action.Revision},
 		Spec:        whisk.ContainerSpec{Kind: "fake:1", Memory: action.Memory},
-		Limits:      whisk.ActionLimits{Timeout: action.Timeout, Memory: action.Memory, Logs: whisk.MB, Concurrency: action.Concurrency},
+		Limits:      limits,
 		Label:       "sim",
 		Received:    call.Received,
 		StartBy:     call.StartBy,
@@ -221,6 +226,7 @@ type History struct {
 	Memory     map[whisk.ContainerID]whisk.Bytes
 	Messages   []Message // between controllers, scheduler and agents
 
+	Calm      time.Time      // since then nothing is wrong, and all know of all; zero if it never came to that
 	Idle      []time.Time    // when all idle containers must have been given back
 	Emptied   []whisk.NodeID // drained, and so empty at the last Idle
 	StemCells int            // that are kept prewarmed for each node

@@ -42,6 +42,7 @@ func Check(h History) []Finding {
 	c.calm()
 	c.leaders()
 	c.forwards()
+	c.instances()
 	return c.wrong
 }
 

@@ -39,7 +39,7 @@ func Play(ctx context.Context, storm Storm, files string) (History, error) {
 	errs = append(errs, cluster.Stop(drain))
 	cluster.Wait()
 	history := cluster.History()
-	history.Idle, history.Emptied, history.StemCells = p.idle, p.emptied, storm.StemCells
+	history.Calm, history.Idle, history.Emptied, history.StemCells = p.calmed, p.idle, p.emptied, storm.StemCells
 	return history, errors.Join(errs...)
 }
 
@@ -51,6 +51,7 @@ type play struct {
 	actions []Action // at their present revisions
 	later   []ending
 	over    atomic.Bool // the sandboxes behave from now on
+	calmed  time.Time
 	idle    []time.Time
 	emptied []whisk.NodeID
 }
@@ -207,6 +208,7 @@ func (p *play) calm() error {
 	}
 	p.cluster.Wait()
 	time.Sleep(calmFor)
+	p.calmed = time.Now()
 	for _, n := range p.cluster.nodes {
 		errs = append(errs, p.cluster.Leader().Undrain(p.ctx, n.ID))
 	}

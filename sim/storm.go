@@ -68,12 +68,14 @@ func Draw(seed uint64) Storm {
 	if d.chance(50) {
 		storm.StemCells = 1 + d.IntN(2)
 	}
+	bounds := dice{rand.New(rand.NewPCG(seed, 0xb0d))}
 	for i := range 2 + d.IntN(6) {
 		storm.Actions = append(storm.Actions, Action{
 			Name:        fmt.Sprintf("a%d", i),
 			Revision:    1,
 			Memory:      []whisk.Bytes{128, 128, 256, 512}[d.IntN(4)] * whisk.MB,
 			Concurrency: []int{1, 1, 3, 3}[d.IntN(4)],
+			Instances:   []int{0, 0, 1, 1, 2}[bounds.IntN(5)],
 			Timeout:     runTimeout,
 		})
 	}
@@ -128,7 +130,7 @@ func (s Storm) String() string {
 	fmt.Fprintf(&text, "seed %d: %d nodes of %v, %d controllers, %d stem cells, keep on stop %t, drain in the end %t, files %t\n",
 		s.Seed, s.Nodes, s.NodeMemory, s.Controllers, s.StemCells, s.KeepOnStop, s.Drain, s.Files)
 	for _, a := range s.Actions {
-		fmt.Fprintf(&text, "action %s of %v, concurrency %d\n", a.Name, a.Memory, a.Concurrency)
+		fmt.Fprintf(&text, "action %s of %v, concurrency %d, instances %d\n", a.Name, a.Memory, a.Concurrency, a.Instances)
 	}
 	for _, step := range s.Steps {
 		fmt.Fprintf(&text, "%3d %8v ", step.Number, step.At.Round(time.Millisecond))

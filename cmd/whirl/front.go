@@ -143,6 +143,7 @@ func (f *front) makeController(inner controller.Balancer, figures http.Handler) 
 	config.ID = f.id
 	config.DrainTimeout = f.settings.drain
 	config.Retention = f.settings.retention
+	config.Sequences = f.settings.sequences
 	config.Limits.MaxAction.Concurrency = f.settings.concurrency
 	f.settings.throttles.apply(&config.Limits)
 	config.Namespaces = f.settings.throttles.namespaces

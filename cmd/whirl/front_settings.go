@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/store/postgres"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -29,6 +30,7 @@ type frontSettings struct {
 	drain       time.Duration
 	retention   time.Duration
 	concurrency int // that actions may have at most
+	sequences   int // and compositions, that run at once
 	http        officeSettings
 	throttles   throttleSettings
 	apiMetrics  bool
@@ -48,6 +50,7 @@ func addFrontFlags(flags *pflag.FlagSet) {
 	flags.Bool("api-metrics", false, "answer GET /metrics on --listen too, as OpenWhisk does; everybody who reaches the API may read it")
 	flags.Bool("catalog", true, "install the packages utils, samples and alarms of whisk.system at the start, or what is new of them; =false leaves all as it is")
 	flags.String("vanity-host", "", "`HOST` below which every namespace has a name of its own: NAMESPACE.HOST/PACKAGE/ACTION is a web action")
+	flags.Int("concurrent-sequences", controller.Default().Sequences, "sequences and compositions that this controller runs at once, a `NUMBER`; those within others do not count")
 	addThrottleFlags(flags)
 	addOfficeFlags(flags, "")
 }
@@ -71,6 +74,10 @@ func (s *frontSettings) read(flags *pflag.FlagSet, plain bool) (err error) {
 	}
 	if s.concurrency, err = readConcurrency(flags); err != nil {
 		return err
+	}
+	s.sequences, _ = flags.GetInt("concurrent-sequences")
+	if most := controller.Default().Records.Records - 1; s.sequences < 1 || s.sequences > most {
+		return usageErrorf("--concurrent-sequences %d: want a number from 1 to %d", s.sequences, most)
 	}
 	if err := s.throttles.read(flags); err != nil {
 		return err

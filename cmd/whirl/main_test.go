@@ -83,6 +83,8 @@ func TestWrongUseIsRefused(t *testing.T) {
 		{"options", nil, "standalone --driver docker --docker-options /nosuch.json", []string{"--docker-options", "/nosuch.json"}},
 		{"network", nil, "standalone --sandbox-network bridge", []string{`"bridge"`, "outbound, none or host"}},
 		{"concurrency", nil, "standalone --max-concurrency 0", []string{"--max-concurrency 0", "1 to 1000"}},
+		{"sequences", nil, "standalone --concurrent-sequences 0", []string{"--concurrent-sequences 0", "1 to 19999"}},
+		{"too many sequences", nil, "controller --plain-loopback --concurrent-sequences 20000", []string{"--concurrent-sequences 20000", "1 to 19999"}},
 		{"listen", nil, "standalone --listen 3233", []string{`"3233"`, "HOST:PORT"}},
 		{"vanity host", nil, "standalone --vanity-host https://example.org", []string{"--vanity-host", "https://example.org", "without scheme"}},
 		{"auth", nil, "standalone --auth me", []string{"--auth", "UUID:KEY"}},

@@ -3,6 +3,7 @@
 package httpapi_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -44,7 +45,10 @@ func TestPutRefusals(t *testing.T) {
 		{`{"Exec":{"kind":"nodejs:20","code":"x"}}`, 400, "exec undefined"},
 		{`{` + exec + `,"limits":"x"}`, 400, "The request content was malformed:\n'limits' must be an object"},
 		{`{` + exec + `,"limits":{"memory":"256"}}`, 400, "The request content was malformed:\nmemory limit malformed"},
-		{`{` + exec + `,"limits":{"timeout":100.5}}`, 400, "The request content was malformed:\ntime limit must be whole number"},
+		{`{` + exec + `,"limits":{"timeout":100.5}}`, 400, "The request content was malformed:\nrequirement failed: time limit must be whole number"},
+		{`{` + exec + `,"limits":{"instances":-1}}`, 400, "The request content was malformed:\nrequirement failed: Action container concurrency must be greater than or equal to 0."},
+		{`{` + exec + `,"limits":{"instances":1.5}}`, 400, "The request content was malformed:\nrequirement failed: instance concurrency limit must be whole number"},
+		{`{` + exec + `,"limits":{"instances":"1"}}`, 400, "The request content was malformed:\ninstance concurrency limit malformed"},
 		{`{` + exec + `,"limits":{"memory":1e400}}`, 400, "memory size 9223372036854775807 MB exceeds allowed threshold of 512 MB"},
 		{`{` + exec + `,"limits":{"memory":-1e400}}`, 400, "memory size -9223372036854775808 MB below allowed threshold of 128 MB"},
 		{`{` + exec + `,"limits":{"timeout":1,"memory":1}}`, 400, "memory size 1 MB below allowed threshold of 128 MB"},
@@ -197,5 +201,54 @@ func TestLongBodiesShareRoom(t *testing.T) {
 			finish(sender)
 		}
 		sending.Wait()
+	})
+}
+
+// TestInstances holds that the bound on an action's containers is merged, shown and
+// held against the namespace as OpenWhisk does it.
+func TestInstances(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlatform(t, allowed(100, 10, 100))
+		defer runInBubble(t, p)()
+		path := guest + "/actions/hello"
+		with := func(instances string) string {
+			return `{"exec":{"kind":"nodejs:20","code":"x"},"limits":{"instances":` + instances + `}}`
+		}
+		limits := func(method, path, body string) string {
+			t.Helper()
+			text, err := json.Marshal(p.must(200, method, path, body).decode(t)["limits"])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(text)
+		}
+		want := func(got, want string) {
+			t.Helper()
+			if got != want {
+				t.Errorf("limits %s, want %s", got, want)
+			}
+		}
+		const none = `{"concurrency":1,"logs":10,"memory":256,"timeout":60000}`
+		of := func(n string) string { return strings.Replace(none, `"logs"`, `"instances":`+n+`,"logs"`, 1) }
+		want(limits("PUT", path, with("null")), none)
+		want(limits("PUT", path+"?overwrite=true", `{"limits":{"instances":3}}`), of("3"))
+		want(limits("PUT", path+"?overwrite=true", `{"limits":{"memory":256}}`), of("3"))
+		want(limits("GET", path, ""), of("3"))
+		want(limits("PUT", path+"?overwrite=true", `{"limits":{"instances":10}}`), of("10"))
+		const tooMany = "Max action instance concurrency must not exceed your namespace concurrency of 10."
+		p.refused(400, tooMany, "PUT", path+"?overwrite=true", `{"limits":{"instances":11}}`)
+		p.refused(400, tooMany, "PUT", guest+"/actions/new", `{"limits":{"instances":1e30}}`) // before the code that is missing
+		p.refused(409, "resource already exists", "PUT", path, with("11"))
+		want(limits("GET", path, ""), of("10"))
+		record := p.must(200, "POST", path+"?blocking=true", "").decode(t)
+		annotations, err := json.Marshal(record["annotations"])
+		if err != nil || !strings.Contains(string(annotations), `{"key":"limits","value":`+of("10")+`}`) {
+			t.Errorf("annotations %s %v", annotations, err)
+		}
+
+		// One that may have none is shown and read as any other.
+		want(limits("PUT", path+"?overwrite=true", `{"limits":{"instances":0}}`), of("0"))
+		want(limits("GET", path, ""), of("0"))
+		p.must(200, "PUT", guest+"/actions/twice", `{"exec":{"kind":"sequence","components":["/_/hello"]},"limits":{"instances":2}}`)
 	})
 }

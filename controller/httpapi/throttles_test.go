@@ -232,3 +232,24 @@ func TestUnrecordedActivations(t *testing.T) {
 		}
 	})
 }
+
+// TestWebRequestsAreAsLongAsTheOwnerMay holds that a request to a web action is
+// held to what its namespace is allowed, after it is known that it may be made.
+func TestWebRequestsAreAsLongAsTheOwnerMay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlatform(t, allowed(4, 100, 100), func(c *controller.Config) {
+			c.Namespaces = map[string]whisk.NamespaceLimits{"guest": {MaxPayloadSize: "20 B"}}
+		})
+		defer runInBubble(t, p)()
+		p.must(200, "PUT", guest+"/actions/page", strings.Replace(hello, "{", `{"annotations":[{"key":"web-export","value":true}],`, 1))
+		body := func(n int) string { return `{"a":"` + strings.Repeat("x", n-8) + `"}` }
+		const page, gone = root + "/web/guest/default/page.json", root + "/web/guest/default/gone.json"
+		const tooLong = "Request larger than allowed: 21 > 20 bytes."
+		p.must(200, "POST", page, body(20), "Authorization:")
+		p.refused(413, tooLong, "POST", page, body(21), "Authorization:")
+		p.refused(413, tooLong, "OPTIONS", page, body(21), "Authorization:")
+		p.must(404, "POST", gone, body(21), "Authorization:")
+		p.must(200, "POST", page, body(8), "Authorization:")
+		p.refused(429, tooMany(5, 4), "POST", page, body(21), "Authorization:")
+	})
+}

@@ -64,13 +64,13 @@ func (x *exchange) routeWeb(path string) bool {
 }
 
 // serveWeb runs a web action for whoever asks. The checks come in OpenWhisk's
-// order: how large, whether the action is there and may be run, by whom it may be
-// called, and only then what the request says.
+// order: whether the action is there and may be run, how large the request is, by
+// whom the action may be called, and only then what the request says.
 func (x *exchange) serveWeb(target web.Target) {
 	body, payload := x.buffers.get(), x.buffers.get()
 	defer x.buffers.put(body)
 	defer x.buffers.put(payload)
-	if !x.readPayload(body, x.api.Limits().Payload) || !x.identify() {
+	if !x.identify() {
 		return
 	}
 	action, err := x.api.WebAction(x.r.Context(), target.Action)
@@ -78,7 +78,7 @@ func (x *exchange) serveWeb(target web.Target) {
 		x.refuse(err)
 		return
 	}
-	if !x.admitted(action) || !x.buildPayload(payload, *body, target, action) {
+	if !x.readPayload(body, action.Payload()) || !x.admitted(action) || !x.buildPayload(payload, *body, target, action) {
 		return
 	}
 	call := controller.WebCall{Action: action, Caller: x.caller, Payload: *payload, Transaction: x.transaction}
@@ -152,7 +152,7 @@ func (x *exchange) buildPayload(payload *[]byte, body []byte, target web.Target,
 		return false
 	}
 	*payload = built
-	size, limit := whisk.Bytes(len(built)), 2*x.api.Limits().Payload+payloadOver
+	size, limit := whisk.Bytes(len(built)), 2*action.Payload()+payloadOver
 	if size > limit {
 		x.refuse(whisk.Errorf(whisk.TooLarge, "Request larger than allowed: %d > %d bytes.", int64(size), int64(limit)))
 	}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/whirl-faas/whirl/driver/fake"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// instances holds that no action ever has more containers at work than it may,
+// a revision of it counted for itself.
+//
+// A leader that is new waits for what others hold, but does not wait for ever:
+// what neither an agent nor its holder has told by then it cannot count. So
+// until all is calm the containers that one leader handed out are held against
+// the bound, and from then on all.
+func (c *checker) instances() {
+	bounds := map[string]int{}
+	for _, call := range c.calls {
+		if n := call.Action.Instances; n > 0 {
+			bounds[call.Action.code()] = n
+		}
+	}
+	if len(bounds) == 0 {
+		return
+	}
+	leaders := c.lessors()
+	working := map[string]map[whisk.ContainerID]int{} // runs, by the code of those with any
+	for _, event := range c.inOrder() {
+		if event.Kind == fake.Destroyed {
+			for _, containers := range working {
+				delete(containers, event.Container)
+			}
+			continue
+		}
+		call := c.calls[event.Activation]
+		if call == nil || bounds[call.Action.code()] == 0 {
+			continue
+		}
+		code := call.Action.code()
+		if working[code] == nil {
+			working[code] = map[whisk.ContainerID]int{}
+		}
+		switch event.Kind {
+		case fake.RunStarted:
+			working[code][event.Container]++
+			c.bounded(event, code, bounds[code], working[code], leaders)
+		case fake.RunEnded:
+			if working[code][event.Container]--; working[code][event.Container] <= 0 {
+				delete(working[code], event.Container)
+			}
+		}
+	}
+}
+
+// bounded checks a moment in which a container began to work.
+func (c *checker) bounded(event fake.Event, code string, bound int, working map[whisk.ContainerID]int, leaders map[whisk.ContainerID][]lessor) {
+	leader := latest(leaders[event.Container], event.At)
+	calm := !c.Calm.IsZero() && event.At.After(c.Calm)
+	var at []whisk.ContainerID
+	for id := range working {
+		if calm || latest(leaders[id], event.At) == leader {
+			at = append(at, id)
+		}
+	}
+	if len(at) > bound {
+		slices.Sort(at)
+		c.blameContainer(event.Container, "%s: %s runs in %d containers, %s, and may in %d", clock(event.At), code, len(at), at, bound)
+	}
+}
+
+// inOrder returns what happened on all nodes.
+func (c *checker) inOrder() (all []fake.Event) {
+	for _, node := range c.Nodes {
+		all = append(all, node.Events...)
+	}
+	slices.SortStableFunc(all, func(a, b fake.Event) int { return a.At.Compare(b.At) })
+	return all
+}
+
+// lessor is a leader that handed a container out.
+type lessor struct {
+	at     time.Time
+	leader uint64
+}
+
+// lessors returns who handed out which container when.
+func (c *checker) lessors() map[whisk.ContainerID][]lessor {
+	all := map[whisk.ContainerID][]lessor{}
+	for _, m := range c.Messages {
+		if allocation, is := m.Body.(whisk.Allocation); is {
+			id := allocation.Container.ID
+			all[id] = append(all[id], lessor{m.At, m.Leader})
+		}
+	}
+	return all
+}
+
+// latest returns the last of the leaders that handed a container out by then.
+func latest(lessors []lessor, at time.Time) (leader uint64) {
+	for _, l := range lessors {
+		if !l.at.After(at) {
+			leader = l.leader
+		}
+	}
+	return leader
+}
