@@ -92,6 +92,9 @@ func TestEveryRuleCanBeBroken(t *testing.T) {
 		{"granted for nobody", func(h *sim.History) { say(h, whisk.LeaseGranted{Container: "c", Lessee: "x"}) }, "was granted to x, which no leader ordered"},
 		{"removed for nobody", func(h *sim.History) { say(h, whisk.ContainerGone{Container: "c", Expected: true}) }, "was removed, which no leader ordered"},
 		{"gone by itself", func(h *sim.History) { say(h, whisk.ContainerGone{Container: "c"}) }, ""},
+		{"one container too many", func(h *sim.History) { bound(h) }, "and may in 1"},
+		{"one that another leader handed out", func(h *sim.History) { bound(h); crown(h) }, ""},
+		{"the same when all is calm", func(h *sim.History) { bound(h); crown(h); h.Calm = h.Calls[0].Received.Add(-time.Second) }, "and may in 1"},
 		{"fault", func(h *sim.History) { h.Faults = append(h.Faults, "c holds another's code") }, "another's code"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -105,6 +108,33 @@ func TestEveryRuleCanBeBroken(t *testing.T) {
 				t.Errorf("the checker says %q, want %q", wrong.String(), row.want)
 			}
 		})
+	}
+}
+
+// bound has the action run in one container at most, and all runs take until the end.
+func bound(h *sim.History) {
+	for i := range h.Calls {
+		h.Calls[i].Action.Instances = 1
+	}
+	late := func(e fake.Event) bool { return e.Kind == fake.RunEnded || e.Kind == fake.Destroyed }
+	events := h.Nodes[0].Events
+	end := events[len(events)-1].At
+	h.Nodes[0].Events = slices.DeleteFunc(slices.Clone(events), late)
+	for _, event := range events {
+		if late(event) {
+			event.At = end
+			h.Nodes[0].Events = append(h.Nodes[0].Events, event)
+		}
+	}
+}
+
+// crown has the first container handed out by another leader.
+func crown(h *sim.History) {
+	for i, m := range h.Messages {
+		if _, is := m.Body.(whisk.Allocation); is {
+			h.Messages[i].Leader = 99
+			return
+		}
 	}
 }
 
