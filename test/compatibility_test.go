@@ -5,6 +5,7 @@
 package test
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -22,10 +23,11 @@ import (
 // The platform that TestCompatibility is pointed at, in place of those that it
 // starts by itself.
 var (
-	compatURL   = flag.String("compat-url", "", "run the compatibility suite against the platform at this URL, taken for an OpenWhisk")
-	compatAuth  = flag.String("compat-auth", guestKey, "the key of a user of that platform, `UUID:KEY`")
-	compatOther = flag.String("compat-other-auth", "", "the key of another user of that platform, with another namespace, `UUID:KEY`")
-	compatWhirl = flag.Bool("compat-whirl", false, "that platform is a Whirl: expect what docs/compatibility.md says it does otherwise")
+	compatURL     = flag.String("compat-url", "", "run the compatibility suite against the platform at this URL, taken for an OpenWhisk")
+	compatAuth    = flag.String("compat-auth", guestKey, "the key of a user of that platform, `UUID:KEY`")
+	compatOther   = flag.String("compat-other-auth", "", "the key of another user of that platform, with another namespace, `UUID:KEY`")
+	compatBounded = flag.String("compat-bounded-auth", "", "the key of a third user of that platform, with the limits that CONTRIBUTING.md names, `UUID:KEY`")
+	compatWhirl   = flag.Bool("compat-whirl", false, "that platform is a Whirl: expect what docs/compatibility.md says it does otherwise")
 )
 
 // TestCompatibility holds Whirl to OpenWhisk's API and to its own description of
@@ -33,7 +35,7 @@ var (
 func TestCompatibility(t *testing.T) {
 	if *compatURL != "" {
 		compat.Run(t, compat.Platform{
-			URL: strings.TrimSuffix(*compatURL, "/"), Auth: *compatAuth, OtherAuth: *compatOther, Whirl: *compatWhirl,
+			URL: strings.TrimSuffix(*compatURL, "/"), Auth: *compatAuth, OtherAuth: *compatOther, BoundedAuth: *compatBounded, Whirl: *compatWhirl,
 		})
 		return
 	}
@@ -42,8 +44,15 @@ func TestCompatibility(t *testing.T) {
 	t.Run("roles", func(t *testing.T) { startCluster(t, 1).controller.testCompatibility(t) })
 }
 
+// boundedLimits are those of the suite's third user.
+var boundedLimits = []string{
+	"--invocationsPerMinute", "12", "--firesPerMinute", "4", "--concurrentInvocations", "2",
+	"--minActionMemory", "192", "--maxActionMemory", "256", "--minActionTimeout", "1000", "--maxActionTimeout", "60000", "--minActionLogs", "1",
+	"--maxParameterSize", "2 KB", "--maxPayloadSize", "2 KB", "--truncationSize", "1 KB",
+}
+
 // testCompatibility runs the suite with the guest and a second user, who may
-// call as often as they like.
+// call as often as they like, and a third one, who may not.
 func (p *platform) testCompatibility(t *testing.T) {
 	admin := func(args ...string) string {
 		t.Helper()
@@ -53,14 +62,16 @@ func (p *platform) testCompatibility(t *testing.T) {
 		}
 		return strings.TrimSpace(string(printed))
 	}
-	const other = "compat-other"
-	key := admin("user", "create", other)
+	const other, bounded = "compat-other", "compat-bounded"
+	key, boundedKey := admin("user", "create", other), admin("user", "create", bounded)
+	kind := p.defaultKind(t, "nodejs")
+	admin(append([]string{"limits", "set", bounded, "--allowedKinds", kind}, boundedLimits...)...)
 	for _, namespace := range []string{"guest", other} {
 		admin("limits", "set", namespace, "--invocationsPerMinute", "100000", "--firesPerMinute", "100000", "--concurrentInvocations", "1000")
 	}
 	description := p.description(t)
 	var done sync.Map // the operations that were done
-	compat.Run(t, compat.Platform{URL: p.url, Auth: guestKey, OtherAuth: key, Whirl: true,
+	compat.Run(t, compat.Platform{URL: p.url, Auth: guestKey, OtherAuth: key, BoundedAuth: boundedKey, Whirl: true,
 		Described: func(req *http.Request, sent string, status int, header http.Header, answer []byte) error {
 			done.Store(fmt.Sprint(description.Operation(req), status), true)
 			return description.Check(apidocstest.Exchange{Request: req, Sent: []byte(sent), Status: status, Header: header, Answer: answer})
@@ -97,4 +108,30 @@ func (p *platform) description(t *testing.T) *apidocstest.Description {
 		t.Fatal(err)
 	}
 	return description
+}
+
+// defaultKind returns the kind that a family's actions are of by default.
+func (p *platform) defaultKind(t *testing.T, family string) string {
+	t.Helper()
+	answer, err := http.Get(p.url + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var info struct {
+		Runtimes map[string][]struct {
+			Kind    string
+			Default bool
+		}
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&info); err != nil {
+		t.Fatal(err)
+	}
+	for _, runtime := range info.Runtimes[family] {
+		if runtime.Default {
+			return runtime.Kind
+		}
+	}
+	t.Fatalf("there is no default kind of %s", family)
+	return ""
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,6 +21,9 @@ type Platform struct {
 	// OtherAuth is the key of a user with another namespace; without one the
 	// cases that need it fail.
 	OtherAuth string
+	// BoundedAuth is the key of a third user, with the limits that CONTRIBUTING.md
+	// names; without one the cases that need it are skipped.
+	BoundedAuth string
 	// Whirl says that the platform is Whirl, which differs from OpenWhisk where
 	// docs/compatibility.md says so.
 	Whirl bool
@@ -27,9 +31,11 @@ type Platform struct {
 	// answer, and returns what is not as the platform describes itself. Calls overlap.
 	Described func(req *http.Request, sent string, status int, header http.Header, answer []byte) error
 
-	namespace, other string // of the two keys
-	nodejs           string // the kind that nodejs:default stands for
-	client           *http.Client
+	namespace, other, bounded string // of the keys
+	nodejs                    string // the kind that nodejs:default stands for
+	otherKind                 string // one that is of another language
+	minute                    int64  // in which the bounded user asked last; its group has one goroutine at a time
+	client                    *http.Client
 }
 
 // reply is an answer as it came.
@@ -38,6 +44,18 @@ type reply struct {
 	header http.Header
 	body   []byte
 	wrong  error // what Described says
+}
+
+// date is when it was answered, by the platform's clock.
+func (r reply) date() (time.Time, error) { return http.ParseTime(r.header.Get("Date")) }
+
+// minute is that of the date, since 1970; 0 if that is not known.
+func (r reply) minute() int64 {
+	at, err := r.date()
+	if err != nil {
+		return 0
+	}
+	return at.Unix() / 60
 }
 
 func (r reply) String() string {
@@ -69,14 +87,20 @@ func (p *Platform) learn(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if p.BoundedAuth != "" {
+		if p.bounded, err = p.namespaceOf(ctx, p.BoundedAuth); err != nil {
+			return err
+		}
+	}
 	root, err := p.send(ctx, "GET", p.URL+"/", http.Header{}, "", "")
 	if err != nil {
 		return err
 	}
 	var info struct {
 		Runtimes map[string][]struct {
-			Kind    string
-			Default bool
+			Kind        string
+			Default     bool
+			RequireMain bool
 		}
 	}
 	if err := json.Unmarshal(root.body, &info); err != nil {
@@ -85,6 +109,13 @@ func (p *Platform) learn(ctx context.Context) (err error) {
 	for _, runtime := range info.Runtimes["nodejs"] {
 		if runtime.Default {
 			p.nodejs = runtime.Kind
+		}
+	}
+	for _, family := range slices.Sorted(maps.Keys(info.Runtimes)) {
+		for _, runtime := range info.Runtimes[family] {
+			if family != "nodejs" && runtime.Default && !runtime.RequireMain && p.otherKind == "" {
+				p.otherKind = runtime.Kind
+			}
 		}
 	}
 	if p.nodejs == "" {
@@ -110,7 +141,7 @@ func (p *Platform) namespaceOf(ctx context.Context, auth string) (string, error)
 func (p *Platform) names() map[string]string {
 	uuid, key, _ := strings.Cut(p.Auth, ":")
 	return map[string]string{
-		"NAMESPACE": p.namespace, "OTHER": p.other, "NODEJS": p.nodejs, "UUID": uuid, "KEY": key, "URL": p.URL,
+		"NAMESPACE": p.namespace, "OTHER": p.other, "BOUNDED": p.bounded, "NODEJS": p.nodejs, "OTHERKIND": p.otherKind, "UUID": uuid, "KEY": key, "URL": p.URL,
 	}
 }
 

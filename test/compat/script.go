@@ -36,9 +36,14 @@ type compatCase struct {
 type conversation []exchange
 
 // needsOther reports whether a second user takes part.
-func (c conversation) needsOther() bool {
+func (c conversation) needsOther() bool { return c.needs(asOther, "$OTHER") }
+
+// needsBounded reports whether the user with small limits takes part.
+func (c conversation) needsBounded() bool { return c.needs(asBounded, "$BOUNDED") }
+
+func (c conversation) needs(who, namespace string) bool {
 	return slices.ContainsFunc(c, func(x exchange) bool {
-		return x.as == asOther || strings.Contains(x.target+x.body, "$OTHER")
+		return x.as == who || strings.Contains(x.target+x.body, namespace)
 	})
 }
 
@@ -49,6 +54,7 @@ type exchange struct {
 	target string // from the server's root on if it begins with a slash, else below the user's namespace
 	header http.Header
 	as     string // who asks
+	minute bool   // it is sent in a minute in which the user with small limits has not asked for anything
 	times  int    // how often, each time with another $I; 0 for once
 	body   string
 
@@ -60,9 +66,10 @@ type exchange struct {
 
 // Who asks.
 const (
-	asUser   = ""
-	asOther  = "other"
-	asNobody = "nobody"
+	asUser    = ""
+	asOther   = "other"
+	asBounded = "bounded"
+	asNobody  = "nobody"
 )
 
 // answer is what is expected of one.
@@ -104,6 +111,8 @@ var (
 //	case [ROWS] TITLE         begins a case
 //	METHOD TARGET             begins a request; its headers and its body follow
 //	as: other, as: nobody     who asks
+//	as: bounded               the same: a user with small limits
+//	minute: new               wait for a minute in which the latter has asked for nothing
 //	times: N                  send it so often, with $I from 1 to N
 //	=> STATUS                 begins its answer; its headers and its body follow
 //	eventually => STATUS      the same, asked again until it is so
@@ -226,8 +235,10 @@ func (p *parser) readPart(line string) error {
 	if match := headerForm.FindStringSubmatch(line); match != nil && p.heads {
 		name, value := match[1], match[2]
 		switch {
-		case p.reply == nil && name == "as" && (value == asOther || value == asNobody):
+		case p.reply == nil && name == "as" && (value == asOther || value == asBounded || value == asNobody):
 			x.as = value
+		case p.reply == nil && name == "minute" && value == "new":
+			x.minute = true
 		case p.reply == nil && name == "times":
 			x.times, _ = strconv.Atoi(value)
 		case p.reply == nil:
