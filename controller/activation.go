@@ -44,6 +44,7 @@ type activation struct {
 	contested bool              // other controllers may be about to run it, too
 	claimed   bool              // it was told to a container, or is about to be
 	ceded     bool              // another controller has it, or will
+	flies     bool              // it counts among what its namespace has at once
 	container whisk.ContainerID // that ran it; "" before
 }
 
@@ -130,15 +131,12 @@ func (c *Controller) enter(ctx context.Context, act *activation) error {
 	return nil
 }
 
-// leave undoes enter but for the place of the record. A step has entered with what
-// it is a step of.
+// leave undoes enter but for the place of the record, and what was undone before.
 func (c *Controller) leave(act *activation) {
 	if act.composed != nil {
 		c.sequences.Release(1)
 	}
-	if act.parent == nil {
-		c.land(act)
-	}
+	c.land(act)
 	c.running.leave()
 }
 
@@ -187,6 +185,7 @@ func (c *Controller) start(act *activation, done chan<- ending, after func()) {
 // are collected; the record is stored after.
 func (c *Controller) run(act *activation, done chan<- ending) {
 	record, logs, err := c.perform(act)
+	c.land(act)
 	if err != nil {
 		act.slot.Release()
 		done <- ending{err: err}

@@ -13,7 +13,8 @@ import (
 // What a namespace may begin. As in OpenWhisk, calls of actions and fires of
 // triggers are counted per minute before anything else is asked, so that a call
 // of nothing counts, too. What runs at once is counted from the acceptance of an
-// activation to its record. What a sequence or a composition runs is part of it; an action
+// activation to its end: who has the answer has the place, too, though the logs may
+// not be stored yet. What a sequence or a composition runs is part of it; an action
 // that a rule runs counts like a call. Several controllers share alike.
 
 // throttles count for all namespaces, by their names.
@@ -52,13 +53,21 @@ func (c *Controller) share(allowed int) int {
 func (c *Controller) takeOff(act *activation) error {
 	if act.accepted {
 		c.throttles.flight.Join(act.namespace)
-		return nil
+	} else if err := c.throttles.flight.Enter(act.namespace, c.share(act.limits.ConcurrentActions)); err != nil {
+		return err
 	}
-	return c.throttles.flight.Enter(act.namespace, c.share(act.limits.ConcurrentActions))
+	act.flies = true
+	return nil
 }
 
-// land counts the end of what took off.
-func (c *Controller) land(act *activation) { c.throttles.flight.Leave(act.namespace) }
+// land counts the end of what took off, unless that was done. A step has not taken
+// off by itself.
+func (c *Controller) land(act *activation) {
+	if act.flies {
+		act.flies = false
+		c.throttles.flight.Leave(act.namespace)
+	}
+}
 
 // LimitsOf returns what a caller's namespace is allowed. It must not be modified.
 func (c *Controller) LimitsOf(caller *Caller) *whisk.Limits {

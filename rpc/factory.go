@@ -242,7 +242,7 @@ func (f *fields) inStateReport(m *proto.StateReport) whisk.StateReport {
 }
 
 func (f *fields) outRoster(m whisk.Roster) *proto.Roster {
-	out := &proto.Roster{Controllers: f.outCount("controllers", m.Controllers, 0)}
+	out := &proto.Roster{Controllers: f.outCount("controllers", m.Controllers, 0), Partial: m.Partial}
 	for _, standing := range m.Nodes {
 		out.Nodes = append(out.Nodes, &proto.NodeStanding{
 			Node:  f.name("node", string(standing.Node)),
@@ -253,7 +253,7 @@ func (f *fields) outRoster(m whisk.Roster) *proto.Roster {
 }
 
 func (f *fields) inRoster(m *proto.Roster) whisk.Roster {
-	in := whisk.Roster{Controllers: f.inCount("controllers", uint64(m.Controllers), 0)}
+	in := whisk.Roster{Controllers: f.inCount("controllers", uint64(m.Controllers), 0), Partial: m.Partial}
 	for _, standing := range m.Nodes {
 		in.Nodes = append(in.Nodes, whisk.NodeStanding{
 			Node:  whisk.NodeID(f.name("node", standing.Node)),

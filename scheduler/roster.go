@@ -16,7 +16,7 @@ const rosterPause = time.Second
 
 // roster tells who takes part.
 func (s *state) roster() whisk.Roster {
-	r := whisk.Roster{Nodes: make([]whisk.NodeStanding, len(s.order)), Controllers: len(s.controllers)}
+	r := whisk.Roster{Nodes: make([]whisk.NodeStanding, len(s.order)), Controllers: len(s.controllers), Partial: !s.settled}
 	for i, n := range s.order {
 		r.Nodes[i] = whisk.NodeStanding{Node: n.id, State: n.state}
 	}

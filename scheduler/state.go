@@ -213,6 +213,7 @@ func (s *state) touch(n *node) {
 func (s *state) settle() {
 	s.settled = true
 	s.roomier = true
+	s.stale = true // all controllers there are have registered by now
 	for _, n := range s.order {
 		n.show(s)
 		s.touch(n)

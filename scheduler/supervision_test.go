@@ -326,8 +326,13 @@ func TestRosterIsCoalesced(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if last = <-heard; last.Controllers != 2 {
+		if last = <-heard; last.Controllers != 2 || !last.Partial {
 			t.Errorf("when another one came, the first heard %+v", last)
+		}
+		time.Sleep(5 * time.Second) // the settle time is over
+		synctest.Wait()
+		if last = <-heard; last.Controllers != 2 || last.Partial {
+			t.Errorf("when all had had time to come, the first heard %+v", last)
 		}
 		second.stream.Close()
 		time.Sleep(2 * time.Second)

@@ -160,3 +160,25 @@ func TestWhatCannotBeEndsTheSession(t *testing.T) {
 	tb.gets(controllerSaid{oneSession, whisk.Requisition{ID: 1, Count: 1, Concurrency: 1 << 62, Spec: parkSpec}}, whisk.Invalid)
 	tb.gets(controllerSaid{oneSession, whisk.Requisition{ID: 1, Count: 1 << 62, Concurrency: 1, Spec: parkSpec}}, whisk.Invalid)
 }
+
+// TestAKilledControllersShare holds that a controller that was killed takes part as
+// long as containers may still run for it, and not for longer.
+func TestAKilledControllersShare(t *testing.T) {
+	tb := newTable(t)
+	tb.gets(controllerSaid{oneSession, whisk.Register{Controller: "one", Held: []whisk.HeldContainer{claimed}}})
+	tb.gets(controllerSaid{twoSession, whisk.Register{Controller: "two"}})
+	tb.gets(agentSaid{agentSession, hosting("one")})
+	tb.passes(6 * time.Second)
+	takePart := func(want int) {
+		t.Helper()
+		if roster := tb.s.roster(); roster.Controllers != want || roster.Partial {
+			t.Errorf("%+v, want %d controllers", roster, want)
+		}
+	}
+	takePart(2)
+	tb.gets(sessionEnded{session: oneSession})
+	takePart(2)
+	tb.passes(whisk.LeaseTTL)
+	tb.gets(agentSaid{agentSession, whisk.ContainerGone{Container: "c", Reason: "its lease ran out"}})
+	takePart(1)
+}

@@ -188,6 +188,7 @@ type Lost struct {
 type Roster struct {
 	Nodes       []NodeStanding // sorted by their names
 	Controllers int            // with a session or with containers, the receiver included; 0 if unknown
+	Partial     bool           // the scheduler has just begun, and there may be more controllers
 }
 
 // NodeStanding is one line of a [Roster].

@@ -32,6 +32,9 @@ func (f *factory) receive(message whisk.FactoryEvent) {
 		f.log.Debug("container lost", "container", m.Container, "reason", m.Reason)
 		f.toContainer(m.Container, func(c *container) { c.applyLocked(lost) })
 	case whisk.Roster:
+		if former := f.b.roster.Load(); m.Partial && former != nil {
+			m.Controllers = max(m.Controllers, former.Controllers) // what they may do together does not grow meanwhile
+		}
 		f.b.roster.Store(&m)
 	case whisk.KeepAlive:
 		f.mu.Lock()

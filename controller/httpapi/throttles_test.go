@@ -253,3 +253,93 @@ func TestWebRequestsAreAsLongAsTheOwnerMay(t *testing.T) {
 		p.refused(429, tooMany(5, 4), "POST", page, body(21), "Authorization:")
 	})
 }
+
+// TestControllersComeAndGo holds that within a minute each counts on, against the
+// part that is its own just then, and that the next minute knows nothing of it.
+func TestControllersComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlatform(t, allowed(10, 100, 10))
+		defer runInBubble(t, p)()
+		p.must(200, "PUT", guest+"/actions/hello", hello)
+		calls := func(n int) {
+			t.Helper()
+			for range n {
+				p.must(202, "POST", guest+"/actions/hello", "")
+			}
+		}
+		calls(7)
+		p.balancer.Others = 1 // 6 for each
+		p.refused(429, tooMany(8, 6), "POST", guest+"/actions/hello", "")
+		p.balancer.Others = 0
+		calls(2)
+		p.refused(429, tooMany(11, 10), "POST", guest+"/actions/hello", "")
+		time.Sleep(time.Minute)
+		p.balancer.Others = 1
+		calls(6)
+		p.refused(429, tooMany(7, 6), "POST", guest+"/actions/hello", "")
+	})
+}
+
+// TestLessThanRuns lowers what a namespace may have at once below what it has: that
+// goes on, and a place is free when less runs than may.
+func TestLessThanRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlatform(t, allowed(1000, 4, 1000))
+		defer runInBubble(t, p)()
+		p.balancer.Run = func(_ context.Context, inv *whisk.Invocation, _ controllertest.RunBody) whisk.Outcome {
+			time.Sleep(10 * time.Second)
+			return controllertest.Outcome(inv, whisk.Response{Result: []byte(`{}`)})
+		}
+		p.must(200, "PUT", guest+"/actions/slow", hello)
+		start := func() { p.must(202, "POST", guest+"/actions/slow", "") }
+		atOnce := func(n int) {
+			t.Helper()
+			set := func(l *whisk.NamespaceLimits) error { l.ConcurrentInvocations = new(n); return nil }
+			if _, err := (controller.Subjects{Store: p.store}).SetLimits(t.Context(), "guest", set); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		for range 3 {
+			start()
+		}
+		time.Sleep(4 * time.Second)
+		start()
+		atOnce(1)
+		p.refused(429, tooManyAtOnce(4, 1), "POST", guest+"/actions/slow", "")
+		time.Sleep(6 * time.Second) // the first three have ended
+		p.refused(429, tooManyAtOnce(1, 1), "POST", guest+"/actions/slow", "")
+		atOnce(2)
+		start()
+		p.refused(429, tooManyAtOnce(2, 2), "POST", guest+"/actions/slow", "")
+		atOnce(0)
+		p.refused(429, tooManyAtOnce(2, 0), "POST", guest+"/actions/slow", "")
+		time.Sleep(time.Minute)
+		p.refused(429, tooManyAtOnce(0, 0), "POST", guest+"/actions/slow", "")
+		atOnce(1)
+		start()
+	})
+}
+
+// TestAnEndFreesThePlace holds that who has the answer may call again, though the
+// logs of the first call are not stored yet.
+func TestAnEndFreesThePlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlatform(t, allowed(1000, 1, 1000))
+		defer runInBubble(t, p)()
+		p.balancer.Run = func(_ context.Context, inv *whisk.Invocation, _ controllertest.RunBody) whisk.Outcome {
+			outcome := controllertest.Outcome(inv, whisk.Response{Result: []byte(`{}`)})
+			outcome.Logs = func(ctx context.Context) (whisk.LogSummary, error) {
+				<-ctx.Done()
+				return whisk.LogSummary{}, ctx.Err()
+			}
+			return outcome
+		}
+		p.must(200, "PUT", guest+"/actions/hello", hello)
+		p.must(200, "PUT", guest+"/actions/twice", `{"exec":{"kind":"sequence","components":["/_/hello","/_/hello"]}}`)
+		for range 10 {
+			p.must(200, "POST", guest+"/actions/hello?blocking=true", "")
+			p.must(200, "POST", guest+"/actions/twice?blocking=true", "")
+		}
+	})
+}

@@ -31,9 +31,11 @@ func NewRate() *Rate { return &Rate{counts: map[string]int{}} }
 // Take counts an event, and returns Throttled, with OpenWhisk's text, if it is
 // one more than allowed. Refused events are counted too, as the text tells.
 func (r *Rate) Take(namespace string, allowed int) error {
-	minute := time.Now().Unix() / 60
 	r.mu.Lock()
-	if minute != r.minute {
+	// The clock is read under the lock: who read it before the minute ended, and
+	// came in after, would begin the old minute anew. It may also be set back, and
+	// then another minute begins all the same, so that nobody waits for the later one.
+	if minute := time.Now().Unix() / 60; minute != r.minute {
 		r.minute = minute
 		clear(r.counts) // also bounds the map: by who did something within a minute
 	}

@@ -43,6 +43,38 @@ func TestRateIsOfCalendarMinutes(t *testing.T) {
 	})
 }
 
+// TestManyCallsAroundTheMinute holds that each minute lets in what is allowed, with
+// calls at work when it ends.
+func TestManyCallsAroundTheMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rate := throttle.NewRate()
+		time.Sleep(time.Minute - time.Millisecond)
+		var mu sync.Mutex
+		passed := map[int64]int{}
+		var calls sync.WaitGroup
+		for i := range 400 {
+			calls.Go(func() {
+				time.Sleep(time.Duration(i%20) * 100 * time.Microsecond)
+				before := time.Now().Unix() / 60
+				if rate.Take("a", 50) == nil {
+					mu.Lock()
+					defer mu.Unlock()
+					passed[before]++
+				}
+			})
+		}
+		calls.Wait()
+		if len(passed) != 2 {
+			t.Fatalf("calls passed in %d minutes", len(passed))
+		}
+		for minute, n := range passed {
+			if n != 50 {
+				t.Errorf("%d calls passed in minute %d", n, minute)
+			}
+		}
+	})
+}
+
 func TestNothingIsAllowed(t *testing.T) {
 	if err := throttle.NewRate().Take("a", 0); err == nil {
 		t.Error("a rate of 0 lets something pass")

@@ -1911,6 +1911,7 @@ type Roster struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Nodes         []*NodeStanding        `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
 	Controllers   uint32                 `protobuf:"varint,2,opt,name=controllers,proto3" json:"controllers,omitempty"` // 0 if unknown
+	Partial       bool                   `protobuf:"varint,3,opt,name=partial,proto3" json:"partial,omitempty"`         // there may be more
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1957,6 +1958,13 @@ func (x *Roster) GetControllers() uint32 {
 		return x.Controllers
 	}
 	return 0
+}
+
+func (x *Roster) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
 }
 
 type NodeStanding struct {
@@ -4271,10 +4279,11 @@ const file_whirl_proto_rawDesc = "" +
 	"\x05drain\x18\x02 \x01(\bR\x05drain\"<\n" +
 	"\x04Lost\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"X\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"r\n" +
 	"\x06Roster\x12,\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x16.whirl.v1.NodeStandingR\x05nodes\x12 \n" +
-	"\vcontrollers\x18\x02 \x01(\rR\vcontrollers\"M\n" +
+	"\vcontrollers\x18\x02 \x01(\rR\vcontrollers\x12\x18\n" +
+	"\apartial\x18\x03 \x01(\bR\apartial\"M\n" +
 	"\fNodeStanding\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12)\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.whirl.v1.NodeStateR\x05state\"\xcb\x02\n" +
