@@ -11,7 +11,8 @@ import (
 )
 
 // instances holds that no action ever has more containers at work than it may,
-// a revision of it counted for itself.
+// a revision of it counted for itself. A run that was given up is none any more:
+// its container goes as soon as its agent can be told.
 //
 // A leader that is new waits for what others hold, but does not wait for ever:
 // what neither an agent nor its holder has told by then it cannot count. So
@@ -28,7 +29,7 @@ func (c *checker) instances() {
 		return
 	}
 	leaders := c.lessors()
-	working := map[string]map[whisk.ContainerID]int{} // runs, by the code of those with any
+	working := map[string]map[whisk.ContainerID][]*Call{} // that run there, by their code
 	for _, event := range c.inOrder() {
 		if event.Kind == fake.Destroyed {
 			for _, containers := range working {
@@ -42,27 +43,27 @@ func (c *checker) instances() {
 		}
 		code := call.Action.code()
 		if working[code] == nil {
-			working[code] = map[whisk.ContainerID]int{}
+			working[code] = map[whisk.ContainerID][]*Call{}
 		}
 		switch event.Kind {
 		case fake.RunStarted:
-			working[code][event.Container]++
+			working[code][event.Container] = append(working[code][event.Container], call)
 			c.bounded(event, code, bounds[code], working[code], leaders)
 		case fake.RunEnded:
-			if working[code][event.Container]--; working[code][event.Container] <= 0 {
-				delete(working[code], event.Container)
-			}
+			runs := working[code][event.Container]
+			working[code][event.Container] = slices.DeleteFunc(runs, func(other *Call) bool { return other == call })
 		}
 	}
 }
 
 // bounded checks a moment in which a container began to work.
-func (c *checker) bounded(event fake.Event, code string, bound int, working map[whisk.ContainerID]int, leaders map[whisk.ContainerID][]lessor) {
+func (c *checker) bounded(event fake.Event, code string, bound int, working map[whisk.ContainerID][]*Call, leaders map[whisk.ContainerID][]lessor) {
 	leader := latest(leaders[event.Container], event.At)
 	calm := !c.Calm.IsZero() && event.At.After(c.Calm)
 	var at []whisk.ContainerID
-	for id := range working {
-		if calm || latest(leaders[id], event.At) == leader {
+	for id, runs := range working {
+		goesOn := slices.ContainsFunc(runs, func(call *Call) bool { return call.over().After(event.At) })
+		if goesOn && (calm || latest(leaders[id], event.At) == leader) {
 			at = append(at, id)
 		}
 	}
@@ -70,6 +71,11 @@ func (c *checker) bounded(event fake.Event, code string, bound int, working map[
 		slices.Sort(at)
 		c.blameContainer(event.Container, "%s: %s runs in %d containers, %s, and may in %d", clock(event.At), code, len(at), at, bound)
 	}
+}
+
+// over is when the caller's controller had done with the activation.
+func (c *Call) over() time.Time {
+	return c.Outcome.Start.Add(c.Outcome.Init + c.Outcome.Run)
 }
 
 // inOrder returns what happened on all nodes.

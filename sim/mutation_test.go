@@ -93,6 +93,7 @@ func TestEveryRuleCanBeBroken(t *testing.T) {
 		{"removed for nobody", func(h *sim.History) { say(h, whisk.ContainerGone{Container: "c", Expected: true}) }, "was removed, which no leader ordered"},
 		{"gone by itself", func(h *sim.History) { say(h, whisk.ContainerGone{Container: "c"}) }, ""},
 		{"one container too many", func(h *sim.History) { bound(h) }, "and may in 1"},
+		{"one that was given up", func(h *sim.History) { bound(h); h.Calls[0].Outcome.Run = 0 }, ""},
 		{"one that another leader handed out", func(h *sim.History) { bound(h); crown(h) }, ""},
 		{"the same when all is calm", func(h *sim.History) { bound(h); crown(h); h.Calm = h.Calls[0].Received.Add(-time.Second) }, "and may in 1"},
 		{"fault", func(h *sim.History) { h.Faults = append(h.Faults, "c holds another's code") }, "another's code"},
@@ -115,6 +116,7 @@ func TestEveryRuleCanBeBroken(t *testing.T) {
 func bound(h *sim.History) {
 	for i := range h.Calls {
 		h.Calls[i].Action.Instances = 1
+		h.Calls[i].Outcome.Run = time.Second
 	}
 	late := func(e fake.Event) bool { return e.Kind == fake.RunEnded || e.Kind == fake.Destroyed }
 	events := h.Nodes[0].Events
