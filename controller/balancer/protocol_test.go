@@ -361,6 +361,23 @@ func TestRoster(t *testing.T) {
 				t.Errorf("%d controllers, want %d", got, want)
 			}
 		}
+		// A scheduler that has just begun may not know of all.
+		for _, told := range []struct {
+			roster whisk.Roster
+			want   int
+		}{
+			{whisk.Roster{Controllers: 4}, 4},
+			{whisk.Roster{Controllers: 1, Partial: true}, 4},
+			{whisk.Roster{Controllers: 5, Partial: true}, 5},
+			{whisk.Roster{Controllers: 2, Partial: true}, 5},
+			{whisk.Roster{Controllers: 2}, 2},
+		} {
+			w.send(told.roster)
+			synctest.Wait()
+			if got := w.b.Controllers(); got != told.want {
+				t.Errorf("%d controllers after %+v, want %d", got, told.roster, told.want)
+			}
+		}
 		w.send(whisk.Roster{})
 		synctest.Wait()
 		if got := w.b.Controllers(); got != 1 {
