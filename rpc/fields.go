@@ -191,7 +191,8 @@ func (f *fields) outKey(k whisk.ActionKey) *proto.ActionKey {
 			Package:   f.optional("action's package", k.Action.Package),
 			Name:      f.name("action's name", k.Action.Name),
 		},
-		Revision: int64(k.Revision),
+		Revision:    int64(k.Revision),
+		Environment: k.Environment,
 	}
 }
 
@@ -207,7 +208,8 @@ func (f *fields) inKey(k *proto.ActionKey) whisk.ActionKey {
 			Package:   f.optional("action's package", k.Action.Package),
 			Name:      f.name("action's name", k.Action.Name),
 		},
-		Revision: whisk.Revision(k.Revision),
+		Revision:    whisk.Revision(k.Revision),
+		Environment: k.Environment,
 	}
 }
 

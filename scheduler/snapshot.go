@@ -211,7 +211,8 @@ func (shot *Snapshot) sort() {
 }
 
 func compareKeys(a, b whisk.ActionKey) int {
-	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Action.Path(), b.Action.Path()), cmp.Compare(a.Revision, b.Revision))
+	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Action.Path(), b.Action.Path()), cmp.Compare(a.Revision, b.Revision),
+		cmp.Compare(a.Environment, b.Environment))
 }
 
 func compareSpecs(a, b whisk.ContainerSpec) int {

@@ -14,11 +14,13 @@ type (
 )
 
 // ActionKey says which code a container may run and for whom. A container
-// never serves two keys: not two namespaces, not two revisions of an action.
+// never serves two keys: not two namespaces, not two revisions of an action, not
+// two environments at its initialisation.
 type ActionKey struct {
-	Namespace string // that invokes
-	Action    FullName
-	Revision  Revision // of the action's document
+	Namespace   string // that invokes
+	Action      FullName
+	Revision    Revision // of the action's document
+	Environment uint64   // stands for what packages add to the environment; 0 for nothing
 }
 
 // ContainerSpec is what a container is made from. Two containers of the same

@@ -596,6 +596,7 @@ type ActionKey struct {
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"` // that invokes
 	Action        *FullName              `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
 	Revision      int64                  `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	Environment   uint64                 `protobuf:"fixed64,4,opt,name=environment,proto3" json:"environment,omitempty"` // 0 if packages add nothing to it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -647,6 +648,13 @@ func (x *ActionKey) GetAction() *FullName {
 func (x *ActionKey) GetRevision() int64 {
 	if x != nil {
 		return x.Revision
+	}
+	return 0
+}
+
+func (x *ActionKey) GetEnvironment() uint64 {
+	if x != nil {
+		return x.Environment
 	}
 	return 0
 }
@@ -4179,11 +4187,12 @@ const file_whirl_proto_rawDesc = "" +
 	"\bFullName\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x18\n" +
 	"\apackage\x18\x02 \x01(\tR\apackage\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\"q\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\"\x93\x01\n" +
 	"\tActionKey\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12*\n" +
 	"\x06action\x18\x02 \x01(\v2\x12.whirl.v1.FullNameR\x06action\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x03R\brevision\"Q\n" +
+	"\brevision\x18\x03 \x01(\x03R\brevision\x12 \n" +
+	"\venvironment\x18\x04 \x01(\x06R\venvironment\"Q\n" +
 	"\rContainerSpec\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05image\x18\x02 \x01(\tR\x05image\x12\x16\n" +

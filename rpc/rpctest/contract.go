@@ -338,7 +338,7 @@ func bigMessages(t *testing.T, start func(*testing.T, Roles) Ends) {
 		want.Held = append(want.Held, whisk.HeldContainer{
 			Container:   whisk.ContainerID(fmt.Sprintf("wsk1_abcdefgh_%d_a_name_as_long_as_they_get", n)),
 			Node:        whisk.NodeID(fmt.Sprintf("node-%d.example.com", n%100)),
-			Key:         whisk.ActionKey{Namespace: "guest", Action: whisk.FullName{Namespace: "guest", Package: "tools", Name: "resize"}, Revision: 17},
+			Key:         whisk.ActionKey{Namespace: "guest", Action: whisk.FullName{Namespace: "guest", Package: "tools", Name: "resize"}, Revision: 17, Environment: 1 << 63},
 			Concurrency: 1 + n%3,
 			State:       whisk.UseState(n % 2),
 		})

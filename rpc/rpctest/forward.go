@@ -15,7 +15,7 @@ import (
 func forward(seq uint64) whisk.Forward {
 	return whisk.Forward{
 		Seq: seq, Controller: Controller, Activation: whisk.ActivationID(fmt.Sprintf("%032x", seq)),
-		Key:     whisk.ActionKey{Namespace: "guest", Action: whisk.FullName{Namespace: "guest", Name: "resize"}, Revision: 17},
+		Key:     whisk.ActionKey{Namespace: "guest", Action: whisk.FullName{Namespace: "guest", Name: "resize"}, Revision: 17, Environment: 1 << 63},
 		Timeout: time.Minute, Logs: whisk.MB, ResultLimit: whisk.MB, Sentinels: true, Run: []byte(`{"value":{}}`),
 	}
 }
