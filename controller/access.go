@@ -82,6 +82,34 @@ func mayReadPackage(ctx context.Context, caller *Caller, name whisk.FullName, pa
 	return errCircular(name)
 }
 
+// mayShowAction checks that an action may be shown to a caller who may use it. With
+// ExecuteOnly what other namespaces share is there to be run and not to be read.
+// packages are those that the action lies in, nil if they are not known yet.
+func (c *Controller) mayShowAction(caller *Caller, name whisk.FullName, packages chain) error {
+	switch {
+	case !c.config.ExecuteOnly:
+		return nil
+	case name.Namespace != caller.Namespace:
+		return whisk.Errorf(whisk.Denied, "GET not permitted for '%s' since it's an action in a shared package", name.PackageName().Path())
+	case packages.bound() && packages.action(name.Name).Namespace != name.Namespace:
+		return whisk.Errorf(whisk.Denied, "GET not permitted for '%s'. Resource does not exist or is an action in a shared package binding.", name.Path())
+	}
+	return nil
+}
+
+// mayShowPackage is mayShowAction for packages. packages begins with the one itself.
+func (c *Controller) mayShowPackage(caller *Caller, name whisk.FullName, packages chain) error {
+	switch {
+	case !c.config.ExecuteOnly:
+		return nil
+	case name.Namespace != caller.Namespace:
+		return whisk.Errorf(whisk.Denied, "GET not permitted for '%s' since it's a shared package", name.Path())
+	case packages.bound() && packages[0].Binding.Namespace != name.Namespace:
+		return whisk.Errorf(whisk.Denied, "GET not permitted since %s is a binding of a shared package", name.Name)
+	}
+	return nil
+}
+
 // isForUser reports whether an error was written for the user; see the doc comment of the package.
 func isForUser(err error) bool {
 	_, bare := err.(*whisk.Error)

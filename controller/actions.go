@@ -21,7 +21,13 @@ func (c *Controller) Action(ctx context.Context, caller *Caller, name whisk.Full
 	if err := c.MayRead(ctx, caller, name); err != nil {
 		return ActionView{}, err
 	}
+	if err := c.mayShowAction(caller, name, nil); err != nil {
+		return ActionView{}, err
+	}
 	stored, packages, err := c.stored(ctx, name, c.storedPackage)
+	if err == nil {
+		err = c.mayShowAction(caller, name, packages)
+	}
 	if err != nil {
 		return ActionView{}, err
 	}
@@ -30,9 +36,7 @@ func (c *Controller) Action(ctx context.Context, caller *Caller, name whisk.Full
 		return ActionView{}, err
 	}
 	view := ActionView{Action: action}
-	if packages != nil {
-		view.Parameters = packages.under(action.Parameters)
-	}
+	view.Parameters = packages.shownTo(caller).under(shown(caller, stored, action.Parameters))
 	switch {
 	case withCode:
 		view.Code, err = c.code(ctx, action)

@@ -216,9 +216,8 @@ func parseString(text json.RawMessage) (value string, ok bool) {
 	return value, true
 }
 
-// parseParameters reads parameters or annotations, takes white space out of
-// their values, and drops what only the server may set. It returns nil if they
-// are not there.
+// parseParameters reads parameters or annotations, and takes white space out of
+// their values. It returns nil if they are not there.
 func parseParameters(fields map[string]json.RawMessage, name string) (whisk.Parameters, error) {
 	if fields[name] == nil {
 		return nil, nil
@@ -229,7 +228,6 @@ func parseParameters(fields map[string]json.RawMessage, name string) (whisk.Para
 	}
 	for i := range parameters {
 		parameters[i].Value = apijson.Compact(parameters[i].Value)
-		parameters[i].Encryption = ""
 	}
 	return parameters, nil
 }

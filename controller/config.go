@@ -17,6 +17,8 @@ type Config struct {
 	// store has of them goes before it.
 	Namespaces map[string]whisk.NamespaceLimits
 
+	ExecuteOnly bool // what others share may be run and not be read, as whisk.shared-packages-execute-only says
+
 	StartWithin   time.Duration // an activation without a container fails after this
 	AdmitWait     time.Duration // how long a call waits for room for its record before it is refused
 	AcceptWait    time.Duration // how long a non-blocking call waits for the durable queue

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/whirl-faas/whirl/controller/keyring"
 	"github.com/whirl-faas/whirl/controller/recorder"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -44,7 +45,7 @@ type Admission interface {
 	Cancel() // the invocation will not run
 }
 
-// Deps are what a controller works with. What comes before Secret must be given.
+// Deps are what a controller works with. What comes before Keys must be given.
 type Deps struct {
 	Entities    whisk.EntityStore
 	Subjects    whisk.SubjectStore
@@ -55,6 +56,8 @@ type Deps struct {
 	Balancer    Balancer
 	Manifest    whisk.Manifest
 	Images      bool // actions may bring a container image of their own
+
+	Keys *keyring.Keyring // for parameters in the store; nil for none
 
 	// Secret makes keys for actions that run for an owner who is not there. It
 	// must be the same in all controllers of a store, and stay. nil makes none.

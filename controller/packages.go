@@ -28,11 +28,14 @@ func (c *Controller) Package(ctx context.Context, caller *Caller, name whisk.Ful
 		return PackageView{}, err
 	}
 	packages, err := chainOf(ctx, name, c.storedPackage)
+	if err == nil {
+		err = c.mayShowPackage(caller, name, packages)
+	}
 	if err != nil {
 		return PackageView{}, err
 	}
 	view := PackageView{Package: *packages[0]}
-	view.Parameters = packages.under(nil)
+	view.Parameters = packages.shownTo(caller).under(nil)
 	err = c.contents(ctx, packages[len(packages)-1].Name, func(doc whisk.Document) {
 		content, isFeed, readErr := contentOf(doc)
 		switch {
@@ -61,7 +64,7 @@ func contentOf(doc whisk.Document) (content json.RawMessage, isFeed bool, err er
 }
 
 // PutPackage creates a package or a binding from the JSON of a PUT, or updates
-// it if overwrite is set.
+// it if overwrite is set, and returns it as [Controller.PutAction] does an action.
 func (c *Controller) PutPackage(ctx context.Context, caller *Caller, name whisk.FullName, body []byte, overwrite bool) (whisk.Package, error) {
 	if err := caller.Owns(name); err != nil {
 		return whisk.Package{}, err
@@ -90,7 +93,9 @@ func (c *Controller) PutPackage(ctx context.Context, caller *Caller, name whisk.
 	if err != nil {
 		return whisk.Package{}, err
 	}
-	doc, err := encodePackage(pkg, revision)
+	kept := pkg
+	kept.Parameters = c.deps.Keys.Lock(pkg.Parameters)
+	doc, err := encodePackage(kept, revision)
 	if err != nil {
 		return whisk.Package{}, err
 	}

@@ -151,7 +151,11 @@ func (c *Controller) resume(ctx context.Context, entry whisk.Accepted, done func
 		return false
 	}
 	if action.unusable != nil {
-		return c.giveUp(ctx, lost, whisk.ApplicationError, action.unusable.Error())
+		status := whisk.ApplicationError
+		if whisk.KindOf(action.unusable) == whisk.Unavailable {
+			status = whisk.WhiskError // the user could not have known
+		}
+		return c.giveUp(ctx, lost, status, action.unusable.Error())
 	}
 	act := c.newActivation(entry.Activation, call, action, body.Payload, entry.At)
 	act.accepted, act.contested = true, c.deps.Alive != nil

@@ -12,7 +12,8 @@ import (
 )
 
 // resolvedAction is an action with all that a call needs of it, worked out
-// once. It is shared by calls and never modified.
+// once. Its parameters are in plain text, unless that is why it is unusable. It is
+// shared by calls and never modified.
 type resolvedAction struct {
 	whisk.Action
 	revision whisk.Revision
@@ -26,6 +27,7 @@ type resolvedAction struct {
 	conductor bool   // it chooses the steps of compositions
 	final     map[string]bool
 	initOnly  map[string]bool // parameters that go to /init and not to /run
+	added     uint64          // see environmentOf
 
 	identity []byte // `,"action_name":…,"action_version":…` of /run
 	path     json.RawMessage
@@ -57,7 +59,8 @@ func (c *Controller) resolve(ctx context.Context, name whisk.FullName) (*resolve
 	}
 	action := base.Action
 	action.Parameters = packages.under(action.Parameters)
-	seen := newResolved(action, base.revision, base.runtime, base.unusable)
+	seen := c.opened(action, base.revision, base.runtime, base.unusable)
+	seen.added = c.environmentOf(seen, packages)
 	if packages.bound() {
 		seen.behind(name)
 	}
@@ -77,7 +80,7 @@ func (c *Controller) resolveStored(ctx context.Context, name whisk.FullName) (*r
 			return nil, err
 		}
 		runtime, unusable := c.runtimeOf(action)
-		return newResolved(action, revision, runtime, unusable), nil
+		return c.opened(action, revision, runtime, unusable), nil
 	})
 }
 

@@ -13,7 +13,8 @@ import (
 )
 
 // PutAction creates an action from the JSON of a PUT, or updates it if overwrite
-// is set, and returns it with its code. The checks come in OpenWhisk's order:
+// is set, and returns it with its code, and with the parameters as they were
+// given: they are encrypted on their way to the store. The checks come in OpenWhisk's order:
 // what the body says, how large and within which limits, and only then whether
 // the action is there.
 func (c *Controller) PutAction(ctx context.Context, caller *Caller, name whisk.FullName, body []byte, overwrite bool) (whisk.Action, []byte, error) {
@@ -41,7 +42,9 @@ func (c *Controller) PutAction(ctx context.Context, caller *Caller, name whisk.F
 	if err != nil {
 		return whisk.Action{}, nil, err
 	}
-	doc, err := encodeAction(action, revision)
+	kept := action
+	kept.Parameters = c.deps.Keys.Lock(action.Parameters)
+	doc, err := encodeAction(kept, revision)
 	if err != nil {
 		return whisk.Action{}, nil, err
 	}

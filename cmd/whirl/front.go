@@ -150,6 +150,7 @@ func (f *front) makeController(inner controller.Balancer, figures http.Handler) 
 	if f.alarms, err = alarms.New(alarms.Default(), f.data.entities, f.logger); err != nil {
 		return err
 	}
+	config.ExecuteOnly = f.settings.executeOnly
 	f.controller, err = controller.New(config, controller.Deps{
 		Entities:    f.data.entities,
 		Subjects:    f.data.entities,
@@ -161,6 +162,7 @@ func (f *front) makeController(inner controller.Balancer, figures http.Handler) 
 		Manifest:    f.offer.manifest,
 		Images:      f.offer.images,
 		Builtins:    f.alarms.Builtins(catalog.Alarms),
+		Keys:        f.settings.keys,
 		Secret:      f.data.secret,
 		Hint:        f.offer.hint,
 		Logger:      f.logger,

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/whirl-faas/whirl/controller"
+	"github.com/whirl-faas/whirl/controller/keyring"
 	"github.com/whirl-faas/whirl/store/postgres"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -36,6 +37,8 @@ type frontSettings struct {
 	apiMetrics  bool
 	catalog     bool   // the packages of whisk.system are installed
 	vanity      string // the host below which namespaces have names, "" for none
+	executeOnly bool
+	keys        *keyring.Keyring // nil for none
 }
 
 func addFrontFlags(flags *pflag.FlagSet) {
@@ -51,6 +54,8 @@ func addFrontFlags(flags *pflag.FlagSet) {
 	flags.Bool("catalog", true, "install the packages utils, samples and alarms of whisk.system at the start, or what is new of them; =false leaves all as it is")
 	flags.String("vanity-host", "", "`HOST` below which every namespace has a name of its own: NAMESPACE.HOST/PACKAGE/ACTION is a web action")
 	flags.Int("concurrent-sequences", controller.Default().Sequences, "sequences and compositions that this controller runs at once, a `NUMBER`; those within others do not count")
+	flags.Bool("shared-packages-execute-only", false, "let other namespaces run what is in shared packages, but not read it")
+	addKeyFlags(flags)
 	addThrottleFlags(flags)
 	addOfficeFlags(flags, "")
 }
@@ -87,6 +92,10 @@ func (s *frontSettings) read(flags *pflag.FlagSet, plain bool) (err error) {
 	s.vanity = textOf(flags, "vanity-host")
 	if strings.ContainsAny(s.vanity, ":/* ") || strings.HasPrefix(s.vanity, ".") {
 		return usageErrorf("--vanity-host %q: want a host without scheme and port, such as example.org", s.vanity)
+	}
+	s.executeOnly, _ = flags.GetBool("shared-packages-execute-only")
+	if s.keys, err = readKeys(flags); err != nil {
+		return err
 	}
 	if err := s.http.read(flags, plain); err != nil {
 		return err
