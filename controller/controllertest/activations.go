@@ -14,8 +14,8 @@ import (
 )
 
 // PutActivations implements [whisk.ActivationStore].
-func (s *Store) PutActivations(_ context.Context, records []whisk.Activation) error {
-	return s.do("PutActivations", func() error {
+func (s *Store) PutActivations(ctx context.Context, records []whisk.Activation) error {
+	return s.do(ctx, "PutActivations", func() error {
 		for _, record := range records {
 			if _, there := s.activations[record.ID]; !there {
 				s.activations[record.ID] = record
@@ -26,8 +26,8 @@ func (s *Store) PutActivations(_ context.Context, records []whisk.Activation) er
 }
 
 // Activation implements [whisk.ActivationStore].
-func (s *Store) Activation(_ context.Context, namespace string, id whisk.ActivationID) (record whisk.Activation, err error) {
-	err = s.do("Activation", func() error {
+func (s *Store) Activation(ctx context.Context, namespace string, id whisk.ActivationID) (record whisk.Activation, err error) {
+	err = s.do(ctx, "Activation", func() error {
 		found, ok := s.activations[id]
 		if !ok || found.Namespace != namespace {
 			return whisk.Errorf(whisk.NotFound, "no activation %s", id)
@@ -39,8 +39,8 @@ func (s *Store) Activation(_ context.Context, namespace string, id whisk.Activat
 }
 
 // ListActivations implements [whisk.ActivationStore].
-func (s *Store) ListActivations(_ context.Context, query whisk.ActivationQuery) (found []whisk.Activation, err error) {
-	err = s.do("ListActivations", func() error {
+func (s *Store) ListActivations(ctx context.Context, query whisk.ActivationQuery) (found []whisk.Activation, err error) {
+	err = s.do(ctx, "ListActivations", func() error {
 		found = cut(s.ended(query), query.Skip, query.Limit)
 		for i := range found {
 			if !query.Full {
@@ -54,8 +54,8 @@ func (s *Store) ListActivations(_ context.Context, query whisk.ActivationQuery) 
 }
 
 // CountActivations implements [whisk.ActivationStore].
-func (s *Store) CountActivations(_ context.Context, query whisk.ActivationQuery) (n int, err error) {
-	err = s.do("CountActivations", func() error {
+func (s *Store) CountActivations(ctx context.Context, query whisk.ActivationQuery) (n int, err error) {
+	err = s.do(ctx, "CountActivations", func() error {
 		n = len(s.ended(query))
 		return nil
 	})
@@ -82,8 +82,8 @@ func (s *Store) ended(query whisk.ActivationQuery) []whisk.Activation {
 }
 
 // ExpireActivations implements [whisk.ActivationStore].
-func (s *Store) ExpireActivations(_ context.Context, before time.Time, limit int) (n int, err error) {
-	err = s.do("ExpireActivations", func() error {
+func (s *Store) ExpireActivations(ctx context.Context, before time.Time, limit int) (n int, err error) {
+	err = s.do(ctx, "ExpireActivations", func() error {
 		maps.DeleteFunc(s.activations, func(_ whisk.ActivationID, record whisk.Activation) bool {
 			old := n < limit && record.Start.Before(before)
 			if old {
@@ -97,8 +97,8 @@ func (s *Store) ExpireActivations(_ context.Context, before time.Time, limit int
 }
 
 // AppendLogs implements [whisk.LogStore].
-func (s *Store) AppendLogs(_ context.Context, entries []whisk.LogEntry) error {
-	return s.do("AppendLogs", func() error {
+func (s *Store) AppendLogs(ctx context.Context, entries []whisk.LogEntry) error {
+	return s.do(ctx, "AppendLogs", func() error {
 		for _, entry := range entries {
 			if _, there := s.logs[entry.Activation]; !there {
 				s.logs[entry.Activation] = entry
@@ -109,8 +109,8 @@ func (s *Store) AppendLogs(_ context.Context, entries []whisk.LogEntry) error {
 }
 
 // Logs implements [whisk.LogStore].
-func (s *Store) Logs(_ context.Context, namespace string, id whisk.ActivationID) (lines []string, err error) {
-	err = s.do("Logs", func() error {
+func (s *Store) Logs(ctx context.Context, namespace string, id whisk.ActivationID) (lines []string, err error) {
+	err = s.do(ctx, "Logs", func() error {
 		if entry := s.logs[id]; entry.Namespace == namespace {
 			lines = entry.Lines
 		}
@@ -120,8 +120,8 @@ func (s *Store) Logs(_ context.Context, namespace string, id whisk.ActivationID)
 }
 
 // ExpireLogs implements [whisk.LogStore].
-func (s *Store) ExpireLogs(_ context.Context, before time.Time, limit int) (n int, err error) {
-	err = s.do("ExpireLogs", func() error {
+func (s *Store) ExpireLogs(ctx context.Context, before time.Time, limit int) (n int, err error) {
+	err = s.do(ctx, "ExpireLogs", func() error {
 		maps.DeleteFunc(s.logs, func(_ whisk.ActivationID, entry whisk.LogEntry) bool {
 			old := n < limit && entry.Made.Before(before)
 			if old {
@@ -136,10 +136,7 @@ func (s *Store) ExpireLogs(_ context.Context, before time.Time, limit int) (n in
 
 // Accept implements [whisk.Queue].
 func (s *Store) Accept(ctx context.Context, entries ...whisk.Accepted) error {
-	return s.do("Accept", func() error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+	return s.do(ctx, "Accept", func() error {
 		s.acceptLocked(entries)
 		return nil
 	})
@@ -154,8 +151,8 @@ func (s *Store) acceptLocked(entries []whisk.Accepted) {
 }
 
 // Claim implements [whisk.Queue].
-func (s *Store) Claim(_ context.Context, id whisk.ActivationID, by whisk.ControllerID) error {
-	return s.do("Claim", func() error {
+func (s *Store) Claim(ctx context.Context, id whisk.ActivationID, by whisk.ControllerID) error {
+	return s.do(ctx, "Claim", func() error {
 		for i, entry := range s.queue {
 			switch {
 			case entry.Activation != id:
@@ -171,18 +168,18 @@ func (s *Store) Claim(_ context.Context, id whisk.ActivationID, by whisk.Control
 }
 
 // Complete implements [whisk.Queue].
-func (s *Store) Complete(_ context.Context, ids []whisk.ActivationID) error {
-	return s.do("Complete", func() error {
+func (s *Store) Complete(ctx context.Context, ids []whisk.ActivationID) error {
+	return s.do(ctx, "Complete", func() error {
 		s.queue = slices.DeleteFunc(s.queue, func(entry whisk.Accepted) bool { return slices.Contains(ids, entry.Activation) })
 		return nil
 	})
 }
 
 // Pending implements [whisk.Queue].
-func (s *Store) Pending(context.Context) iter.Seq2[whisk.Accepted, error] {
+func (s *Store) Pending(ctx context.Context) iter.Seq2[whisk.Accepted, error] {
 	return func(yield func(whisk.Accepted, error) bool) {
 		var entries []whisk.Accepted
-		if err := s.do("Pending", func() error { entries = slices.Clone(s.queue); return nil }); err != nil {
+		if err := s.do(ctx, "Pending", func() error { entries = slices.Clone(s.queue); return nil }); err != nil {
 			yield(whisk.Accepted{}, err)
 			return
 		}

@@ -11,8 +11,8 @@ import (
 )
 
 // Alarm implements [whisk.Alarms].
-func (s *Store) Alarm(_ context.Context, trigger whisk.FullName) (found whisk.Alarm, err error) {
-	err = s.do("Alarm", func() error {
+func (s *Store) Alarm(ctx context.Context, trigger whisk.FullName) (found whisk.Alarm, err error) {
+	err = s.do(ctx, "Alarm", func() error {
 		var ok bool
 		if found, ok = s.alarms[trigger]; !ok {
 			return whisk.Errorf(whisk.NotFound, "no alarm of %s", trigger)
@@ -23,8 +23,8 @@ func (s *Store) Alarm(_ context.Context, trigger whisk.FullName) (found whisk.Al
 }
 
 // SetAlarm implements [whisk.Alarms].
-func (s *Store) SetAlarm(_ context.Context, alarm whisk.Alarm, entries ...whisk.Accepted) (revision whisk.Revision, err error) {
-	err = s.do("SetAlarm", func() error {
+func (s *Store) SetAlarm(ctx context.Context, alarm whisk.Alarm, entries ...whisk.Accepted) (revision whisk.Revision, err error) {
+	err = s.do(ctx, "SetAlarm", func() error {
 		if former := s.alarms[alarm.Trigger].Revision; former != alarm.Revision {
 			return whisk.Errorf(whisk.Conflict, "revision is %d", former)
 		}
@@ -38,8 +38,8 @@ func (s *Store) SetAlarm(_ context.Context, alarm whisk.Alarm, entries ...whisk.
 }
 
 // DeleteAlarm implements [whisk.Alarms].
-func (s *Store) DeleteAlarm(_ context.Context, trigger whisk.FullName, revision whisk.Revision) error {
-	return s.do("DeleteAlarm", func() error {
+func (s *Store) DeleteAlarm(ctx context.Context, trigger whisk.FullName, revision whisk.Revision) error {
+	return s.do(ctx, "DeleteAlarm", func() error {
 		former, found := s.alarms[trigger]
 		switch {
 		case !found:
@@ -53,8 +53,8 @@ func (s *Store) DeleteAlarm(_ context.Context, trigger whisk.FullName, revision 
 }
 
 // DueAlarms implements [whisk.Alarms].
-func (s *Store) DueAlarms(_ context.Context, by time.Time, limit int) (due []whisk.Alarm, err error) {
-	err = s.do("DueAlarms", func() error {
+func (s *Store) DueAlarms(ctx context.Context, by time.Time, limit int) (due []whisk.Alarm, err error) {
+	err = s.do(ctx, "DueAlarms", func() error {
 		for _, alarm := range s.timedLocked() {
 			if !alarm.At.After(by) && len(due) < limit {
 				due = append(due, alarm)
@@ -66,8 +66,8 @@ func (s *Store) DueAlarms(_ context.Context, by time.Time, limit int) (due []whi
 }
 
 // NextAlarm implements [whisk.Alarms].
-func (s *Store) NextAlarm(context.Context) (next time.Time, err error) {
-	err = s.do("NextAlarm", func() error {
+func (s *Store) NextAlarm(ctx context.Context) (next time.Time, err error) {
+	err = s.do(ctx, "NextAlarm", func() error {
 		if timed := s.timedLocked(); len(timed) > 0 {
 			next = timed[0].At
 		}

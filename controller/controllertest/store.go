@@ -102,12 +102,15 @@ func (s *Store) Queued() []whisk.Accepted {
 	return slices.Clone(s.queue)
 }
 
-// do runs an operation between its two faults.
-func (s *Store) do(op string, effect func() error) error {
+// do runs an operation between its two faults, unless the context has ended.
+func (s *Store) do(ctx context.Context, op string, effect func() error) error {
 	s.asked.Lock()
 	s.calls[op]++
 	fault := s.fault
 	s.asked.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if fault != nil {
 		if err := fault(op, false); err != nil {
 			return err
@@ -129,8 +132,8 @@ func (s *Store) changed(change whisk.Change) whisk.Revision {
 }
 
 // Get implements [whisk.EntityStore].
-func (s *Store) Get(_ context.Context, name whisk.FullName) (doc whisk.Document, err error) {
-	err = s.do("Get", func() error {
+func (s *Store) Get(ctx context.Context, name whisk.FullName) (doc whisk.Document, err error) {
+	err = s.do(ctx, "Get", func() error {
 		found, ok := s.documents[name]
 		if !ok {
 			return whisk.Errorf(whisk.NotFound, "no document %s", name)
@@ -142,8 +145,8 @@ func (s *Store) Get(_ context.Context, name whisk.FullName) (doc whisk.Document,
 }
 
 // Put implements [whisk.EntityStore].
-func (s *Store) Put(_ context.Context, doc whisk.Document) (revision whisk.Revision, err error) {
-	err = s.do("Put", func() error {
+func (s *Store) Put(ctx context.Context, doc whisk.Document) (revision whisk.Revision, err error) {
+	err = s.do(ctx, "Put", func() error {
 		former := s.documents[doc.Name]
 		if former.Revision != doc.Revision || former.Revision != 0 && former.Collection != doc.Collection {
 			return whisk.Errorf(whisk.Conflict, "revision is %d", former.Revision)
@@ -157,8 +160,8 @@ func (s *Store) Put(_ context.Context, doc whisk.Document) (revision whisk.Revis
 }
 
 // Delete implements [whisk.EntityStore].
-func (s *Store) Delete(_ context.Context, name whisk.FullName, revision whisk.Revision) error {
-	return s.do("Delete", func() error {
+func (s *Store) Delete(ctx context.Context, name whisk.FullName, revision whisk.Revision) error {
+	return s.do(ctx, "Delete", func() error {
 		former, found := s.documents[name]
 		switch {
 		case !found:
@@ -173,8 +176,8 @@ func (s *Store) Delete(_ context.Context, name whisk.FullName, revision whisk.Re
 }
 
 // Commit implements [whisk.EntityStore].
-func (s *Store) Commit(_ context.Context, tx whisk.Transaction) (revisions []whisk.Revision, err error) {
-	err = s.do("Commit", func() error {
+func (s *Store) Commit(ctx context.Context, tx whisk.Transaction) (revisions []whisk.Revision, err error) {
+	err = s.do(ctx, "Commit", func() error {
 		after, err := s.after(tx)
 		if err != nil {
 			return err
@@ -239,17 +242,22 @@ func distinct(tx whisk.Transaction) int {
 }
 
 // List implements [whisk.EntityStore].
-func (s *Store) List(_ context.Context, query whisk.EntityQuery) (found []whisk.Document, err error) {
-	err = s.do("List", func() error {
+func (s *Store) List(ctx context.Context, query whisk.EntityQuery) (found []whisk.Document, err error) {
+	err = s.do(ctx, "List", func() error {
 		found = cut(s.matching(query), query.Skip, query.Limit)
+		for i := range found {
+			if !query.Full {
+				found[i].Body = nil
+			}
+		}
 		return nil
 	})
 	return found, err
 }
 
 // Count implements [whisk.EntityStore].
-func (s *Store) Count(_ context.Context, query whisk.EntityQuery) (n int, err error) {
-	err = s.do("Count", func() error {
+func (s *Store) Count(ctx context.Context, query whisk.EntityQuery) (n int, err error) {
+	err = s.do(ctx, "Count", func() error {
 		n = len(s.matching(query))
 		return nil
 	})
@@ -275,8 +283,8 @@ func cut[E any](list []E, skip, limit int) []E {
 }
 
 // Changes implements [whisk.EntityStore].
-func (s *Store) Changes(_ context.Context, since int64, limit int) (found []whisk.Change, err error) {
-	err = s.do("Changes", func() error {
+func (s *Store) Changes(ctx context.Context, since int64, limit int) (found []whisk.Change, err error) {
+	err = s.do(ctx, "Changes", func() error {
 		found = slices.Clone(cut(s.changes, int(since), limit))
 		return nil
 	})
@@ -284,8 +292,8 @@ func (s *Store) Changes(_ context.Context, since int64, limit int) (found []whis
 }
 
 // LastChange implements [whisk.EntityStore].
-func (s *Store) LastChange(context.Context) (position int64, err error) {
-	err = s.do("LastChange", func() error {
+func (s *Store) LastChange(ctx context.Context) (position int64, err error) {
+	err = s.do(ctx, "LastChange", func() error {
 		position = int64(len(s.changes))
 		return nil
 	})
@@ -293,10 +301,10 @@ func (s *Store) LastChange(context.Context) (position int64, err error) {
 }
 
 // Digests implements [whisk.EntityStore].
-func (s *Store) Digests(context.Context) iter.Seq2[whisk.Digest, error] {
+func (s *Store) Digests(ctx context.Context) iter.Seq2[whisk.Digest, error] {
 	return func(yield func(whisk.Digest, error) bool) {
 		var digests []whisk.Digest
-		err := s.do("Digests", func() error {
+		err := s.do(ctx, "Digests", func() error {
 			for _, doc := range s.documents {
 				digests = append(digests, doc.Code)
 			}
@@ -319,21 +327,21 @@ func (s *Store) Blobs() whisk.Blobs { return blobs{s} }
 
 type blobs struct{ s *Store }
 
-func (b blobs) Put(_ context.Context, content io.Reader) (digest whisk.Digest, err error) {
+func (b blobs) Put(ctx context.Context, content io.Reader) (digest whisk.Digest, err error) {
 	data, err := io.ReadAll(content)
 	if err != nil {
 		return "", fmt.Errorf("read the content: %w", err)
 	}
 	sum := sha256.Sum256(data)
 	digest = whisk.Digest("sha256-" + hex.EncodeToString(sum[:]))
-	return digest, b.s.do("PutBlob", func() error {
+	return digest, b.s.do(ctx, "PutBlob", func() error {
 		b.s.blobs[digest] = blob{data, time.Now()}
 		return nil
 	})
 }
 
-func (b blobs) Get(_ context.Context, digest whisk.Digest) (content []byte, err error) {
-	err = b.s.do("GetBlob", func() error {
+func (b blobs) Get(ctx context.Context, digest whisk.Digest) (content []byte, err error) {
+	err = b.s.do(ctx, "GetBlob", func() error {
 		found, ok := b.s.blobs[digest]
 		if !ok {
 			return whisk.Errorf(whisk.NotFound, "no blob %s", digest)
@@ -344,8 +352,8 @@ func (b blobs) Get(_ context.Context, digest whisk.Digest) (content []byte, err 
 	return content, err
 }
 
-func (b blobs) Sweep(_ context.Context, keep func(whisk.Digest) bool, olderThan time.Time) (n int, err error) {
-	err = b.s.do("Sweep", func() error {
+func (b blobs) Sweep(ctx context.Context, keep func(whisk.Digest) bool, olderThan time.Time) (n int, err error) {
+	err = b.s.do(ctx, "Sweep", func() error {
 		before := len(b.s.blobs)
 		maps.DeleteFunc(b.s.blobs, func(digest whisk.Digest, found blob) bool {
 			return !keep(digest) && found.put.Before(olderThan)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/whirl-faas/whirl/controller/controllertest"
 	"github.com/whirl-faas/whirl/store/storetest"
+	"github.com/whirl-faas/whirl/whisk"
 )
 
 // process is one of those that use a store; the store outlives it.
@@ -15,10 +16,13 @@ type process struct{ *controllertest.Store }
 
 func (process) Close() error { return nil }
 
-func TestQueue(t *testing.T)  { storetest.Queue(t, opener()) }
-func TestAlarms(t *testing.T) { storetest.Alarms(t, opener()) }
+// blobs are what the store keeps of code; the store outlives them, too.
+type blobs struct{ whisk.Blobs }
 
-func opener() func(*testing.T, string) process {
+func (blobs) Close() error { return nil }
+
+// opener opens processes: those of one place share a store.
+func opener() func(t *testing.T, place string) process {
 	var mu sync.Mutex
 	stores := map[string]*controllertest.Store{}
 	return func(_ *testing.T, place string) process {
@@ -29,4 +33,16 @@ func opener() func(*testing.T, string) process {
 		}
 		return process{stores[place].Another()}
 	}
+}
+
+func TestEntities(t *testing.T)    { storetest.Entities(t, opener()) }
+func TestSubjects(t *testing.T)    { storetest.Subjects(t, opener()) }
+func TestActivations(t *testing.T) { storetest.Activations(t, opener()) }
+func TestLogs(t *testing.T)        { storetest.Logs(t, opener()) }
+func TestQueue(t *testing.T)       { storetest.Queue(t, opener()) }
+func TestAlarms(t *testing.T)      { storetest.Alarms(t, opener()) }
+
+func TestBlobs(t *testing.T) {
+	open := opener()
+	storetest.Blobs(t, func(t *testing.T, place string) blobs { return blobs{open(t, place).Blobs()} })
 }

@@ -11,8 +11,8 @@ import (
 )
 
 // Subject implements [whisk.SubjectStore].
-func (s *Store) Subject(_ context.Context, name string) (subject whisk.Subject, err error) {
-	err = s.do("Subject", func() error {
+func (s *Store) Subject(ctx context.Context, name string) (subject whisk.Subject, err error) {
+	err = s.do(ctx, "Subject", func() error {
 		found, ok := s.subjects[name]
 		if !ok {
 			return whisk.Errorf(whisk.NotFound, "no subject %s", name)
@@ -24,8 +24,8 @@ func (s *Store) Subject(_ context.Context, name string) (subject whisk.Subject, 
 }
 
 // PutSubject implements [whisk.SubjectStore].
-func (s *Store) PutSubject(_ context.Context, subject whisk.Subject) error {
-	return s.do("PutSubject", func() error {
+func (s *Store) PutSubject(ctx context.Context, subject whisk.Subject) error {
+	return s.do(ctx, "PutSubject", func() error {
 		for _, other := range s.subjects {
 			for _, namespace := range other.Namespaces {
 				if other.Name != subject.Name && slices.ContainsFunc(subject.Namespaces, func(n whisk.SubjectNamespace) bool {
@@ -42,8 +42,8 @@ func (s *Store) PutSubject(_ context.Context, subject whisk.Subject) error {
 }
 
 // DeleteSubject implements [whisk.SubjectStore].
-func (s *Store) DeleteSubject(_ context.Context, name string) error {
-	return s.do("DeleteSubject", func() error {
+func (s *Store) DeleteSubject(ctx context.Context, name string) error {
+	return s.do(ctx, "DeleteSubject", func() error {
 		if _, found := s.subjects[name]; !found {
 			return whisk.Errorf(whisk.NotFound, "no subject %s", name)
 		}
@@ -54,8 +54,8 @@ func (s *Store) DeleteSubject(_ context.Context, name string) error {
 }
 
 // Subjects implements [whisk.SubjectStore].
-func (s *Store) Subjects(context.Context) (all []whisk.Subject, err error) {
-	err = s.do("Subjects", func() error {
+func (s *Store) Subjects(ctx context.Context) (all []whisk.Subject, err error) {
+	err = s.do(ctx, "Subjects", func() error {
 		for _, name := range slices.Sorted(maps.Keys(s.subjects)) {
 			all = append(all, s.subjects[name])
 		}
@@ -65,17 +65,17 @@ func (s *Store) Subjects(context.Context) (all []whisk.Subject, err error) {
 }
 
 // Lookup implements [whisk.SubjectStore].
-func (s *Store) Lookup(_ context.Context, uuid string) (whisk.Subject, error) {
-	return s.holder("Lookup", func(n whisk.SubjectNamespace) bool { return n.UUID == uuid })
+func (s *Store) Lookup(ctx context.Context, uuid string) (whisk.Subject, error) {
+	return s.holder(ctx, "Lookup", func(n whisk.SubjectNamespace) bool { return n.UUID == uuid })
 }
 
 // Owner implements [whisk.SubjectStore].
-func (s *Store) Owner(_ context.Context, namespace string) (whisk.Subject, error) {
-	return s.holder("Owner", func(n whisk.SubjectNamespace) bool { return n.Name == namespace })
+func (s *Store) Owner(ctx context.Context, namespace string) (whisk.Subject, error) {
+	return s.holder(ctx, "Owner", func(n whisk.SubjectNamespace) bool { return n.Name == namespace })
 }
 
-func (s *Store) holder(op string, of func(whisk.SubjectNamespace) bool) (found whisk.Subject, err error) {
-	err = s.do(op, func() error {
+func (s *Store) holder(ctx context.Context, op string, of func(whisk.SubjectNamespace) bool) (found whisk.Subject, err error) {
+	err = s.do(ctx, op, func() error {
 		for _, subject := range s.subjects {
 			if slices.ContainsFunc(subject.Namespaces, of) {
 				found = subject
@@ -88,8 +88,8 @@ func (s *Store) holder(op string, of func(whisk.SubjectNamespace) bool) (found w
 }
 
 // NamespaceLimits implements [whisk.SubjectStore].
-func (s *Store) NamespaceLimits(_ context.Context, namespace string) (limits whisk.NamespaceLimits, err error) {
-	err = s.do("NamespaceLimits", func() error {
+func (s *Store) NamespaceLimits(ctx context.Context, namespace string) (limits whisk.NamespaceLimits, err error) {
+	err = s.do(ctx, "NamespaceLimits", func() error {
 		limits = s.limits[namespace]
 		return nil
 	})
@@ -97,8 +97,8 @@ func (s *Store) NamespaceLimits(_ context.Context, namespace string) (limits whi
 }
 
 // PutNamespaceLimits implements [whisk.SubjectStore].
-func (s *Store) PutNamespaceLimits(_ context.Context, namespace string, limits whisk.NamespaceLimits) error {
-	return s.do("PutNamespaceLimits", func() error {
+func (s *Store) PutNamespaceLimits(ctx context.Context, namespace string, limits whisk.NamespaceLimits) error {
+	return s.do(ctx, "PutNamespaceLimits", func() error {
 		s.limits[namespace] = limits
 		s.changedOwner(namespace)
 		return nil
@@ -106,8 +106,8 @@ func (s *Store) PutNamespaceLimits(_ context.Context, namespace string, limits w
 }
 
 // DeleteNamespaceLimits implements [whisk.SubjectStore].
-func (s *Store) DeleteNamespaceLimits(_ context.Context, namespace string) error {
-	return s.do("DeleteNamespaceLimits", func() error {
+func (s *Store) DeleteNamespaceLimits(ctx context.Context, namespace string) error {
+	return s.do(ctx, "DeleteNamespaceLimits", func() error {
 		if _, found := s.limits[namespace]; !found {
 			return whisk.Errorf(whisk.NotFound, "no limits of %s", namespace)
 		}
