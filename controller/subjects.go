@@ -26,6 +26,7 @@ type NewUser struct {
 	Namespace string         // "" for the subject's name
 	Key       *whisk.AuthKey // nil to make one
 	Revoke    bool           // replace the key of a namespace that is there already
+	Force     bool           // replace the uuid, too
 }
 
 // Create makes a subject, or gives an existing one another namespace, and
@@ -34,7 +35,7 @@ func (s Subjects) Create(ctx context.Context, user NewUser) (whisk.AuthKey, erro
 	if user.Namespace == "" {
 		user.Namespace = user.Subject
 	}
-	key, err := s.keyFor(user)
+	key, err := s.Generate(ctx, user)
 	if err != nil {
 		return whisk.AuthKey{}, err
 	}
@@ -51,10 +52,10 @@ func (s Subjects) Create(ctx context.Context, user NewUser) (whisk.AuthKey, erro
 	switch i := indexOf(subject, user.Namespace); {
 	case i < 0:
 		subject.Namespaces = append(subject.Namespaces, namespace)
-	case !user.Revoke:
+	case !user.Revoke && !user.Force:
 		return whisk.AuthKey{}, whisk.Errorf(whisk.Conflict, "Namespace already exists")
 	default:
-		if user.Key == nil {
+		if user.Key == nil && !user.Force {
 			key.UUID = subject.Namespaces[i].UUID // what counts by it goes on counting
 			namespace.UUID = key.UUID
 		}
@@ -63,8 +64,12 @@ func (s Subjects) Create(ctx context.Context, user NewUser) (whisk.AuthKey, erro
 	return key, s.put(ctx, subject)
 }
 
-// keyFor checks what is asked for and returns the key to use.
-func (s Subjects) keyFor(user NewUser) (whisk.AuthKey, error) {
+// Generate checks what is asked for and returns the key that Create would use. It
+// stores nothing.
+func (s Subjects) Generate(_ context.Context, user NewUser) (whisk.AuthKey, error) {
+	if user.Namespace == "" {
+		user.Namespace = user.Subject
+	}
 	if len(user.Subject) < whisk.MinSubjectLength {
 		return whisk.AuthKey{}, whisk.Errorf(whisk.Invalid, "Subject name must be at least %d characters", whisk.MinSubjectLength)
 	}
@@ -81,7 +86,10 @@ func (s Subjects) keyFor(user NewUser) (whisk.AuthKey, error) {
 	if id, err := uuid.Parse(user.Key.UUID); err != nil || id.Version() != 4 || id.String() != user.Key.UUID {
 		return whisk.AuthKey{}, whisk.Errorf(whisk.Invalid, "authorization id is not a valid UUID")
 	}
-	if len(user.Key.Key) != whisk.KeyLength {
+	if len(user.Key.Key) < whisk.KeyLength {
+		return whisk.AuthKey{}, whisk.Errorf(whisk.Invalid, "authorization key must be at least %d characters long", whisk.KeyLength)
+	}
+	if len(user.Key.Key) > whisk.KeyLength { // OpenWhisk stores it, and refuses it ever after
 		return whisk.AuthKey{}, whisk.Errorf(whisk.Invalid, "authorization key must be %d characters long", whisk.KeyLength)
 	}
 	return *user.Key, nil
@@ -138,7 +146,7 @@ func (s Subjects) WhoIs(ctx context.Context, key whisk.AuthKey) (Holder, error) 
 	return Holder{}, whisk.Errorf(whisk.NotFound, "Subject id is not recognized")
 }
 
-// List returns who holds a key of the namespace.
+// List returns who holds a key of the namespace; none, without an error, if nobody does.
 func (s Subjects) List(ctx context.Context, namespace string) ([]Holder, error) {
 	subjects, err := s.Store.Subjects(ctx)
 	if err != nil {
@@ -150,9 +158,6 @@ func (s Subjects) List(ctx context.Context, namespace string) ([]Holder, error) 
 			holders = append(holders, Holder{subject.Name, subject.Namespaces[i]})
 		}
 	}
-	if len(holders) == 0 {
-		return nil, whisk.Errorf(whisk.NotFound, "no identities found for namespace %q", namespace)
-	}
 	return holders, nil
 }
 
@@ -160,6 +165,9 @@ func (s Subjects) List(ctx context.Context, namespace string) ([]Holder, error) 
 // and returns the line that tells so.
 func (s Subjects) Delete(ctx context.Context, name, namespace string) (string, error) {
 	subject, err := s.Get(ctx, name)
+	if is(err, whisk.NotFound) {
+		return "", whisk.Errorf(whisk.NotFound, "Subject to delete not found")
+	}
 	if err != nil {
 		return "", err
 	}

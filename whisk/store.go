@@ -75,6 +75,16 @@ type EntityStore interface {
 	Digests(ctx context.Context) iter.Seq2[Digest, error]
 }
 
+// EntityArchive reads what a store of entities and subjects holds, of all
+// namespaces, for administration. It holds a part of it at a time, and no
+// transaction between the parts: what is written meanwhile may or may not be seen.
+type EntityArchive interface {
+	// Documents yields all documents, with Body, sorted by namespace and then by path.
+	Documents(ctx context.Context) iter.Seq2[Document, error]
+	// LimitedNamespaces yields the namespaces that have limits of their own, sorted.
+	LimitedNamespaces(ctx context.Context) iter.Seq2[string, error]
+}
+
 // Transaction is a set of writes that take effect together. A name occurs once
 // among them, or else it is Invalid.
 type Transaction struct {
@@ -163,6 +173,12 @@ type ActivationStore interface {
 	// ExpireActivations deletes up to limit records that started before the
 	// given time and returns how many.
 	ExpireActivations(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+// ActivationArchive is to an [ActivationStore] what an [EntityArchive] is to an [EntityStore].
+type ActivationArchive interface {
+	// AllActivations yields all records, whole, sorted by namespace, start and id.
+	AllActivations(ctx context.Context) iter.Seq2[Activation, error]
 }
 
 // ActivationQuery selects activation records.

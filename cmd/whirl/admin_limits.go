@@ -5,9 +5,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/whisk"
@@ -30,9 +30,9 @@ running platform notices within a second.`,
 }
 
 func (p program) limitsSetCommand() *cobra.Command {
-	cmd := p.userCommand("set NAMESPACE", "Set limits of a namespace; those not named stay as they are", oneArgument("NAMESPACE"),
+	cmd := p.userCommand("set NAMESPACE", "Set limits of a namespace; those not named stay as they are", someArguments("NAMESPACE"),
 		func(cmd *cobra.Command, subjects controller.Subjects, args []string) error {
-			given, err := givenLimits(cmd.Flags())
+			given, err := givenLimits(cmd, args[1:])
 			if err != nil {
 				return err
 			}
@@ -55,8 +55,7 @@ func (p program) limitsSetCommand() *cobra.Command {
 		case int:
 			flags.Int64(field.name, 0, field.usage)
 		case bool:
-			flags.Bool(field.name, true, field.usage)
-			flags.Lookup(field.name).NoOptDefVal = "" // it takes a value as the others do
+			flags.String(field.name, "true", "`BOOLEAN`: "+field.usage)
 		case []string:
 			flags.StringSlice(field.name, nil, field.usage)
 		default:
@@ -76,7 +75,7 @@ var limitFields = []struct {
 	{"invocationsPerMinute", 60, "calls of actions in a minute; 0 for none"},
 	{"concurrentInvocations", 30, "activations at once; 0 for none"},
 	{"firesPerMinute", 60, "fires of triggers in a minute; 0 for none"},
-	{"allowedKinds", []string{"nodejs:20"}, "`KINDS` of actions, such as nodejs:20,python:3; empty for all"},
+	{"allowedKinds", []string{"nodejs:20"}, "`KINDS` of actions, such as nodejs:20,python:3 or nodejs:20 python:3; empty for all"},
 	{"storeActivations", true, "whether activations leave records: true or false"},
 	{"minActionMemory", 128, "least memory of an action, in MB"},
 	{"maxActionMemory", 512, "greatest memory of an action, in MB"},
@@ -91,8 +90,13 @@ var limitFields = []struct {
 	{"truncationSize", "1 MB", "`SIZE` beyond which a result is truncated"},
 }
 
-// givenLimits returns the limits on the command line as a document; nil if there are none.
-func givenLimits(flags *pflag.FlagSet) ([]byte, error) {
+// givenLimits returns the limits on the command line as a document; nil if there are
+// none. more is what follows the namespace: kinds, as wskadmin takes them.
+func givenLimits(cmd *cobra.Command, more []string) ([]byte, error) {
+	flags := cmd.Flags()
+	if len(more) > 0 && !flags.Changed("allowedKinds") {
+		return nil, usageErrorf("%s takes one argument, NAMESPACE, but was given %d", cmd.CommandPath(), len(more)+1)
+	}
 	given := map[string]any{}
 	for _, field := range limitFields {
 		if !flags.Changed(field.name) {
@@ -102,9 +106,14 @@ func givenLimits(flags *pflag.FlagSet) ([]byte, error) {
 		case int:
 			given[field.name], _ = flags.GetInt64(field.name)
 		case bool:
-			given[field.name], _ = flags.GetBool(field.name)
+			value, err := readBoolean(textOf(flags, field.name))
+			if err != nil {
+				return nil, usageErrorf("--%s: %w", field.name, err)
+			}
+			given[field.name] = value
 		case []string:
-			given[field.name], _ = flags.GetStringSlice(field.name)
+			kinds, _ := flags.GetStringSlice(field.name)
+			given[field.name] = append(kinds, more...)
 		default:
 			given[field.name], _ = flags.GetString(field.name)
 		}
@@ -113,6 +122,17 @@ func givenLimits(flags *pflag.FlagSet) ([]byte, error) {
 		return nil, nil
 	}
 	return json.Marshal(given)
+}
+
+// readBoolean reads what wskadmin takes for one.
+func readBoolean(text string) (bool, error) {
+	switch strings.ToLower(text) {
+	case "yes", "true":
+		return true, nil
+	case "no", "false":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is not a valid boolean: want true or false", text)
 }
 
 func (p program) limitsGetCommand() *cobra.Command {
@@ -135,11 +155,35 @@ func (p program) limitsGetCommand() *cobra.Command {
 			}
 			for _, field := range limitFields {
 				if value, set := own[field.name]; set {
-					fmt.Fprintf(p.stdout, "%s = %s\n", field.name, value)
+					fmt.Fprintf(p.stdout, "%s = %s\n", field.name, asPrinted(value))
 				}
 			}
 			return nil
 		})
+}
+
+// asPrinted is a value as wskadmin prints it, which is as Python does.
+func asPrinted(value json.RawMessage) string {
+	var decoded any
+	if err := json.Unmarshal(value, &decoded); err != nil {
+		return string(value)
+	}
+	switch decoded := decoded.(type) {
+	case string:
+		return decoded
+	case bool:
+		if decoded {
+			return "True"
+		}
+		return "False"
+	case []any:
+		quoted := make([]string, len(decoded))
+		for i, element := range decoded {
+			quoted[i] = fmt.Sprintf("'%v'", element)
+		}
+		return "[" + strings.Join(quoted, ", ") + "]"
+	}
+	return string(value)
 }
 
 func (p program) limitsDeleteCommand() *cobra.Command {

@@ -26,7 +26,7 @@ func TestAdminLimits(t *testing.T) {
 			statusOK, []string{`Limits successfully set for "guest"`}},
 		{[]string{"set", "guest", "--invocationsPerMinute", "0", "--maxParameterSize", "1k"}, statusOK, nil},
 		{[]string{"get", "guest"}, statusOK, []string{
-			"invocationsPerMinute = 0\n", "allowedKinds = [\"go:1\",\"nodejs:20\"]\n", "storeActivations = false\n", "maxParameterSize = \"1k\"\n"}},
+			"invocationsPerMinute = 0\n", "allowedKinds = ['go:1', 'nodejs:20']\n", "storeActivations = False\n", "maxParameterSize = 1k\n"}},
 		{[]string{"get", "lab"}, statusOK, []string{"No limits found"}},
 		{[]string{"set", "guest", "--allowedKinds", ""}, statusOK, nil},
 		{[]string{"set", "guest"}, statusUsage, []string{"needs a limit", "--invocationsPerMinute"}},
@@ -34,7 +34,11 @@ func TestAdminLimits(t *testing.T) {
 		{[]string{"set", "guest", "--firesPerMinute", "-1"}, statusUsage, []string{"firesPerMinute must be 0 or more, not -1"}},
 		{[]string{"set", "guest", "--minActionMemory", "300", "--maxActionMemory", "200"}, statusUsage, []string{"minActionMemory is 300", "200"}},
 		{[]string{"set", "guest", "--maxActionMemory", "much"}, statusUsage, []string{"maxActionMemory", "much"}},
-		{[]string{"get", "guest"}, statusOK, []string{"invocationsPerMinute = 0\n", "storeActivations = false\n"}}, // refused ones changed nothing
+		{[]string{"get", "guest"}, statusOK, []string{"invocationsPerMinute = 0\n", "storeActivations = False\n"}}, // refused ones changed nothing
+		{[]string{"set", "guest", "--storeActivations", "maybe"}, statusUsage, []string{`"maybe" is not a valid boolean`}},
+		{[]string{"set", "guest", "--storeActivations", "YES", "--allowedKinds", "go:1", "nodejs:20"}, statusOK, nil},
+		{[]string{"set", "guest", "lab", "--firesPerMinute", "1"}, statusUsage, []string{"takes one argument, NAMESPACE, but was given 2"}},
+		{[]string{"get", "guest"}, statusOK, []string{"allowedKinds = ['go:1', 'nodejs:20']\n", "storeActivations = True\n", "", ""}},
 		{[]string{"delete", "guest"}, statusOK, []string{"Limits deleted"}},
 		{[]string{"delete", "guest"}, statusFailed, []string{`No limits found for "guest"`}},
 	} {

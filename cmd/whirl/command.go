@@ -32,7 +32,7 @@ func usageErrorf(format string, args ...any) error {
 // role when ctx ended and the role has drained.
 func (p program) Run(ctx context.Context) error {
 	root := p.rootCommand()
-	root.SetArgs(p.args)
+	root.SetArgs(asPflag(p.args))
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	return root.ExecuteContext(ctx)
@@ -132,6 +132,16 @@ func oneArgument(name string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != 1 {
 			return usageErrorf("%s takes one argument, %s, but was given %d", cmd.CommandPath(), name, len(args))
+		}
+		return nil
+	}
+}
+
+// someArguments wants one positional argument or more, which the message calls by name.
+func someArguments(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usageErrorf("%s takes at least one argument, %s, but was given none", cmd.CommandPath(), name)
 		}
 		return nil
 	}

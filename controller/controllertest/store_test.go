@@ -35,12 +35,14 @@ func opener() func(t *testing.T, place string) process {
 	}
 }
 
-func TestEntities(t *testing.T)    { storetest.Entities(t, opener()) }
-func TestSubjects(t *testing.T)    { storetest.Subjects(t, opener()) }
-func TestActivations(t *testing.T) { storetest.Activations(t, opener()) }
-func TestLogs(t *testing.T)        { storetest.Logs(t, opener()) }
-func TestQueue(t *testing.T)       { storetest.Queue(t, opener()) }
-func TestAlarms(t *testing.T)      { storetest.Alarms(t, opener()) }
+func TestEntities(t *testing.T)            { storetest.Entities(t, opener()) }
+func TestSubjects(t *testing.T)            { storetest.Subjects(t, opener()) }
+func TestActivations(t *testing.T)         { storetest.Activations(t, opener()) }
+func TestLogs(t *testing.T)                { storetest.Logs(t, opener()) }
+func TestQueue(t *testing.T)               { storetest.Queue(t, opener()) }
+func TestAlarms(t *testing.T)              { storetest.Alarms(t, opener()) }
+func TestArchive(t *testing.T)             { storetest.Archive(t, opener()) }
+func TestArchivedActivations(t *testing.T) { storetest.ArchivedActivations(t, opener()) }
 
 func TestBlobs(t *testing.T) {
 	open := opener()

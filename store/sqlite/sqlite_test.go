@@ -20,12 +20,14 @@ var (
 	_ whisk.LogStore        = (*sqlite.Logs)(nil)
 )
 
-func TestEntities(t *testing.T)    { storetest.Entities(t, openEntities) }
-func TestSubjects(t *testing.T)    { storetest.Subjects(t, openEntities) }
-func TestQueue(t *testing.T)       { storetest.Queue(t, openEntities) }
-func TestAlarms(t *testing.T)      { storetest.Alarms(t, openEntities) }
-func TestActivations(t *testing.T) { storetest.Activations(t, openActivations) }
-func TestLogs(t *testing.T)        { storetest.Logs(t, openLogs) }
+func TestEntities(t *testing.T)            { storetest.Entities(t, openEntities) }
+func TestSubjects(t *testing.T)            { storetest.Subjects(t, openEntities) }
+func TestQueue(t *testing.T)               { storetest.Queue(t, openEntities) }
+func TestAlarms(t *testing.T)              { storetest.Alarms(t, openEntities) }
+func TestArchive(t *testing.T)             { storetest.Archive(t, openEntities) }
+func TestArchivedActivations(t *testing.T) { storetest.ArchivedActivations(t, openActivations) }
+func TestActivations(t *testing.T)         { storetest.Activations(t, openActivations) }
+func TestLogs(t *testing.T)                { storetest.Logs(t, openLogs) }
 
 func openEntities(t *testing.T, dir string) *sqlite.Entities {
 	t.Helper()
