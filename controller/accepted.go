@@ -58,6 +58,7 @@ type origin struct {
 	UUID        string             `json:"uuid"`
 	Key         string             `json:"key,omitempty"`
 	Transaction string             `json:"transaction"`
+	Traced      bool               `json:"traced,omitempty"`
 	Namespace   string             `json:"namespace,omitempty"` // of the action as it was called; "" for the one that invokes
 	Package     string             `json:"package,omitempty"`   // likewise
 	Name        string             `json:"name"`
@@ -100,7 +101,7 @@ func (c *Controller) startAccepted(act *activation) {
 // entryOf returns what the durable queue is to keep of an activation.
 func (c *Controller) entryOf(ctx context.Context, act *activation, call Call) (whisk.Accepted, error) {
 	origin := origin{
-		Subject: act.subject, UUID: call.Caller.UUID, Transaction: act.transaction,
+		Subject: act.subject, UUID: call.Caller.UUID, Transaction: act.transaction, Traced: call.Traced,
 		Package: call.Action.Package, Name: call.Action.Name,
 		Version: act.action.Version, Kind: act.action.Exec.Kind, Conductor: act.action.conductor, Limits: act.action.Limits,
 	}

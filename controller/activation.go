@@ -39,6 +39,7 @@ type activation struct {
 
 	composed *composed // nil for invocations
 
+	keeping   keeping
 	slot      *recorder.Slot
 	accepted  bool              // it is in the durable queue
 	contested bool              // other controllers may be about to run it, too
@@ -67,6 +68,7 @@ func (c *Controller) newBareActivation(id whisk.ActivationID, call Call, action 
 		action:      action,
 		limits:      c.LimitsOf(call.Caller),
 		received:    received,
+		keeping:     keeping{traced: call.Traced},
 	}
 }
 
@@ -209,16 +211,7 @@ func (c *Controller) run(act *activation, done chan<- ending) {
 		done <- ending{record: record}
 	}
 	c.awaitLogs(act, logs)
-	keep(act.slot, act.limits)
-}
-
-// keep stores a record that was announced, if the namespace's are stored.
-func keep(slot *recorder.Slot, limits *whisk.Limits) {
-	if limits.Unrecorded {
-		slot.Drop()
-	} else {
-		slot.Write()
-	}
+	c.keep(act.slot, act.limits, act.keeping, record.Response.Status)
 }
 
 // root returns the activation that came from outside: the outermost one around

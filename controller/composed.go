@@ -111,7 +111,7 @@ func (a *activation) compose(caller *Caller, payload []byte) {
 
 // within makes an activation a step of another one, which counts it.
 func (a *activation) within(parent *activation) {
-	a.parent = parent
+	a.parent, a.keeping.blocking = parent, true
 	used := parent.composed.used
 	if a.composed == nil {
 		used.components++
@@ -187,7 +187,7 @@ func (c *Controller) runStep(act *activation, step step) (*whisk.Activation, ste
 		}
 		name = step.name
 	}
-	record, err := c.runAction(act, action, step, Call{Caller: act.composed.caller, Action: name, Transaction: act.transaction})
+	record, err := c.runAction(act, action, step, Call{Caller: act.composed.caller, Action: name, Transaction: act.transaction, Traced: act.keeping.traced})
 	if err != nil {
 		c.deps.Logger.Warn("step of a composed activation not run", "activation", act.id, "component", name.Path(), "err", err)
 		return nil, stepEnd{refusal: failed}
@@ -238,7 +238,7 @@ func (c *Controller) runAction(act *activation, action *resolvedAction, step ste
 	id, now := c.deps.NewID(), time.Now()
 	if step.runs == conductor {
 		inner := c.newInvocation(id, call, action, step.payload, now)
-		inner.parent = act
+		inner.parent, inner.keeping.blocking = act, true
 		act.composed.used.conductors++
 		*act.composed.whole++
 		return c.runContainer(inner)
@@ -262,7 +262,7 @@ func (c *Controller) runNested(inner *activation) (*whisk.Activation, error) {
 		return nil, err
 	}
 	slot.Announce(record, false)
-	keep(slot, inner.limits)
+	c.keep(slot, inner.limits, inner.keeping, record.Response.Status)
 	return record, nil
 }
 

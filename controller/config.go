@@ -3,6 +3,7 @@
 package controller
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/whirl-faas/whirl/controller/recorder"
@@ -18,6 +19,8 @@ type Config struct {
 	Namespaces map[string]whisk.NamespaceLimits
 
 	ExecuteOnly bool // what others share may be run and not be read, as whisk.shared-packages-execute-only says
+
+	KeepBlocking, KeepNonBlocking Keeping // which calls leave records; a namespace may want none at all
 
 	StartWithin   time.Duration // an activation without a container fails after this
 	AdmitWait     time.Duration // how long a call waits for room for its record before it is refused
@@ -47,6 +50,8 @@ type Config struct {
 func Default() Config {
 	return Config{
 		Limits:            whisk.DefaultLimits(),
+		KeepBlocking:      KeepAll,
+		KeepNonBlocking:   KeepAll,
 		StartWithin:       5 * time.Minute,
 		AdmitWait:         2 * time.Second,
 		AcceptWait:        10 * time.Second,
@@ -85,6 +90,9 @@ func (c Config) Validate() error {
 		return whisk.Errorf(whisk.Invalid, "intervals must be positive: identity TTL %v, change feed %v, retention %v, recovery %v", c.IdentityTTL, c.FeedInterval, c.RetentionInterval, c.RecoveryInterval)
 	case c.Limits.ListMax < 1 || c.Limits.ListDefault < 1 || c.Limits.BlockingWait < time.Millisecond:
 		return whisk.Errorf(whisk.Invalid, "lists must show at least 1 entry and blocking calls wait at least 1 ms")
+	}
+	if err := cmp.Or(c.KeepBlocking.validate("blocking calls"), c.KeepNonBlocking.validate("non-blocking calls")); err != nil {
+		return err
 	}
 	return c.Records.Validate()
 }

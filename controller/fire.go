@@ -30,6 +30,7 @@ type FireCall struct {
 	Payload     []byte // a JSON object, or nothing; it is not kept after the call returned
 	Headers     []byte // of the request, a JSON object: the payload's member __ow_headers
 	Transaction string
+	Traced      bool // as in [Call]
 
 	// Commit, if not nil, puts all that the firing accepts into the durable queue, in
 	// one step with what the caller has to write. It is called once at most, without
@@ -123,7 +124,7 @@ func (c *Controller) carryOut(ctx context.Context, fired *fanOut, slot *recorder
 	}
 	slot.Announce(fired.kept().record(fired.id, fired.call.Caller.Namespace, fired.payload), true)
 	c.accepted.remove(fired.id)
-	keep(slot, c.LimitsOf(fired.call.Caller))
+	c.keep(slot, c.LimitsOf(fired.call.Caller), keeping{traced: fired.call.Traced}, whisk.Success)
 	return fired.id, nil
 }
 
@@ -138,7 +139,7 @@ func (c *Controller) beginRules(ctx context.Context, fired *fanOut) {
 			fired.note(rule, link, whisk.ApplicationError, "error", text)
 			continue
 		}
-		call := Call{Caller: fired.call.Caller, Action: link.Action, Payload: arguments, Transaction: fired.call.Transaction}
+		call := Call{Caller: fired.call.Caller, Action: link.Action, Payload: arguments, Transaction: fired.call.Transaction, Traced: fired.call.Traced}
 		act, err := c.beginRule(ctx, call)
 		if err != nil {
 			status, text := c.refusalOf(rule, err)

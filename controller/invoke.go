@@ -15,6 +15,7 @@ type Call struct {
 	Action      whisk.FullName
 	Payload     []byte // a JSON object, or nothing; it is not kept after the call returned
 	Transaction string
+	Traced      bool // leaves a record however it ends, see [Keeping]
 }
 
 // Answer is what a blocking call learned.
@@ -30,6 +31,7 @@ func (c *Controller) Invoke(ctx context.Context, call Call, wait time.Duration) 
 	if err != nil {
 		return Answer{}, err
 	}
+	act.keeping.blocking = true
 	return c.await(ctx, act, wait)
 }
 

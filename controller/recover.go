@@ -202,6 +202,7 @@ func (b acceptedBody) call(entry whisk.Accepted, limits *whisk.Limits) Call {
 		Action:      b.action(entry),
 		Payload:     b.Payload,
 		Transaction: b.Origin.Transaction,
+		Traced:      b.Origin.Traced,
 	}
 }
 
@@ -285,7 +286,7 @@ func (c *Controller) endEntry(ctx context.Context, lost stranded, record *whisk.
 		return false
 	}
 	slot.Announce(record, true)
-	keep(slot, lost.limits)
+	c.keep(slot, lost.limits, keeping{traced: lost.body.Origin.Traced}, record.Response.Status)
 	return true
 }
 

@@ -33,6 +33,7 @@ type WebCall struct {
 	Caller      *Caller // nil if nobody proved to be somebody
 	Payload     []byte  // a JSON object; it is not kept after the call returned
 	Transaction string
+	Traced      bool // as in [Call]
 }
 
 // WebAction returns an action that is offered to the web. Whatever else is
@@ -107,11 +108,12 @@ func (c *Controller) InvokeWeb(ctx context.Context, call WebCall, wait time.Dura
 	if action.unusable != nil {
 		return Answer{}, action.unusable
 	}
-	inner := Call{Caller: call.Action.owner, Action: action.Name, Transaction: call.Transaction}
+	inner := Call{Caller: call.Action.owner, Action: action.Name, Transaction: call.Transaction, Traced: call.Traced}
 	if call.Caller != nil && call.Caller.Identity == inner.Caller.Identity {
 		inner.Caller = call.Caller // has the key itself
 	}
 	act := c.newActivation(c.deps.NewID(), inner, action, call.Payload, time.Now())
+	act.keeping.blocking = true
 	if err := c.enter(ctx, act); err != nil {
 		return Answer{}, err
 	}

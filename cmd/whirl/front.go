@@ -151,6 +151,7 @@ func (f *front) makeController(inner controller.Balancer, figures http.Handler) 
 		return err
 	}
 	config.ExecuteOnly = f.settings.executeOnly
+	config.KeepBlocking, config.KeepNonBlocking = f.settings.blocking, f.settings.others
 	f.controller, err = controller.New(config, controller.Deps{
 		Entities:    f.data.entities,
 		Subjects:    f.data.entities,

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,8 @@ type frontSettings struct {
 	catalog     bool   // the packages of whisk.system are installed
 	vanity      string // the host below which namespaces have names, "" for none
 	executeOnly bool
+	blocking    controller.Keeping // which blocking calls leave records
+	others      controller.Keeping
 	keys        *keyring.Keyring // nil for none
 }
 
@@ -55,6 +58,8 @@ func addFrontFlags(flags *pflag.FlagSet) {
 	flags.String("vanity-host", "", "`HOST` below which every namespace has a name of its own: NAMESPACE.HOST/PACKAGE/ACTION is a web action")
 	flags.Int("concurrent-sequences", controller.Default().Sequences, "sequences and compositions that this controller runs at once, a `NUMBER`; those within others do not count")
 	flags.Bool("shared-packages-execute-only", false, "let other namespaces run what is in shared packages, but not read it")
+	flags.String("record-blocking", string(controller.KeepAll), "`WHICH` blocking calls leave records: all, failures, or faults, which are failures but for the errors that actions answer with")
+	flags.String("record-non-blocking", string(controller.KeepAll), "the same of non-blocking calls and of what triggers fire")
 	addKeyFlags(flags)
 	addThrottleFlags(flags)
 	addOfficeFlags(flags, "")
@@ -94,6 +99,12 @@ func (s *frontSettings) read(flags *pflag.FlagSet, plain bool) (err error) {
 		return usageErrorf("--vanity-host %q: want a host without scheme and port, such as example.org", s.vanity)
 	}
 	s.executeOnly, _ = flags.GetBool("shared-packages-execute-only")
+	if s.blocking, err = readKeeping(flags, "record-blocking"); err != nil {
+		return err
+	}
+	if s.others, err = readKeeping(flags, "record-non-blocking"); err != nil {
+		return err
+	}
 	if s.keys, err = readKeys(flags); err != nil {
 		return err
 	}
@@ -118,6 +129,15 @@ func readData(flags *pflag.FlagSet) (string, error) {
 		return "", usageErrorf("--data %q: %w", text, err)
 	}
 	return path, nil
+}
+
+// readKeeping reads which activations leave records.
+func readKeeping(flags *pflag.FlagSet, name string) (controller.Keeping, error) {
+	keeping := controller.Keeping(textOf(flags, name))
+	if !slices.Contains(controller.Keepings(), keeping) {
+		return "", usageErrorf("--%s %q: want one of %v", name, keeping, controller.Keepings())
+	}
+	return keeping, nil
 }
 
 // readAuth checks the guest's key and that it fits the address: the well-known

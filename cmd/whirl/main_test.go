@@ -89,6 +89,8 @@ func TestWrongUseIsRefused(t *testing.T) {
 		{"vanity host", nil, "standalone --vanity-host https://example.org", []string{"--vanity-host", "https://example.org", "without scheme"}},
 		{"auth", nil, "standalone --auth me", []string{"--auth", "UUID:KEY"}},
 		{"log level", nil, "standalone --log-level loud", []string{`"loud"`, "debug, info, warn or error"}},
+		{"records", nil, "standalone --record-blocking some", []string{"--record-blocking", `"some"`, "all failures faults"}},
+		{"keys of parameters", nil, "standalone --parameter-encryption aes-512", []string{"--parameter-encryption", `"aes-512"`, "aes-256"}},
 		{"negative time", nil, "standalone --drain -1s", []string{"--drain", "negative"}},
 		{"bad time", nil, "standalone --drain soon", []string{"--drain", "soon"}},
 		{"guest key for everybody", nil, "standalone --listen 0.0.0.0:0", []string{"--auth", "--expose-guest"}},

@@ -115,6 +115,7 @@ type exchange struct {
 	transaction string
 	caller      *controller.Caller // nil on routes that need no credentials
 	answered    bool               // the status line is out
+	traced      bool               // what it runs leaves a record however it ends
 	pretty      bool               // errors go over several lines, as those of web actions do
 }
 
@@ -122,6 +123,10 @@ type exchange struct {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{Handler: h, w: w, r: r, transaction: h.transactionOf(r)}
 	w.Header()[headerTransaction] = []string{x.transaction}
+	if extra := r.Header[headerExtraLogging]; len(extra) > 0 {
+		x.traced = strings.EqualFold(extra[0], "on")
+		delete(r.Header, headerExtraLogging) // it is not for actions
+	}
 	defer x.recoverPanic()
 	x.route()
 }

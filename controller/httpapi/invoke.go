@@ -32,7 +32,7 @@ func (x *exchange) invokeAction(name whisk.FullName) {
 		x.unsupportedMediaType()
 		return
 	}
-	call := controller.Call{Caller: x.caller, Action: name, Payload: *buffer, Transaction: x.transaction}
+	call := controller.Call{Caller: x.caller, Action: name, Payload: *buffer, Transaction: x.transaction, Traced: x.traced}
 	if !blocking {
 		id, err := x.api.Submit(x.r.Context(), call)
 		x.answerAccepted(id, err)

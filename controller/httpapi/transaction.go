@@ -10,8 +10,9 @@ import (
 
 // Header names in canonical form, so that the maps can be used directly.
 const (
-	headerTransaction = "X-Request-Id"
-	headerActivation  = "X-Openwhisk-Activation-Id"
+	headerTransaction  = "X-Request-Id"
+	headerActivation   = "X-Openwhisk-Activation-Id"
+	headerExtraLogging = "X-Ow-Extra-Logging"
 )
 
 // maxTransaction is the longest id that is taken from a caller, in bytes.

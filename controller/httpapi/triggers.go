@@ -47,7 +47,7 @@ func (x *exchange) fireTrigger(name whisk.FullName) {
 		return
 	}
 	id, err := x.api.Fire(x.r.Context(), controller.FireCall{
-		Caller: x.caller, Trigger: name, Payload: *buffer, Headers: appendHeaders(nil, x.r), Transaction: x.transaction,
+		Caller: x.caller, Trigger: name, Payload: *buffer, Headers: appendHeaders(nil, x.r), Transaction: x.transaction, Traced: x.traced,
 	})
 	if err == nil && id == "" {
 		x.answered = true
@@ -59,7 +59,7 @@ func (x *exchange) fireTrigger(name whisk.FullName) {
 
 // withheldHeaders are not handed to actions: what belongs to the body or to the
 // connection, and the caller's secret, which is nothing for the actions of others.
-var withheldHeaders = []string{"Authorization", "Content-Length", "Content-Type", "Connection", "X-Ow-Extra-Logging"}
+var withheldHeaders = []string{"Authorization", "Content-Length", "Content-Type", "Connection"}
 
 // appendHeaders appends a request's headers as an object of lower-case names.
 // Of a header that comes more than once the last counts.

@@ -81,7 +81,7 @@ func (x *exchange) serveWeb(target web.Target) {
 	if !x.readPayload(body, action.Payload()) || !x.admitted(action) || !x.buildPayload(payload, *body, target, action) {
 		return
 	}
-	call := controller.WebCall{Action: action, Caller: x.caller, Payload: *payload, Transaction: x.transaction}
+	call := controller.WebCall{Action: action, Caller: x.caller, Payload: *payload, Transaction: x.transaction, Traced: x.traced}
 	answer, err := x.api.InvokeWeb(x.r.Context(), call, x.api.Limits().BlockingWait)
 	switch {
 	case err != nil:
