@@ -52,7 +52,7 @@ func startClusterWith(t *testing.T, agents int, stores func(host string) []strin
 	site := newSite(t)
 	c := &cluster{
 		t: t, site: site, certs: t.TempDir(), data: site.data(),
-		scheduler: site.address("10.0.0.1:3240"), office: site.address("10.0.0.1:3241"), front: site.address("10.0.0.2:3234"),
+		scheduler: site.address("10.0.0.1:3240"), office: site.address("10.0.0.1:3241"), front: site.address(controllerHost + ":3234"),
 		stores: stores,
 	}
 	c.run("certs", "ca", "--dir", c.certs)
@@ -66,11 +66,14 @@ func startClusterWith(t *testing.T, agents int, stores func(host string) []strin
 		c.agents = append(c.agents, nil)
 		c.startAgent(i)
 	}
-	site.give("10.0.0.2", "controller", c.certs, "controller-ctl")
+	site.give(controllerHost, "controller", c.certs, "controller-ctl")
 	c.startController()
 	eventually(t, startTime, "all nodes are up", func() bool { return len(c.up()) == agents })
 	return c
 }
+
+// controllerHost is the address of the example's controller.
+const controllerHost = "10.0.0.2"
 
 func nodeName(i int) string { return "node" + string(rune('1'+i)) }
 
@@ -152,8 +155,8 @@ func (c *cluster) startAgent(i int, flags ...string) {
 }
 
 func (c *cluster) startController() {
-	c.controller = c.site.start("controller", "10.0.0.2", append(c.stores("10.0.0.2"), unthrottled("--api-metrics", "--pprof")...)...)
-	c.controller.connect(c.t, c.site.address("10.0.0.2:3233"))
+	c.controller = c.site.start("controller", controllerHost, append(c.stores(controllerHost), unthrottled("--api-metrics", "--pprof")...)...)
+	c.controller.connect(c.t, c.site.address(controllerHost+":3233"))
 }
 
 func (c *cluster) awaitWord(p *platform, word string) {

@@ -27,6 +27,7 @@ var (
 	compatAuth    = flag.String("compat-auth", guestKey, "the key of a user of that platform, `UUID:KEY`")
 	compatOther   = flag.String("compat-other-auth", "", "the key of another user of that platform, with another namespace, `UUID:KEY`")
 	compatBounded = flag.String("compat-bounded-auth", "", "the key of a third user of that platform, with the limits that CONTRIBUTING.md names, `UUID:KEY`")
+	compatVanity  = flag.String("compat-vanity-host", "", "the `HOST` below which that platform's namespaces have hosts of their names")
 	compatWhirl   = flag.Bool("compat-whirl", false, "that platform is a Whirl: expect what docs/compatibility.md says it does otherwise")
 )
 
@@ -35,14 +36,25 @@ var (
 func TestCompatibility(t *testing.T) {
 	if *compatURL != "" {
 		compat.Run(t, compat.Platform{
-			URL: strings.TrimSuffix(*compatURL, "/"), Auth: *compatAuth, OtherAuth: *compatOther, BoundedAuth: *compatBounded, Whirl: *compatWhirl,
+			URL: strings.TrimSuffix(*compatURL, "/"), Auth: *compatAuth, OtherAuth: *compatOther, BoundedAuth: *compatBounded, VanityHost: *compatVanity, Whirl: *compatWhirl,
 		})
 		return
 	}
 	need(t, "node", "python3")
-	t.Run("standalone", func(t *testing.T) { start(t).testCompatibility(t) })
-	t.Run("roles", func(t *testing.T) { startCluster(t, 1).controller.testCompatibility(t) })
+	vanity := []string{"--vanity-host", compatHost}
+	t.Run("standalone", func(t *testing.T) { start(t, vanity...).testCompatibility(t) })
+	t.Run("roles", func(t *testing.T) {
+		startClusterWith(t, 1, func(host string) []string {
+			if host == controllerHost {
+				return vanity
+			}
+			return nil
+		}).controller.testCompatibility(t)
+	})
 }
+
+// compatHost is the host below which the namespaces of what it starts have names.
+const compatHost = "whirl.test"
 
 // boundedLimits are those of the suite's third user.
 var boundedLimits = []string{
@@ -71,7 +83,7 @@ func (p *platform) testCompatibility(t *testing.T) {
 	}
 	description := p.description(t)
 	var done sync.Map // the operations that were done
-	compat.Run(t, compat.Platform{URL: p.url, Auth: guestKey, OtherAuth: key, BoundedAuth: boundedKey, Whirl: true,
+	compat.Run(t, compat.Platform{URL: p.url, Auth: guestKey, OtherAuth: key, BoundedAuth: boundedKey, VanityHost: compatHost, Whirl: true,
 		Described: func(req *http.Request, sent string, status int, header http.Header, answer []byte) error {
 			done.Store(fmt.Sprint(description.Operation(req), status), true)
 			return description.Check(apidocstest.Exchange{Request: req, Sent: []byte(sent), Status: status, Header: header, Answer: answer})

@@ -24,6 +24,9 @@ type Platform struct {
 	// BoundedAuth is the key of a third user, with the limits that CONTRIBUTING.md
 	// names; without one the cases that need it are skipped.
 	BoundedAuth string
+	// VanityHost is the host below which namespaces have hosts of their names; without
+	// one the cases that need it fail. They are sent to URL all the same.
+	VanityHost string
 	// Whirl says that the platform is Whirl, which differs from OpenWhisk where
 	// docs/compatibility.md says so.
 	Whirl bool
@@ -141,7 +144,7 @@ func (p *Platform) namespaceOf(ctx context.Context, auth string) (string, error)
 func (p *Platform) names() map[string]string {
 	uuid, key, _ := strings.Cut(p.Auth, ":")
 	return map[string]string{
-		"NAMESPACE": p.namespace, "OTHER": p.other, "BOUNDED": p.bounded, "NODEJS": p.nodejs, "OTHERKIND": p.otherKind, "UUID": uuid, "KEY": key, "URL": p.URL,
+		"NAMESPACE": p.namespace, "OTHER": p.other, "BOUNDED": p.bounded, "NODEJS": p.nodejs, "OTHERKIND": p.otherKind, "UUID": uuid, "KEY": key, "URL": p.URL, "VANITY": p.VanityHost,
 	}
 }
 
@@ -156,6 +159,7 @@ func (p *Platform) send(ctx context.Context, method, url string, header http.Hea
 		return reply{}, err
 	}
 	maps.Copy(req.Header, header)
+	req.Host = header.Get("Host") // "" for that of the URL
 	if uuid, key, given := strings.Cut(auth, ":"); given {
 		req.SetBasicAuth(uuid, key)
 	}

@@ -86,6 +86,9 @@ func (p *Platform) runGroup(t *testing.T, s script) {
 				if one.needsOther() && p.OtherAuth == "" {
 					t.Fatal("needs the key of a user with another namespace")
 				}
+				if one.needsVanity() && p.VanityHost == "" {
+					t.Fatal("needs the host below which namespaces have hosts of their names")
+				}
 				if one.needsBounded() && p.BoundedAuth == "" {
 					t.Skip("needs the key of a user with small limits: CONTRIBUTING.md says which")
 				}

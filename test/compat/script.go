@@ -47,6 +47,11 @@ func (c conversation) needs(who, namespace string) bool {
 	})
 }
 
+// needsVanity reports whether it takes hosts that namespaces' names stand before.
+func (c conversation) needsVanity() bool {
+	return slices.ContainsFunc(c, func(x exchange) bool { return strings.Contains(x.header.Get("Host"), "$VANITY") })
+}
+
 // exchange is a request and what must be answered.
 type exchange struct {
 	line   int
