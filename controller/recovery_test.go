@@ -26,44 +26,6 @@ var (
 	helloJS = `{"exec":{"kind":"nodejs:20","code":"x"},"annotations":[{"key":"provide-api-key","value":true}]}`
 )
 
-func newController(t testing.TB, id whisk.ControllerID, store *controllertest.Store, balancer controller.Balancer, configure ...func(*controller.Config)) *controller.Controller {
-	t.Helper()
-	config := controller.Default()
-	config.ID = id
-	config.Limits = controllertest.Unthrottled()
-	config.DrainTimeout = time.Second
-	config.Records.FlushTimeout = time.Second
-	for _, set := range configure {
-		set(&config)
-	}
-	c, err := controller.New(config, controller.Deps{
-		Entities: store, Subjects: store, Blobs: store.Blobs(), Activations: store, Logs: store, Queue: store,
-		Balancer: balancer, Manifest: nodejs,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-func putHello(t testing.TB, c *controller.Controller) {
-	t.Helper()
-	if _, _, err := c.PutAction(t.Context(), guest, hello, []byte(helloJS), true); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// running starts c; stop ends it and waits.
-func running(c *controller.Controller) (stop func() error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- c.Run(ctx) }()
-	return func() error {
-		cancel()
-		return <-done
-	}
-}
-
 var errKilled = whisk.Errorf(whisk.Unavailable, "the process was killed")
 
 // A process is killed before or after the effect of each write on the way of an
