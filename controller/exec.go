@@ -26,7 +26,7 @@ func (c *Controller) storeExec(ctx context.Context, name whisk.FullName, write e
 	}
 	exec := whisk.Exec{
 		Kind: write.runtime.Kind, Image: write.image(),
-		Size: whisk.Bytes(len(write.code)), Binary: isBase64(write.code), Main: write.main,
+		Size: whisk.Bytes(len(write.code)), Binary: whisk.IsBase64(write.code), Main: write.main,
 	}
 	if write.code == "" {
 		return exec, noCode(exec), nil
@@ -89,22 +89,4 @@ func (c *Controller) errUnknownKind(kind string) error {
 
 func errDeprecated(kind string) error {
 	return whisk.Errorf(whisk.Invalid, "The '%s' runtime is no longer supported. You may read and delete but not update or invoke this action.", kind)
-}
-
-// isBase64 decides, as OpenWhisk does, whether code is binary: not empty, a
-// multiple of four long, and of the base64 alphabet with proper padding. Short
-// texts such as "abcd" count too.
-func isBase64(code string) bool {
-	code = strings.TrimSpace(code)
-	if code == "" || len(code)%4 != 0 {
-		return false
-	}
-	body := strings.TrimSuffix(strings.TrimSuffix(code, "="), "=")
-	for i := range len(body) {
-		c := body[i]
-		if !('A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '+' || c == '/') {
-			return false
-		}
-	}
-	return true
 }

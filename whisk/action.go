@@ -2,7 +2,10 @@
 
 package whisk
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Action is a function that users deploy. Its code is kept apart (see
 // [Blobs]); Exec names it by digest.
@@ -43,3 +46,21 @@ const Builtin = "builtin"
 // Digest names a blob by its content: "sha256-" and 64 lower-case hex digits.
 // The empty Digest names nothing.
 type Digest string
+
+// IsBase64 decides, as OpenWhisk does, whether code is binary: not empty, a
+// multiple of four long, and of the base64 alphabet with proper padding. Short
+// texts such as "abcd" count too.
+func IsBase64(code string) bool {
+	code = strings.TrimSpace(code)
+	if code == "" || len(code)%4 != 0 {
+		return false
+	}
+	body := strings.TrimSuffix(strings.TrimSuffix(code, "="), "=")
+	for i := range len(body) {
+		c := body[i]
+		if !('A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '+' || c == '/') {
+			return false
+		}
+	}
+	return true
+}
