@@ -53,6 +53,7 @@ var rooms = map[string][]string{
 	"store/internal/lines":   {"whisk"},
 	"store/files":            {"whisk"},
 	"store/storetest":        {"whisk"},
+	"couchdb":                {"whisk"},
 	"rpc":                    {"whisk", "rpc/certs", "rpc/proto"},
 	"rpc/certs":              {"whisk"},
 	"rpc/proto":              {},

@@ -31,7 +31,7 @@ func (s Dump) Documents(ctx context.Context, database Database) iter.Seq2[Docume
 			return
 		}
 		defer file.Close()
-		for next, err := range rows(file) {
+		for next, err := range rows(file, maxDocument) {
 			if err == nil {
 				err = ctx.Err()
 			}

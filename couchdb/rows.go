@@ -20,7 +20,7 @@ const maxDocument = 128 * whisk.MB
 
 // errTooLarge ends a stream of rows: what comes after a document that is not read
 // cannot be found.
-var errTooLarge = whisk.Errorf(whisk.TooLarge, "the document is larger than %s", maxDocument)
+var errTooLarge = whisk.Errorf(whisk.TooLarge, "the document is too large")
 
 // row is an entry of the answer of _all_docs.
 type row struct {
@@ -45,10 +45,11 @@ func (r row) document() (Document, error) {
 
 func (r row) isDesign() bool { return strings.HasPrefix(r.ID, "_design/") }
 
-// rows yields the rows of an answer of _all_docs as they arrive. An error is the last.
-func rows(answer io.Reader) iter.Seq2[row, error] {
+// rows yields the rows of an answer of _all_docs as they arrive, each up to a size. An
+// error is the last.
+func rows(answer io.Reader, limit whisk.Bytes) iter.Seq2[row, error] {
 	return func(yield func(row, error) bool) {
-		bounded := &boundedReader{from: answer}
+		bounded := &boundedReader{from: answer, limit: limit}
 		decoder := json.NewDecoder(bounded)
 		bounded.grant()
 		err := enterRows(decoder)
@@ -100,12 +101,12 @@ func notRows(err error) error {
 
 // boundedReader bounds what is read for one row.
 type boundedReader struct {
-	from io.Reader
-	left whisk.Bytes
+	from        io.Reader
+	limit, left whisk.Bytes
 }
 
 // grant allows for one more row.
-func (b *boundedReader) grant() { b.left = maxDocument }
+func (b *boundedReader) grant() { b.left = b.limit }
 
 func (b *boundedReader) Read(p []byte) (int, error) {
 	if b.left <= 0 {

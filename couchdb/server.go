@@ -25,6 +25,7 @@ type Config struct {
 	User, Password string            // none if User is ""
 	Transport      http.RoundTripper // nil for the standard library's
 	Page           int               // how many documents to ask for at once; 0 for 200
+	Largest        whisk.Bytes       // what of a document is read at most; 0 for 128 MB
 }
 
 const (
@@ -55,7 +56,19 @@ func NewServer(config Config) (*Server, error) {
 	if config.Page < 1 {
 		config.Page = defaultPage
 	}
+	if config.Largest < 1 {
+		config.Largest = maxDocument
+	}
 	return &Server{config, strings.TrimSuffix(base.String(), "/"), &http.Client{Transport: config.Transport}}, nil
+}
+
+// Reach asks the server once, and returns why it cannot be read, if that shows already.
+func (s *Server) Reach(ctx context.Context) error {
+	answer, err := s.get(ctx, "/", nil)
+	if err != nil {
+		return err
+	}
+	return answer.Close()
 }
 
 // Documents implements [Source].
@@ -125,7 +138,7 @@ func (p *pager) page(ctx context.Context, yield func(Document, error) bool) (mor
 	}
 	defer answer.Close()
 	n := 0
-	for next, err := range rows(answer) {
+	for next, err := range rows(answer, p.server.config.Largest) {
 		if err != nil {
 			return false, err
 		}
@@ -148,7 +161,7 @@ func (p *pager) skip(ctx context.Context, yield func(Document, error) bool) (mor
 		return false, err
 	}
 	defer answer.Close()
-	for next, err := range rows(answer) {
+	for next, err := range rows(answer, p.server.config.Largest) {
 		if err != nil {
 			return false, err
 		}
@@ -231,7 +244,7 @@ func refusal(status int, body io.Reader) error {
 	var said struct{ Error, Reason string }
 	text, _ := io.ReadAll(io.LimitReader(body, 4096))
 	_ = json.Unmarshal(text, &said) // it may be some proxy's
-	kind := whisk.Internal
+	kind := whisk.Invalid
 	switch {
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		kind = whisk.Denied

@@ -68,6 +68,9 @@ func (d Document) Limits() (Limits, error) {
 	if err := limits.Validate(); err != nil {
 		return Limits{}, err
 	}
+	if len(limits.AllowedKinds) == 0 {
+		limits.AllowedKinds = nil
+	}
 	var err error
 	limits.Unknown, err = limits.unknownIn(d)
 	return limits, err

@@ -18,11 +18,11 @@ import (
 func (p program) adminCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "admin",
-		Short: "Administer users, their keys and limits, what is stored, and a cluster's nodes",
+		Short: "Administer users, their keys and limits, what is stored, imports, and a cluster's nodes",
 		Args:  cobra.ArbitraryArgs,
 		RunE:  needsCommand,
 	}
-	cmd.AddCommand(p.usersCommand(), p.limitsCommand(), p.dbCommand(), p.statusCommand(), p.nodesCommand())
+	cmd.AddCommand(p.usersCommand(), p.limitsCommand(), p.dbCommand(), p.importCommand(), p.statusCommand(), p.nodesCommand())
 	return cmd
 }
 

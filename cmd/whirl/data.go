@@ -32,6 +32,18 @@ type data struct {
 // openData makes the directory if need be, locks it and opens its stores. The logs
 // may be elsewhere.
 func openData(ctx context.Context, dir string, logs logSettings, logger *slog.Logger) (*data, error) {
+	d, err := openDirectory(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	if d.logs, err = logs.open(ctx, logger); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+// openDirectory is openData for who needs no logs.
+func openDirectory(ctx context.Context, dir string) (*data, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
@@ -40,11 +52,7 @@ func openData(ctx context.Context, dir string, logs logSettings, logger *slog.Lo
 		return nil, err
 	}
 	d := &data{lock: lock}
-	err = d.open(ctx, dir)
-	if err == nil {
-		d.logs, err = logs.open(ctx, logger)
-	}
-	if err != nil {
+	if err := d.open(ctx, dir); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/whirl-faas/whirl/controller"
+	"github.com/whirl-faas/whirl/couchdb"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// importer brings documents from a source into a data directory, and tells of it.
+type importer struct {
+	source  couchdb.Source
+	imports *controller.Imports
+	oldest  time.Time // records that began before it are left out
+	skip    map[couchdb.Database]bool
+
+	out, progress io.Writer
+	verbs         map[controller.Effect]string // how to name what became of a document; "" says nothing
+	told          time.Time                    // of the progress
+	counts        map[string]map[string]int    // by sort of document, by what became of them
+	unlike        int                          // documents that are not as in the source
+
+	// Records go into the store in batches of a bounded number and size.
+	records []whisk.Activation
+	ids     []string
+	size    int
+}
+
+const (
+	batchRecords = 200
+	batchBytes   = 8 << 20
+	progressTime = 5 * time.Second
+)
+
+// What becomes of a document, beside the effects.
+const (
+	failed = "failed"
+	old    = "too old"
+)
+
+func newImporter(p program, settings importSettings, data *data, now time.Time) *importer {
+	i := &importer{
+		source: settings.source,
+		imports: &controller.Imports{
+			Entities: data.entities, Subjects: data.entities, Blobs: data.code, Activations: data.activations,
+			Overwrite: settings.overwrite, DryRun: settings.dryRun,
+		},
+		skip: map[couchdb.Database]bool{couchdb.Activations: !settings.activations},
+		out:  p.stdout, progress: p.stderr, told: now,
+		counts: map[string]map[string]int{},
+	}
+	if settings.dryRun {
+		i.verbs = map[controller.Effect]string{controller.Created: "would create", controller.Replaced: "would replace"}
+	}
+	if settings.retention > 0 {
+		i.oldest = now.Add(-settings.retention)
+	}
+	return i
+}
+
+// run imports all. The error says that not all is as in the source, or what ended it early.
+func (i *importer) run(ctx context.Context) error {
+	var err error
+	for _, database := range []couchdb.Database{couchdb.Subjects, couchdb.Whisks, couchdb.Activations} {
+		if i.skip[database] {
+			continue
+		}
+		if err = i.importDatabase(ctx, database); err != nil {
+			break
+		}
+	}
+	i.summarize()
+	switch {
+	case err != nil:
+		return fmt.Errorf("the import broke off and may be repeated: %w", err)
+	case i.unlike > 0:
+		return fmt.Errorf("not as in the source: %d, named above", i.unlike)
+	}
+	return nil
+}
+
+// importDatabase imports the documents of a database. What is wrong with one of them
+// is told, and the next one follows.
+func (i *importer) importDatabase(ctx context.Context, database couchdb.Database) error {
+	n := 0
+	for doc, err := range i.source.Documents(ctx, database) {
+		if err != nil && doc.ID == "" {
+			return err
+		}
+		if n++; time.Since(i.told) > progressTime {
+			fmt.Fprintf(i.progress, "%s: %d documents read\n", database, n)
+			i.told = time.Now()
+		}
+		sort := string(database)
+		if err == nil {
+			sort, err = i.importDocument(ctx, database, doc)
+		}
+		if err != nil && isFatal(ctx, err) {
+			return fmt.Errorf("%s: %w", doc.ID, err)
+		}
+		if err != nil {
+			i.fail(sort, doc.ID, err.Error())
+		}
+	}
+	return i.flush(ctx)
+}
+
+// isFatal reports whether an error would meet the next document, too.
+func isFatal(ctx context.Context, err error) bool {
+	kind := whisk.KindOf(err)
+	return ctx.Err() != nil || kind == whisk.Internal || kind == whisk.Unavailable || kind == whisk.Timeout
+}
+
+// importDocument imports a document and returns what sort of one it is.
+func (i *importer) importDocument(ctx context.Context, database couchdb.Database, doc couchdb.Document) (sort string, err error) {
+	switch {
+	case database == couchdb.Activations:
+		return "activations", i.importRecord(ctx, doc)
+	case database == couchdb.Subjects && doc.IsLimits():
+		return "limits", i.importLimits(ctx, doc)
+	case database == couchdb.Subjects:
+		return "subjects", i.importSubject(ctx, doc)
+	}
+	kind, err := doc.Type()
+	if err != nil {
+		return string(database), err
+	}
+	sort = string(kind) + "s"
+	var effect controller.Effect
+	switch kind {
+	case couchdb.TypeAction:
+		effect, err = i.importAction(ctx, doc)
+	case couchdb.TypePackage:
+		effect, err = importEntity(ctx, doc.Package, i.imports.Package)
+	case couchdb.TypeTrigger:
+		effect, err = importEntity(ctx, doc.Trigger, i.imports.Trigger)
+	case couchdb.TypeRule:
+		effect, err = importEntity(ctx, doc.Rule, i.imports.Rule)
+	}
+	if err == nil {
+		i.note(sort, doc.ID, effect)
+	}
+	return sort, err
+}
+
+func importEntity[E any](ctx context.Context, read func() (E, error), put func(context.Context, E) (controller.Effect, error)) (controller.Effect, error) {
+	entity, err := read()
+	if err != nil {
+		return "", err
+	}
+	return put(ctx, entity)
+}
+
+func (i *importer) importAction(ctx context.Context, doc couchdb.Document) (controller.Effect, error) {
+	action, code, err := doc.Action()
+	if err != nil {
+		return "", err
+	}
+	if !code.Exists() {
+		return i.imports.Action(ctx, action, nil)
+	}
+	content, err := code.Open(ctx, i.source)
+	if err != nil {
+		return "", err
+	}
+	defer content.Close()
+	return i.imports.Action(ctx, action, content)
+}
+
+func (i *importer) importSubject(ctx context.Context, doc couchdb.Document) error {
+	subject, err := doc.Subject()
+	if err != nil {
+		return err
+	}
+	effect, foreign, err := i.imports.Subject(ctx, subject)
+	if err != nil {
+		return err
+	}
+	i.note("subjects", doc.ID, effect)
+	if len(foreign) > 0 {
+		i.fail("namespaces", doc.ID, "left out, as a namespace has one owner here and they are another one's: "+strings.Join(foreign, ", "))
+	}
+	return nil
+}
+
+func (i *importer) importLimits(ctx context.Context, doc couchdb.Document) error {
+	limits, err := doc.Limits()
+	if err != nil {
+		return err
+	}
+	effect, err := i.imports.Limits(ctx, limits.Namespace, limits.NamespaceLimits)
+	if err != nil {
+		return err
+	}
+	i.note("limits", doc.ID, effect)
+	if len(limits.Unknown) > 0 {
+		fmt.Fprintf(i.out, "note: %s: without meaning here, and left out: %s\n", doc.ID, strings.Join(limits.Unknown, ", "))
+	}
+	return nil
+}
+
+func (i *importer) importRecord(ctx context.Context, doc couchdb.Document) error {
+	record, err := doc.Activation()
+	if err != nil {
+		return err
+	}
+	if record.Start.Before(i.oldest) {
+		i.count("activations", old)
+		return nil
+	}
+	i.records, i.ids = append(i.records, record), append(i.ids, doc.ID)
+	if i.size += len(doc.Body); len(i.records) >= batchRecords || i.size >= batchBytes {
+		return i.flush(ctx)
+	}
+	return nil
+}
+
+// flush stores the records that wait for it.
+func (i *importer) flush(ctx context.Context) error {
+	effects, err := i.imports.Records(ctx, i.records)
+	for n, effect := range effects {
+		switch {
+		case err != nil:
+		case effect == controller.Created: // of so many, none is named
+			i.count("activations", string(effect))
+		default:
+			i.note("activations", i.ids[n], effect)
+		}
+	}
+	clear(i.records)
+	i.records, i.ids, i.size = i.records[:0], i.ids[:0], 0
+	return err
+}
+
+// note counts a document, and names it if that is of interest.
+func (i *importer) note(sort, id string, effect controller.Effect) {
+	i.count(sort, string(effect))
+	if verb := i.verbs[effect]; verb != "" {
+		fmt.Fprintf(i.out, "%s: %s\n", verb, id)
+	}
+	if effect == controller.Kept {
+		i.unlike++
+		fmt.Fprintf(i.out, "kept: %s: it is here and different\n", id)
+	}
+}
+
+func (i *importer) fail(sort, id, reason string) {
+	i.count(sort, failed)
+	i.unlike++
+	fmt.Fprintf(i.out, "failed: %s: %s\n", id, reason)
+}
+
+func (i *importer) count(sort, what string) {
+	if i.counts[sort] == nil {
+		i.counts[sort] = map[string]int{}
+	}
+	i.counts[sort][what]++
+}
+
+// summarize prints the counts as a table.
+func (i *importer) summarize() {
+	columns := []string{string(controller.Created), string(controller.Same), string(controller.Replaced), string(controller.Kept), failed, old}
+	table := tabwriter.NewWriter(i.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(table, "\t%s\t\n", strings.Join(columns, "\t"))
+	for _, sort := range []string{"subjects", "namespaces", "limits", "packages", "actions", "triggers", "rules", "whisks", "activations"} {
+		counts := i.counts[sort]
+		if counts == nil {
+			continue
+		}
+		fmt.Fprintf(table, "%s\t", sort)
+		for _, column := range columns {
+			fmt.Fprintf(table, "%d\t", counts[column])
+		}
+		fmt.Fprintln(table)
+	}
+	table.Flush()
+}
