@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 	"strings"
@@ -96,7 +97,11 @@ func (c Code) open(ctx context.Context, source Source) (io.ReadCloser, error) {
 		}
 		return io.NopCloser(strings.NewReader(string(content))), nil
 	case "couch":
-		return source.Attachment(ctx, c.doc, name)
+		content, err := source.Attachment(ctx, c.doc, name)
+		if err != nil {
+			return nil, fmt.Errorf("its code, attachment %s: %w", name, err)
+		}
+		return content, nil
 	}
 	return nil, whisk.Errorf(whisk.Invalid, "its code is kept outside of CouchDB, in %s", c.Name)
 }

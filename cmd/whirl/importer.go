@@ -6,9 +6,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/couchdb"
@@ -26,6 +29,7 @@ type importer struct {
 	verbs         map[controller.Effect]string // how to name what became of a document; "" says nothing
 	told          time.Time                    // of the progress
 	counts        map[string]map[string]int    // by sort of document, by what became of them
+	kinds         map[string]int               // of actions
 	unlike        int                          // documents that are not as in the source
 
 	// Records go into the store in batches of a bounded number and size.
@@ -55,7 +59,7 @@ func newImporter(p program, settings importSettings, data *data, now time.Time) 
 		},
 		skip: map[couchdb.Database]bool{couchdb.Activations: !settings.activations},
 		out:  p.stdout, progress: p.stderr, told: now,
-		counts: map[string]map[string]int{},
+		counts: map[string]map[string]int{}, kinds: map[string]int{},
 	}
 	if settings.dryRun {
 		i.verbs = map[controller.Effect]string{controller.Created: "would create", controller.Replaced: "would replace"}
@@ -164,6 +168,7 @@ func (i *importer) importAction(ctx context.Context, doc couchdb.Document) (cont
 	if err != nil {
 		return "", err
 	}
+	i.kinds[action.Exec.Kind]++
 	if !code.Exists() {
 		return i.imports.Action(ctx, action, nil)
 	}
@@ -202,7 +207,7 @@ func (i *importer) importLimits(ctx context.Context, doc couchdb.Document) error
 	}
 	i.note("limits", doc.ID, effect)
 	if len(limits.Unknown) > 0 {
-		fmt.Fprintf(i.out, "note: %s: without meaning here, and left out: %s\n", doc.ID, strings.Join(limits.Unknown, ", "))
+		i.tell("note: %s: without meaning here, and left out: %s", doc.ID, strings.Join(limits.Unknown, ", "))
 	}
 	return nil
 }
@@ -223,39 +228,68 @@ func (i *importer) importRecord(ctx context.Context, doc couchdb.Document) error
 	return nil
 }
 
-// flush stores the records that wait for it.
+// flush stores the records that wait for it. If that fails by the fault of one, they
+// are tried one by one.
 func (i *importer) flush(ctx context.Context) error {
-	effects, err := i.imports.Records(ctx, i.records)
-	for n, effect := range effects {
-		switch {
-		case err != nil:
-		case effect == controller.Created: // of so many, none is named
-			i.count("activations", string(effect))
-		default:
-			i.note("activations", i.ids[n], effect)
+	records, ids := i.records, i.ids
+	i.records, i.ids, i.size = nil, nil, 0
+	err := i.store(ctx, records, ids)
+	if err == nil || isFatal(ctx, err) {
+		return err
+	}
+	for n := range records {
+		if err := i.store(ctx, records[n:n+1], ids[n:n+1]); err != nil && isFatal(ctx, err) {
+			return err
+		} else if err != nil {
+			i.fail("activations", ids[n], err.Error())
 		}
 	}
-	clear(i.records)
-	i.records, i.ids, i.size = i.records[:0], i.ids[:0], 0
-	return err
+	return nil
+}
+
+func (i *importer) store(ctx context.Context, records []whisk.Activation, ids []string) error {
+	effects, err := i.imports.Records(ctx, records)
+	if err != nil {
+		return err
+	}
+	for n, effect := range effects {
+		if effect == controller.Created { // of so many, none is named
+			i.count("activations", string(effect))
+			continue
+		}
+		i.note("activations", ids[n], effect)
+	}
+	return nil
 }
 
 // note counts a document, and names it if that is of interest.
 func (i *importer) note(sort, id string, effect controller.Effect) {
 	i.count(sort, string(effect))
 	if verb := i.verbs[effect]; verb != "" {
-		fmt.Fprintf(i.out, "%s: %s\n", verb, id)
+		i.tell("%s: %s", verb, id)
 	}
 	if effect == controller.Kept {
 		i.unlike++
-		fmt.Fprintf(i.out, "kept: %s: it is here and different\n", id)
+		i.tell("kept: %s: it is here and different", id)
 	}
 }
 
 func (i *importer) fail(sort, id, reason string) {
 	i.count(sort, failed)
 	i.unlike++
-	fmt.Fprintf(i.out, "failed: %s: %s\n", id, reason)
+	i.tell("failed: %s: %s", id, reason)
+}
+
+// tell prints a line. Documents are others' and may hold anything: it is not to reach
+// a terminal.
+func (i *importer) tell(format string, args ...any) {
+	line := strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, fmt.Sprintf(format, args...))
+	fmt.Fprintln(i.out, line)
 }
 
 func (i *importer) count(sort, what string) {
@@ -265,8 +299,11 @@ func (i *importer) count(sort, what string) {
 	i.counts[sort][what]++
 }
 
-// summarize prints the counts as a table.
+// summarize prints the counts as a table, and which kinds the platform should have.
 func (i *importer) summarize() {
+	if len(i.counts) == 0 {
+		return
+	}
 	columns := []string{string(controller.Created), string(controller.Same), string(controller.Replaced), string(controller.Kept), failed, old}
 	table := tabwriter.NewWriter(i.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(table, "\t%s\t\n", strings.Join(columns, "\t"))
@@ -282,4 +319,11 @@ func (i *importer) summarize() {
 		fmt.Fprintln(table)
 	}
 	table.Flush()
+	var kinds []string
+	for _, kind := range slices.Sorted(maps.Keys(i.kinds)) {
+		kinds = append(kinds, fmt.Sprintf("%s (%d)", kind, i.kinds[kind]))
+	}
+	if len(kinds) > 0 {
+		i.tell("kinds of actions: %s", strings.Join(kinds, ", "))
+	}
 }
