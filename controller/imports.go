@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"reflect"
@@ -327,15 +328,15 @@ func (m *Imports) Limits(ctx context.Context, namespace string, limits whisk.Nam
 func (m *Imports) Records(ctx context.Context, records []whisk.Activation) ([]Effect, error) {
 	effects := make([]Effect, len(records))
 	var missing []whisk.Activation
-	for i := range records {
-		there, err := m.Activations.Activation(ctx, records[i].Namespace, records[i].ID)
+	for i, record := range records {
+		there, err := m.Activations.Activation(ctx, record.Namespace, record.ID)
 		switch {
 		case is(err, whisk.NotFound):
 			effects[i] = Created
-			missing = append(missing, records[i])
+			missing = append(missing, record)
 		case err != nil:
-			return nil, fmt.Errorf("look for activation %s: %w", records[i].ID, err)
-		case bytes.Equal(apijson.AppendActivation(nil, &there), apijson.AppendActivation(nil, &records[i])):
+			return nil, fmt.Errorf("look for activation %s: %w", record.ID, err)
+		case bytes.Equal(sameText(there), sameText(record)):
 			effects[i] = Same
 		default:
 			effects[i] = Kept
@@ -348,4 +349,26 @@ func (m *Imports) Records(ctx context.Context, records []whisk.Activation) ([]Ef
 		return nil, fmt.Errorf("write records: %w", err)
 	}
 	return effects, nil
+}
+
+// sameText returns a text that equal records have in common, whatever white space
+// and escapes are in their JSON: stores need not keep those.
+func sameText(record whisk.Activation) []byte {
+	record.Annotations = slices.Clone(record.Annotations)
+	for i, annotation := range record.Annotations {
+		record.Annotations[i].Value = plain(annotation.Value)
+	}
+	if record.Response.Result != nil {
+		record.Response.Result = plain(record.Response.Result)
+	}
+	return apijson.AppendActivation(nil, &record)
+}
+
+// plain returns valid JSON in the one form that encoding/json gives it.
+func plain(text json.RawMessage) json.RawMessage {
+	encoded, err := json.Marshal(text)
+	if err != nil {
+		return text
+	}
+	return encoded
 }

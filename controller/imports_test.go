@@ -223,6 +223,10 @@ func TestImportsOfRecords(t *testing.T) {
 	}
 	other := record
 	other.Logs = []string{"y"}
+	spaced := record // as a store may give it back
+	record.Annotations = whisk.Parameters{{Key: "k", Value: []byte(`{ "a": "<" }`)}}
+	spaced.Annotations = whisk.Parameters{{Key: "k", Value: []byte(`{"a":"\u003c"}`)}}
+	record.Response.Result, spaced.Response.Result = []byte(`{ }`), []byte(`{}`)
 	another := record
 	another.ID = "ffffffffffffffffffffffffffffffff"
 	for n, step := range []struct {
@@ -233,6 +237,7 @@ func TestImportsOfRecords(t *testing.T) {
 		{dry, []whisk.Activation{record}, []controller.Effect{controller.Created}},
 		{m, []whisk.Activation{record}, []controller.Effect{controller.Created}},
 		{m, []whisk.Activation{other, another, record}, []controller.Effect{controller.Kept, controller.Created, controller.Same}},
+		{m, []whisk.Activation{spaced}, []controller.Effect{controller.Same}},
 		{&controller.Imports{Activations: store, Overwrite: true}, []whisk.Activation{other}, []controller.Effect{controller.Kept}},
 	} {
 		if effects, err := step.m.Records(t.Context(), step.records); err != nil || !slices.Equal(effects, step.want) {

@@ -113,7 +113,7 @@ func TestImportKeepsWhatIsHere(t *testing.T) {
 		return dump(t, map[string][]string{
 			"whisks": {`lab/a {'namespace':'lab','name':'a','updated':` + updated + `,'exec':{'kind':'cobol:85','code':'` + code + `'}}`},
 			"activations": {fmt.Sprintf(`lab/0123456789abcdef0123456789abcdef {'activationId':'0123456789abcdef0123456789abcdef','namespace':'lab','name':'a','start':%d,
-				'logs':['%s']}`, time.Now().Add(-time.Hour).Truncate(time.Hour).UnixMilli(), code)},
+				'logs':['%s'], 'annotations':[{'key':'k', 'value':{'a': '<&>'}}], 'response':{'statusCode':0, 'result':{'a': '<&>'}}}`, time.Now().Add(-time.Hour).Truncate(time.Hour).UnixMilli(), code)},
 		})
 	}
 	older, newer := action("x", "1"), action("y", "2")
@@ -123,6 +123,7 @@ func TestImportKeepsWhatIsHere(t *testing.T) {
 		t.Error("a dry run made a data directory")
 	}
 	wantParts(t, imported(t, statusOK, older, "--data", data), "actions 1 0 0 0 0 0\n")
+	wantParts(t, imported(t, statusOK, older, "--data", data), "actions 0 1 0 0 0 0\n", "activations 0 1 0 0 0 0\n")
 	wantParts(t, imported(t, statusFailed, newer, "--data", data), "kept: lab/a: it is here and different\n", "actions 0 0 0 1 0 0\n",
 		"kept: lab/0123456789abcdef0123456789abcdef: it is here and different\n")
 	wantParts(t, imported(t, statusFailed, newer, "--data", data, "--overwrite", "--dry-run"), "would replace: lab/a\n", "actions 0 0 1 0 0 0\n")
