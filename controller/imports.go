@@ -336,7 +336,7 @@ func (m *Imports) Records(ctx context.Context, records []whisk.Activation) ([]Ef
 			missing = append(missing, record)
 		case err != nil:
 			return nil, fmt.Errorf("look for activation %s: %w", record.ID, err)
-		case bytes.Equal(sameText(there), sameText(record)):
+		case bytes.Equal(meaning(there), meaning(record)):
 			effects[i] = Same
 		default:
 			effects[i] = Kept
@@ -351,9 +351,9 @@ func (m *Imports) Records(ctx context.Context, records []whisk.Activation) ([]Ef
 	return effects, nil
 }
 
-// sameText returns a text that equal records have in common, whatever white space
+// meaning returns a text that equal records have in common, whatever white space
 // and escapes are in their JSON: stores need not keep those.
-func sameText(record whisk.Activation) []byte {
+func meaning(record whisk.Activation) []byte {
 	record.Annotations = slices.Clone(record.Annotations)
 	for i, annotation := range record.Annotations {
 		record.Annotations[i].Value = plain(annotation.Value)

@@ -22,7 +22,7 @@ import (
 
 // passwordVariable holds the password of a CouchDB. There is no flag for it:
 // command lines are seen by others, and stay in the shell's history.
-const passwordVariable = "WHIRL_COUCHDB_PASSWORD"
+const passwordVariable = "COUCHDB_PASSWORD"
 
 // importSettings are the flags of whirl admin import, checked.
 type importSettings struct {

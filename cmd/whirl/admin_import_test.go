@@ -182,3 +182,29 @@ func TestImportOverTLS(t *testing.T) {
 	}
 	wantParts(t, imported(t, statusFailed, append(args, "--couchdb-ca", ca)...), "CouchDB answers 401")
 }
+
+// TestImportReadsCodeAgain cuts the connection in the middle of an attachment.
+func TestImportReadsCodeAgain(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/whisk_local_whisks/_all_docs":
+			fmt.Fprint(w, `{"rows":[{"id":"lab/a","doc":{"namespace":"lab","name":"a","exec":{"kind":"cobol:85",
+				"code":{"attachmentName":"couch:u","attachmentType":"text/plain","length":8}}}}]}`)
+		case r.URL.Path != "/whisk_local_whisks/lab/a/u":
+			fmt.Fprint(w, `{"rows":[]}`)
+		default:
+			if asked++; asked < 3 {
+				w.Header().Set("Content-Length", "8")
+				fmt.Fprint(w, "STOP")
+				panic(http.ErrAbortHandler)
+			}
+			fmt.Fprint(w, "STOP RUN")
+		}
+	}))
+	defer server.Close()
+	wantParts(t, imported(t, statusOK, server.URL, "--data", t.TempDir()), "actions 1 0 0 0 0 0\n")
+	if asked != 3 {
+		t.Errorf("the code was asked for %d times", asked)
+	}
+}

@@ -42,6 +42,7 @@ const (
 	batchRecords = 200
 	batchBytes   = 8 << 20
 	progressTime = 5 * time.Second
+	codeAttempts = 3 // at reading the code of an action to its end
 )
 
 // What becomes of a document, beside the effects.
@@ -163,12 +164,22 @@ func importEntity[E any](ctx context.Context, read func() (E, error), put func(c
 	return put(ctx, entity)
 }
 
+// importAction tries again when the connection breaks off while it reads the code.
 func (i *importer) importAction(ctx context.Context, doc couchdb.Document) (controller.Effect, error) {
 	action, code, err := doc.Action()
 	if err != nil {
 		return "", err
 	}
 	i.kinds[action.Exec.Kind]++
+	for attempt := 1; ; attempt++ {
+		effect, err := i.importActionOnce(ctx, action, code)
+		if err == nil || attempt == codeAttempts || ctx.Err() != nil || whisk.KindOf(err) != whisk.Unavailable {
+			return effect, err
+		}
+	}
+}
+
+func (i *importer) importActionOnce(ctx context.Context, action whisk.Action, code couchdb.Code) (controller.Effect, error) {
 	if !code.Exists() {
 		return i.imports.Action(ctx, action, nil)
 	}
