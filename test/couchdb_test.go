@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -114,6 +115,19 @@ func (c *couch) remove(t *testing.T, database, id string) {
 		t.Fatal(err)
 	}
 	c.send(t, http.MethodDelete, path+"?rev="+there.Rev, "", "")
+}
+
+// dump writes the databases to a directory, as docs/operations.md says.
+func (c *couch) dump(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for _, database := range []string{"subjects", "whisks", "activations"} {
+		answer := c.send(t, http.MethodGet, "/ow_"+database+"/_all_docs?include_docs=true&attachments=true", "", "")
+		if err := os.WriteFile(filepath.Join(dir, database+".json"), answer, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 // fill puts documents of every form into the databases. node is the kind of

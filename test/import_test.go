@@ -28,8 +28,13 @@ type importer struct {
 
 func (i importer) run(t *testing.T, status int, flags ...string) string {
 	t.Helper()
-	args := append([]string{"admin", "import", i.c.url, "--data", i.data, "--couchdb-prefix", "ow_",
-		"--couchdb-user", i.c.user, "--couchdb-password-file", i.passwordFile}, flags...)
+	return i.runFrom(t, status, i.c.url, append(flags, "--couchdb-prefix", "ow_",
+		"--couchdb-user", i.c.user, "--couchdb-password-file", i.passwordFile)...)
+}
+
+func (i importer) runFrom(t *testing.T, status int, source string, flags ...string) string {
+	t.Helper()
+	args := append([]string{"admin", "import", source, "--data", i.data}, flags...)
 	command := exec.CommandContext(t.Context(), whirlBinary, args...)
 	var out bytes.Buffer
 	command.Stdout, command.Stderr = &out, &out
@@ -71,6 +76,9 @@ func TestImport(t *testing.T) {
 	c.remove(t, "whisks", "alice/broken")
 	again := i.run(t, 0)
 	wantCounts(t, again, "subjects 0 3 0 0 0 0", "limits 0 1 0 0 0 0", "packages 0 2 0 0 0 0", "actions 0 9 0 0 0 0", "triggers 0 1 0 0 0 0",
+		"rules 0 2 0 0 0 0", "activations 0 2 0 0 0 1")
+	dumped := i.runFrom(t, 0, c.dump(t))
+	wantCounts(t, dumped, "subjects 0 3 0 0 0 0", "limits 0 1 0 0 0 0", "packages 0 2 0 0 0 0", "actions 0 9 0 0 0 0", "triggers 0 1 0 0 0 0",
 		"rules 0 2 0 0 0 0", "activations 0 2 0 0 0 1")
 
 	p := startOn(t, i.data)
