@@ -133,8 +133,8 @@ func TestDeadlineOnSockets(t *testing.T) {
 	w, _ := socketServer(t, "unix", func(net.Conn, []byte) bool { <-release; return false })
 	defer close(release)
 	begin := time.Now()
-	_, err := post(t, w, []byte("{}"), 50*time.Millisecond)
-	if !errors.Is(err, errLate) || time.Since(begin) > 5*time.Second {
+	_, err := post(t, w, []byte("{}"), time.Second)
+	if !errors.Is(err, errLate) || time.Since(begin) > time.Minute {
 		t.Errorf("%v after %v", err, time.Since(begin))
 	}
 }
