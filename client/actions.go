@@ -50,13 +50,14 @@ type ActionSpec struct {
 	Publish        *bool            `json:"publish,omitempty"`
 }
 
-// LimitsSpec are the limits to write; 0 leaves one out. Logs is a pointer
-// because 0 MB means that no logs are collected.
+// LimitsSpec are the limits to write; 0 leaves one out. Logs and Instances are
+// pointers, because 0 means something there: 0 MB that no logs are collected.
 type LimitsSpec struct {
 	Timeout     int64  `json:"timeout,omitempty"` // milliseconds
 	Memory      int64  `json:"memory,omitempty"`  // MB
 	Logs        *int64 `json:"logs,omitempty"`    // MB
 	Concurrency int    `json:"concurrency,omitempty"`
+	Instances   *int   `json:"instances,omitempty"` // 0 lets nothing run
 }
 
 // CreateAction writes a new action; the error has status 409 if there is one of
