@@ -9,7 +9,8 @@
 // restart, or lead beside their successors; controllers are killed, and lose each
 // other while they forward activations; agents are killed and upgraded and take
 // their containers over, or lose them with their node; nodes are drained; engines
-// and the log store fail. A seed decides all of it. [Play] plays a storm, and then
+// and the log store fail; actions are updated, and may run in other numbers of
+// containers then. A seed decides all of it. [Play] plays a storm, and then
 // wants every action to work again. [Check] holds what happened against the rules
 // of docs/architecture.md; it reads the history that the fake drivers wrote, the
 // messages, what went to the containers, and the outcomes that callers got. Of the

@@ -263,6 +263,9 @@ func (p *play) failLogs() (end func() error) {
 func (p *play) raise(action int) {
 	a := &p.actions[action]
 	a.Revision++
+	if a.Instances > 0 {
+		a.Instances = 3 - a.Instances // one or two
+	}
 	for _, each := range p.cluster.controllers {
 		each.Balancer.Retire(whisk.FullName{Namespace: "guest", Name: a.Name}, a.Revision)
 	}
