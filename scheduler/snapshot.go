@@ -92,6 +92,7 @@ type ActionStatus struct {
 	Free    int // leased and idle
 	Kept    int // warm, held by nobody
 	Coming  int // being made, moved or asked back for it, or about to be made
+	Limit   int // containers that its key may have; 0 for no bound
 	Waiting int // requisitions for which not enough is under way
 }
 
@@ -160,7 +161,7 @@ func (s *state) listActions(shot *Snapshot, coming map[*action]int) {
 		if len(shot.Actions) < SnapshotLines {
 			shot.Actions = append(shot.Actions, ActionStatus{
 				Key: a.key, Spec: a.spec, Busy: a.leases - a.idle, Free: a.idle, Kept: a.kept.count,
-				Coming: coming[a], Waiting: a.waiting.count,
+				Coming: coming[a], Limit: a.quota.limit, Waiting: a.waiting.count,
 			})
 		}
 	}

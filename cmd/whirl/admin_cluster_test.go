@@ -118,7 +118,7 @@ func TestPrintStatus(t *testing.T) {
 		},
 		Controllers: []httpapi.Controller{{Controller: "ctl/1", Connected: true, Containers: 1}},
 		Prewarmed:   []httpapi.Prewarmed{{Kind: "nodejs:20", Memory: int64(256 * whisk.MB), Wanted: 2, Ready: 1, Coming: 1}},
-		Actions:     []httpapi.Action{{Namespace: "guest", Action: "guest/hello", Revision: 2, Kind: "nodejs:20", Memory: int64(256 * whisk.MB), Busy: 1, Waiting: 1}},
+		Actions:     []httpapi.Action{{Namespace: "guest", Action: "guest/hello", Revision: 2, Kind: "nodejs:20", Memory: int64(256 * whisk.MB), Busy: 1, Limit: 2, Waiting: 1}},
 		Waiting:     []httpapi.Waiting{{Controller: "ctl/1", Namespace: "guest", Action: "guest/hello", Slots: 3, UnderWay: 1, Since: at.Add(-time.Second), Deadline: at.Add(time.Minute)}},
 		Omitted:     httpapi.Omitted{Actions: 5},
 	}
@@ -138,8 +138,8 @@ ctl/1       yes        1           0        0
 PREWARMED  MEMORY  WANTED  READY  COMING  IMAGE
 nodejs:20  256 MB  2       1      1
 
-ACTION       REVISION  NAMESPACE  KIND       MEMORY  BUSY  FREE  KEPT  COMING  WAITING
-guest/hello  2         guest      nodejs:20  256 MB  1     0     0     0       1
+ACTION       REVISION  NAMESPACE  KIND       MEMORY  BUSY  FREE  KEPT  COMING  LIMIT  WAITING
+guest/hello  2         guest      nodejs:20  256 MB  1     0     0     0       2      1
 and 5 more
 
 WAITING      NAMESPACE  CONTROLLER  SLOTS  COMING  FOR  DEADLINE

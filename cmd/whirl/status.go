@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -101,9 +102,9 @@ func printActions(out io.Writer, s httpapi.Status) {
 	if len(s.Actions) == 0 {
 		return
 	}
-	heading(out, "ACTION REVISION NAMESPACE KIND MEMORY BUSY FREE KEPT COMING WAITING")
+	heading(out, "ACTION REVISION NAMESPACE KIND MEMORY BUSY FREE KEPT COMING LIMIT WAITING")
 	for _, a := range s.Actions {
-		row(out, a.Action, a.Revision, a.Namespace, a.Kind, whisk.Bytes(a.Memory), a.Busy, a.Free, a.Kept, a.Coming, a.Waiting)
+		row(out, a.Action, a.Revision, a.Namespace, a.Kind, whisk.Bytes(a.Memory), a.Busy, a.Free, a.Kept, a.Coming, orNone(a.Limit), a.Waiting)
 	}
 	omitted(out, s.Omitted.Actions)
 }
@@ -118,6 +119,14 @@ func printWaiting(out io.Writer, s httpapi.Status) {
 			s.At.Sub(w.Since).Round(time.Millisecond), "in "+w.Deadline.Sub(s.At).Round(time.Millisecond).String())
 	}
 	omitted(out, s.Omitted.Waiting)
+}
+
+// orNone shows a bound, "-" where there is none.
+func orNone(limit int) string {
+	if limit == 0 {
+		return "-"
+	}
+	return strconv.Itoa(limit)
 }
 
 func yesNo(b bool) string {

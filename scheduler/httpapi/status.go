@@ -78,6 +78,7 @@ type Action struct {
 	Free      int    `json:"free"`
 	Kept      int    `json:"kept"`
 	Coming    int    `json:"coming"`
+	Limit     int    `json:"limit,omitempty"` // of containers; 0 for no bound
 	Waiting   int    `json:"waiting"`
 }
 
@@ -145,7 +146,7 @@ func actionOf(a scheduler.ActionStatus) Action {
 	return Action{
 		Namespace: a.Key.Namespace, Action: a.Key.Action.Path(), Revision: int64(a.Key.Revision),
 		Kind: a.Spec.Kind, Image: a.Spec.Image, Memory: int64(a.Spec.Memory),
-		Busy: a.Busy, Free: a.Free, Kept: a.Kept, Coming: a.Coming, Waiting: a.Waiting,
+		Busy: a.Busy, Free: a.Free, Kept: a.Kept, Coming: a.Coming, Limit: a.Limit, Waiting: a.Waiting,
 	}
 }
 
