@@ -36,6 +36,7 @@ type Description struct {
 type described struct {
 	template string // from the server's root
 	segments []string
+	open     bool // what follows, and what is answered, is for others than the platform to say
 	document *openapi3.T
 	item     *openapi3.PathItem
 }
@@ -77,9 +78,19 @@ func (d *Description) add(text []byte) error {
 		if path == "/" {
 			template = swagger.BasePath
 		}
-		d.paths = append(d.paths, described{template, strings.Split(template, "/"), document, item})
+		d.paths = append(d.paths, described{template, strings.Split(template, "/"), isOpen(item), document, item})
 	}
 	return nil
+}
+
+// isOpen reports whether no answer of a path is described by its status.
+func isOpen(item *openapi3.PathItem) bool {
+	for _, operation := range item.Operations() {
+		if operation.Responses.Len() > 1 || operation.Responses.Default() == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // Methods returns the methods of each path, which begins at the server's root and
@@ -146,8 +157,8 @@ func (d *Description) find(path string) (described, map[string]string, bool) {
 }
 
 func (c described) match(segments []string) (map[string]string, bool) {
-	if strings.HasPrefix(c.template, "/api/v1/web/") && len(segments) > len(c.segments) {
-		segments = segments[:len(c.segments)] // the rest is for the action
+	if c.open && len(segments) > len(c.segments) {
+		segments = segments[:len(c.segments)]
 	}
 	if len(segments) != len(c.segments) {
 		return nil, false
