@@ -31,6 +31,7 @@ func FuzzRoutes(f *testing.F) {
 		}
 	}
 	addHostile(f, operations)
+	addComposed(f, operations)
 	store, api := filledStore(f), &replaceable{}
 	f.Fuzz(func(t *testing.T, which, method, who uint8, namespace, pkg, name, query, contentType, body string) {
 		operation := operations[int(which)%len(operations)]
