@@ -111,12 +111,13 @@ type EntityQuery struct {
 	Full       bool // with Body
 }
 
-// Change is one line of the change feed: the entity or subject may differ from
-// what a cache holds.
+// Change is one line of the change feed: the entity, the subject, or a
+// namespace's APIs may differ from what a cache holds. It names one of the three.
 type Change struct {
 	Position int64
-	Entity   FullName // zero if a subject changed
-	Subject  string   // "" if an entity changed
+	Entity   FullName
+	Subject  string
+	APIs     string // the namespace
 }
 
 // SubjectStore keeps users and the hashes of their keys. Its writes appear in
@@ -143,6 +144,28 @@ type SubjectStore interface {
 	PutNamespaceLimits(ctx context.Context, namespace string, limits NamespaceLimits) error
 	// DeleteNamespaceLimits removes them, or returns NotFound.
 	DeleteNamespaceLimits(ctx context.Context, namespace string) error
+}
+
+// APIStore keeps the APIs that namespaces offer to the web. Its writes are durable
+// when they return, and appear in the change feed of the [EntityStore] beside it.
+type APIStore interface {
+	// APIs returns all APIs of a namespace, sorted by base path.
+	APIs(ctx context.Context, namespace string) ([]API, error)
+	// PutAPI writes api if the stored revision is api.Revision, where 0 means that
+	// the namespace may have no API of that base path, and returns the new
+	// revision. Otherwise: Conflict.
+	PutAPI(ctx context.Context, api API) (Revision, error)
+	// DeleteAPI removes the API if its revision is the given one. NotFound if there
+	// is none, Conflict if it has another revision.
+	DeleteAPI(ctx context.Context, namespace, basePath string, revision Revision) error
+}
+
+// API is an API as the store keeps it. Base paths are unique within a namespace.
+type API struct {
+	Namespace string
+	BasePath  string
+	Revision  Revision
+	Document  json.RawMessage // what it consists of; the store does not look inside
 }
 
 // Blobs keeps code by content. A blob is durable when Put returns.

@@ -40,6 +40,7 @@ type contents struct {
 	changes     []whisk.Change
 	subjects    map[string]whisk.Subject
 	limits      map[string]whisk.NamespaceLimits
+	apis        map[apiName]whisk.API
 	blobs       map[whisk.Digest]blob
 	activations map[whisk.ActivationID]whisk.Activation
 	logs        map[whisk.ActivationID]whisk.LogEntry
@@ -59,6 +60,7 @@ func NewStore() *Store {
 		documents:   map[whisk.FullName]whisk.Document{},
 		subjects:    map[string]whisk.Subject{},
 		limits:      map[string]whisk.NamespaceLimits{},
+		apis:        map[apiName]whisk.API{},
 		blobs:       map[whisk.Digest]blob{},
 		activations: map[whisk.ActivationID]whisk.Activation{},
 		logs:        map[whisk.ActivationID]whisk.LogEntry{},

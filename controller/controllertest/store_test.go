@@ -37,6 +37,7 @@ func opener() func(t *testing.T, place string) process {
 
 func TestEntities(t *testing.T)            { storetest.Entities(t, opener()) }
 func TestSubjects(t *testing.T)            { storetest.Subjects(t, opener()) }
+func TestAPIs(t *testing.T)                { storetest.APIs(t, opener()) }
 func TestActivations(t *testing.T)         { storetest.Activations(t, opener()) }
 func TestLogs(t *testing.T)                { storetest.Logs(t, opener()) }
 func TestQueue(t *testing.T)               { storetest.Queue(t, opener()) }

@@ -15,7 +15,8 @@ import (
 const changesKept = 2 * time.Hour
 
 // noteChange appends to the change feed and returns the position, which is the
-// revision of an entity's write. Each change takes at most two outdated ones
+// revision of an entity's write. An entity without a name stands for the APIs of
+// its namespace. Each change takes at most two outdated ones
 // away, so the feed shrinks to its span without ever being swept.
 func noteChange(c *connection, entity whisk.FullName, subject string) (whisk.Revision, error) {
 	path := ""
@@ -41,11 +42,7 @@ func (e *Entities) Changes(ctx context.Context, since int64, limit int) ([]whisk
 		return c.prepare("SELECT position, namespace, path, subject FROM changes WHERE position > ? ORDER BY position LIMIT ?").
 			integer(since).integer(int64(max(limit, 0))).
 			each(func(r *row) error {
-				changes = append(changes, whisk.Change{
-					Position: r.integer(),
-					Entity:   fullName(r.text(), r.text()),
-					Subject:  r.text(),
-				})
+				changes = append(changes, change(r))
 				return nil
 			})
 	})
@@ -53,6 +50,19 @@ func (e *Entities) Changes(ctx context.Context, since int64, limit int) ([]whisk
 		return nil, fmt.Errorf("read changes after %d: %w", since, err)
 	}
 	return changes, nil
+}
+
+// change reads the columns of a change. One of neither path nor subject is of the
+// APIs of the namespace.
+func change(r *row) whisk.Change {
+	position, namespace, path, subject := r.integer(), r.text(), r.text(), r.text()
+	switch {
+	case subject != "":
+		return whisk.Change{Position: position, Subject: subject}
+	case path == "":
+		return whisk.Change{Position: position, APIs: namespace}
+	}
+	return whisk.Change{Position: position, Entity: fullName(namespace, path)}
 }
 
 // LastChange implements [whisk.EntityStore].

@@ -12,7 +12,8 @@ import (
 )
 
 // Entities is the database of what must never be lost: it implements
-// [whisk.EntityStore], [whisk.SubjectStore], [whisk.Queue] and [whisk.Alarms].
+// [whisk.EntityStore], [whisk.SubjectStore], [whisk.APIStore], [whisk.Queue] and
+// [whisk.Alarms].
 type Entities struct{ db *database }
 
 // A path is a name within its namespace, "name" or "package/name": it is what
@@ -105,7 +106,7 @@ const accepterSchema = `ALTER TABLE accepted ADD COLUMN accepted_by TEXT NOT NUL
 // caller closes it; ctx matters during the call only.
 func OpenEntities(ctx context.Context, path string) (*Entities, error) {
 	db, err := openDatabase(ctx, path, layout{
-		migrations:  []string{entitiesSchema, publicSchema, namespaceLimitsSchema, accepterSchema, alarmsSchema},
+		migrations:  []string{entitiesSchema, publicSchema, namespaceLimitsSchema, accepterSchema, alarmsSchema, apisSchema},
 		synchronous: "FULL",
 		cache:       16 * whisk.MB,
 	})

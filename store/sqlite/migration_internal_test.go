@@ -15,7 +15,7 @@ import (
 
 // TestFormerSchemas opens what each former version of the program left.
 func TestFormerSchemas(t *testing.T) {
-	all := []string{entitiesSchema, publicSchema, namespaceLimitsSchema, accepterSchema, alarmsSchema}
+	all := []string{entitiesSchema, publicSchema, namespaceLimitsSchema, accepterSchema, alarmsSchema, apisSchema}
 	for version := 1; version < len(all); version++ {
 		path := filepath.Join(t.TempDir(), "entities.db")
 		db, err := openDatabase(t.Context(), path, layout{migrations: all[:version], synchronous: "FULL", cache: whisk.MB})
@@ -41,6 +41,9 @@ func TestFormerSchemas(t *testing.T) {
 			t.Errorf("schema %d: %v", version, err)
 		}
 		if err := now.PutNamespaceLimits(t.Context(), "alice", whisk.NamespaceLimits{}); err != nil {
+			t.Errorf("schema %d: %v", version, err)
+		}
+		if _, err := now.PutAPI(t.Context(), whisk.API{Namespace: "alice", BasePath: "/"}); err != nil {
 			t.Errorf("schema %d: %v", version, err)
 		}
 		want := whisk.Accepted{Activation: "old", Namespace: "guest", At: time.UnixMilli(int64(version)).UTC(), Body: json.RawMessage("{}")}

@@ -14,6 +14,7 @@ import (
 var (
 	_ whisk.EntityStore     = (*sqlite.Entities)(nil)
 	_ whisk.SubjectStore    = (*sqlite.Entities)(nil)
+	_ whisk.APIStore        = (*sqlite.Entities)(nil)
 	_ whisk.Queue           = (*sqlite.Entities)(nil)
 	_ whisk.Alarms          = (*sqlite.Entities)(nil)
 	_ whisk.ActivationStore = (*sqlite.Activations)(nil)
@@ -22,6 +23,7 @@ var (
 
 func TestEntities(t *testing.T)            { storetest.Entities(t, openEntities) }
 func TestSubjects(t *testing.T)            { storetest.Subjects(t, openEntities) }
+func TestAPIs(t *testing.T)                { storetest.APIs(t, openEntities) }
 func TestQueue(t *testing.T)               { storetest.Queue(t, openEntities) }
 func TestAlarms(t *testing.T)              { storetest.Alarms(t, openEntities) }
 func TestArchive(t *testing.T)             { storetest.Archive(t, openEntities) }
