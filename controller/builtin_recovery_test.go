@@ -36,7 +36,7 @@ func builtinKilledAt(t *testing.T, step string, after bool) {
 		config.ID, config.DrainTimeout = id, time.Second
 		config.Records.FlushTimeout = time.Second
 		c, err := controller.New(config, controller.Deps{
-			Entities: store, Subjects: store, Blobs: store.Blobs(), Activations: store, Logs: store, Queue: store,
+			Entities: store, Subjects: store, APIs: store, Blobs: store.Blobs(), Activations: store, Logs: store, Queue: store,
 			Balancer: &controllertest.Balancer{}, Manifest: nodejs,
 			Builtins: map[whisk.FullName]controller.Builtin{builtin: func(_ context.Context, call controller.BuiltinCall) whisk.Response {
 				runs.Add(1)

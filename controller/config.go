@@ -36,6 +36,7 @@ type Config struct {
 
 	CachedActions    int // and as many packages, triggers, and actions seen through packages
 	CachedIdentities int
+	CachedOffers     int           // namespaces whose APIs are ready to be served
 	IdentityTTL      time.Duration // a cached identity is looked up again after this
 	FeedInterval     time.Duration // between polls of the change feed
 
@@ -64,6 +65,7 @@ func Default() Config {
 		RecoveryInterval:  10 * time.Second,
 		CachedActions:     10_000,
 		CachedIdentities:  10_000,
+		CachedOffers:      1_000,
 		IdentityTTL:       time.Minute,
 		FeedInterval:      250 * time.Millisecond,
 		Retention:         7 * 24 * time.Hour,
@@ -82,8 +84,8 @@ func (c Config) Validate() error {
 		return whisk.Errorf(whisk.Invalid, "the times an activation may wait must be positive: start within %v, admit %v, accept %v, log collection %v", c.StartWithin, c.AdmitWait, c.AcceptWait, c.LogCollection)
 	case c.LogWait < 0 || c.DrainTimeout < 0 || c.Retention < 0 || c.BlobGrace < 0:
 		return whisk.Errorf(whisk.Invalid, "no time may be negative: log wait %v, drain %v, retention %v, blob grace %v", c.LogWait, c.DrainTimeout, c.Retention, c.BlobGrace)
-	case c.Recovery < 1 || c.Builtins < 1 || c.CachedActions < 1 || c.CachedIdentities < 1:
-		return whisk.Errorf(whisk.Invalid, "recovery, builtin actions and both caches must have room for at least 1")
+	case c.Recovery < 1 || c.Builtins < 1 || c.CachedActions < 1 || c.CachedIdentities < 1 || c.CachedOffers < 1:
+		return whisk.Errorf(whisk.Invalid, "recovery, builtin actions and all caches must have room for at least 1")
 	case c.Sequences < 1 || c.Sequences >= c.Records.Records:
 		return whisk.Errorf(whisk.Invalid, "sequences must be at least 1 and fewer than records, which they wait for: %d and %d", c.Sequences, c.Records.Records)
 	case c.IdentityTTL <= 0 || c.FeedInterval <= 0 || c.RetentionInterval <= 0 || c.RecoveryInterval <= 0:

@@ -49,6 +49,7 @@ type Admission interface {
 type Deps struct {
 	Entities    whisk.EntityStore
 	Subjects    whisk.SubjectStore
+	APIs        whisk.APIStore
 	Blobs       whisk.Blobs
 	Activations whisk.ActivationStore
 	Logs        whisk.LogStore
@@ -87,6 +88,7 @@ type Controller struct {
 	triggers   *cache[whisk.FullName, *whisk.Trigger]
 	actions    *cache[whisk.FullName, *resolvedAction] // by the name under which they are stored
 	views      *cache[whisk.FullName, view]            // by the name under which they are called
+	offers     *cache[string, *Offer]                  // by the uuid of the namespace
 	recorder   *recorder.Recorder
 	sequences  *semaphore.Weighted // places of outermost sequences
 	builtins   *semaphore.Weighted // places of builtin actions
@@ -134,6 +136,7 @@ func New(config Config, deps Deps) (*Controller, error) {
 	c.triggers = newCache[whisk.FullName, *whisk.Trigger](config.CachedActions, 0)
 	c.actions = newCache[whisk.FullName, *resolvedAction](config.CachedActions, 0)
 	c.views = newCache[whisk.FullName, view](config.CachedActions, 0)
+	c.offers = newCache[string, *Offer](config.CachedOffers, 0)
 	c.activations, c.stop = context.WithCancelCause(context.Background())
 	return c, nil
 }

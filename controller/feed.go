@@ -51,6 +51,7 @@ func (c *Controller) followFeed(ctx context.Context, position int64, fresh time.
 		c.packages.invalidateIf(func(whisk.FullName, *whisk.Package) bool { return true })
 		c.triggers.invalidateIf(func(whisk.FullName, *whisk.Trigger) bool { return true })
 		c.actions.invalidateIf(func(whisk.FullName, *resolvedAction) bool { return true })
+		c.offers.invalidateIf(func(string, *Offer) bool { return true })
 		return last, nil
 	}
 	for {
@@ -69,10 +70,15 @@ func (c *Controller) followFeed(ctx context.Context, position int64, fresh time.
 }
 
 func (c *Controller) apply(ctx context.Context, change whisk.Change) {
+	if change.APIs != "" {
+		c.forgetAPIs(change.APIs)
+		return
+	}
 	if change.Subject != "" {
 		changed := func(_ string, caller *Caller) bool { return caller.Subject == change.Subject }
 		c.identities.invalidateIf(changed)
 		c.owners.invalidateIf(changed)
+		c.offers.invalidateIf(func(_ string, offer *Offer) bool { return offer.subject == change.Subject })
 		return
 	}
 	if !c.forget(change.Entity) {

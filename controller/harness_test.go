@@ -29,7 +29,7 @@ func newControllerWith(t testing.TB, id whisk.ControllerID, store *controllertes
 		set(&config)
 	}
 	deps := controller.Deps{
-		Entities: store, Subjects: store, Blobs: store.Blobs(), Activations: store, Logs: store, Queue: store,
+		Entities: store, Subjects: store, APIs: store, Blobs: store.Blobs(), Activations: store, Logs: store, Queue: store,
 		Balancer: balancer, Manifest: nodejs,
 	}
 	provide(&deps)

@@ -45,7 +45,7 @@ func newOneOfSeveral(t testing.TB, id whisk.ControllerID, store *controllertest.
 	config.DrainTimeout = time.Second
 	config.Records.FlushTimeout = time.Second
 	c, err := controller.New(config, controller.Deps{
-		Entities: store, Subjects: store, Blobs: store.Blobs(), Activations: store, Logs: store, Queue: store,
+		Entities: store, Subjects: store, APIs: store, Blobs: store.Blobs(), Activations: store, Logs: store, Queue: store,
 		Balancer: balancer, Manifest: nodejs, Alive: others.alive,
 	})
 	if err != nil {

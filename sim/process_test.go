@@ -65,7 +65,7 @@ func (e *era) begin() (*process, error) {
 	config.Limits.MaxAction.Concurrency = concurrency
 	witness := witness{p.disk, p.id, e}
 	made, err := controller.New(config, controller.Deps{
-		Entities: p.disk, Subjects: p.disk, Blobs: p.disk.Blobs(), Activations: witness, Logs: p.disk, Queue: p.disk,
+		Entities: p.disk, Subjects: p.disk, APIs: p.disk, Blobs: p.disk.Blobs(), Activations: witness, Logs: p.disk, Queue: p.disk,
 		Balancer: admitting{part.Balancer}, Alive: e.alive,
 		Manifest: whisk.Manifest{Families: []whisk.RuntimeFamily{{Name: "fake", Runtimes: []whisk.Runtime{{Kind: "fake:1", Default: true, Sentinels: true}}}}},
 	})

@@ -155,6 +155,7 @@ func (f *front) makeController(inner controller.Balancer, figures http.Handler) 
 	f.controller, err = controller.New(config, controller.Deps{
 		Entities:    f.data.entities,
 		Subjects:    f.data.entities,
+		APIs:        f.data.entities,
 		Blobs:       f.data.code,
 		Activations: f.data.activations,
 		Logs:        f.data.logs,

@@ -29,7 +29,7 @@ func newController(t *testing.T, store *controllertest.Store, manifest whisk.Man
 	config := controller.Default()
 	config.ID = "c"
 	c, err := controller.New(config, controller.Deps{
-		Entities: store, Subjects: store, Blobs: store.Blobs(), Activations: store, Logs: store, Queue: store,
+		Entities: store, Subjects: store, APIs: store, Blobs: store.Blobs(), Activations: store, Logs: store, Queue: store,
 		Balancer: &controllertest.Balancer{}, Manifest: manifest, Builtins: service.Builtins(Alarms),
 		Hint: func(kind string) string { return "To get " + kind + ", install it." },
 	})

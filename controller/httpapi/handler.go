@@ -40,6 +40,8 @@ type API interface {
 	Submit(ctx context.Context, call controller.Call) (whisk.ActivationID, error)
 	WebAction(ctx context.Context, name whisk.FullName) (*controller.WebAction, error)
 	InvokeWeb(ctx context.Context, call controller.WebCall, wait time.Duration) (controller.Answer, error)
+	Offer(ctx context.Context, tenant string) (*controller.Offer, error)
+	Controllers() int
 
 	Package(ctx context.Context, caller *controller.Caller, name whisk.FullName) (controller.PackageView, error)
 	PutPackage(ctx context.Context, caller *controller.Caller, name whisk.FullName, body []byte, overwrite bool) (whisk.Package, error)

@@ -77,7 +77,7 @@ func newControl(t testing.TB, store *controllertest.Store, balancer *controllert
 		set(&config)
 	}
 	deps := controller.Deps{
-		Entities: store, Subjects: store, Blobs: store.Blobs(), Activations: store, Logs: store, Queue: store,
+		Entities: store, Subjects: store, APIs: store, Blobs: store.Blobs(), Activations: store, Logs: store, Queue: store,
 		Balancer: balancer, Manifest: manifest,
 		Hint: func(kind string) string {
 			if strings.HasPrefix(kind, "python") {

@@ -30,6 +30,10 @@ func (x *exchange) route() {
 		x.routeAPI(rest)
 		return
 	}
+	if below, ok := strings.CutPrefix(path, gatewayRoot); ok && below != "" {
+		x.serveGateway(below)
+		return
+	}
 	switch {
 	case path == "" || path == "/":
 		x.get(func() { x.answer(http.StatusOK, x.info) })

@@ -108,7 +108,7 @@ func embedded(t *testing.T, dir string, id whisk.ControllerID, use func(do func(
 	config.ID = id
 	config.Limits = controllertest.Unthrottled()
 	control, err := controller.New(config, controller.Deps{
-		Entities: entities, Subjects: entities, Queue: entities, Blobs: blobs, Activations: activations, Logs: logs,
+		Entities: entities, Subjects: entities, APIs: entities, Queue: entities, Blobs: blobs, Activations: activations, Logs: logs,
 		Balancer: &controllertest.Balancer{}, Manifest: manifest,
 	})
 	must(err)

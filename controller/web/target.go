@@ -55,6 +55,13 @@ func ParseTarget(path string) (Target, bool) {
 	return target, rooted && named && inNamespace && inPackage
 }
 
+// Below returns the target with more of a path behind it, which is escaped and
+// begins with a slash unless it is "".
+func (t Target) Below(path string) Target {
+	t.Path += normalize(path)
+	return t
+}
+
 func parseName(segment string) (string, bool) {
 	name, err := url.PathUnescape(segment)
 	return name, err == nil && whisk.CheckName(name) == nil
