@@ -25,11 +25,13 @@ const module = "github.com/whirl-faas/whirl"
 // counts. "*" stands for everything but cmd. Test files are free.
 var rooms = map[string][]string{
 	"whisk":                  {},
-	"controller":             {"whisk", "controller/keyring", "controller/web", "controller/throttle"},
+	"controller":             {"whisk", "controller/keyring", "controller/web", "controller/throttle", "controller/gateway"},
 	"controller/web":         {"whisk", "controller"},
+	"controller/gateway":     {"whisk", "controller", "controller/web"},
+	"controller/apimgmt":     {"whisk", "controller", "controller/gateway"},
 	"controller/keyring":     {"whisk"},
 	"controller/apidocs":     {},
-	"controller/httpapi":     {"whisk", "controller", "controller/apidocs", "controller/web"},
+	"controller/httpapi":     {"whisk", "controller", "controller/apidocs", "controller/web", "controller/gateway"},
 	"controller/balancer":    {"whisk"},
 	"controller/throttle":    {"whisk"},
 	"controller/meter":       {"whisk", "controller", "controller/balancer"},
@@ -72,6 +74,7 @@ var pure = map[string][]string{
 	"whisk":              {"net", "net/http", "os", "database/sql", "log/slog"},
 	"controller/keyring": {"net", "os", "time", "log/slog"},
 	"controller/web":     {"net", "os", "time", "log/slog"},
+	"controller/gateway": {"net", "os", "log/slog"},
 	"scheduler/policy":   {"net", "net/http", "os", "time", "log/slog"},
 }
 

@@ -35,7 +35,7 @@ type APIView struct {
 // APIs returns a namespace's APIs, sorted by base path: the one of that base path
 // or, if which does not begin with a slash, those of that name; all for "".
 func (c *Controller) APIs(ctx context.Context, namespace, which string) ([]APIView, error) {
-	owner, err := c.ownerOf(ctx, namespace)
+	owner, err := c.Owner(ctx, namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func (c *Controller) DeleteAPI(ctx context.Context, namespace, which, path, verb
 // nobody else changed it meanwhile. change gets nil if there is none, and
 // returns nil to have it deleted.
 func (c *Controller) changeAPI(ctx context.Context, namespace, which string, change func(*gateway.Document) (*gateway.Document, error)) (APIView, error) {
-	owner, err := c.ownerOf(ctx, namespace)
+	owner, err := c.Owner(ctx, namespace)
 	if err != nil {
 		return APIView{}, err
 	}
@@ -160,7 +160,7 @@ func (c *Controller) storeAPI(ctx context.Context, owner *Caller, former whisk.A
 	if next == nil {
 		err := c.deps.APIs.DeleteAPI(ctx, owner.Namespace, former.BasePath, former.Revision)
 		c.offers.invalidate(owner.UUID, owner.UUID)
-		return APIView{}, err
+		return APIView{}, wrap(err, "delete the API")
 	}
 	if err := next.Check(owner.Namespace); err != nil {
 		return APIView{}, err
@@ -172,7 +172,15 @@ func (c *Controller) storeAPI(ctx context.Context, owner *Caller, former whisk.A
 	api := whisk.API{Namespace: owner.Namespace, BasePath: next.BasePath(), Revision: former.Revision, Document: text}
 	_, err = c.deps.APIs.PutAPI(ctx, api)
 	c.offers.invalidate(owner.UUID, owner.UUID)
-	return viewOf(owner, api), err
+	return viewOf(owner, api), wrap(err, "put the API")
+}
+
+// wrap says what was tried, and makes an error one for the operator. nil stays nil.
+func wrap(err error, tried string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", tried, err)
 }
 
 // Offer is what a namespace offers to the web by its APIs.

@@ -214,11 +214,11 @@ func attached(action []byte, code whisk.Exec) []byte {
 	stub = apijson.AppendString(append(stub, `,"digest":`...), code.Code)
 	stub = apijson.AppendInt(append(stub, `,"length":`...), int64(code.Size))
 	stub = append(stub, "},"...)
-	return changed(action, "exec", func(exec []byte) []byte { return append(stub, exec[1:]...) })
+	return replaced(action, "exec", func(exec []byte) []byte { return append(stub, exec[1:]...) })
 }
 
-// changed returns an object with another value of one of its members.
-func changed(object []byte, name string, to func([]byte) []byte) []byte {
+// replaced returns an object with another value of one of its members.
+func replaced(object []byte, name string, to func([]byte) []byte) []byte {
 	made := make([]byte, 0, len(object)+256)
 	made = append(made, '{')
 	for member := range apijson.Members(object) {

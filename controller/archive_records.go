@@ -143,7 +143,7 @@ func (a Archive) readRecords(ctx context.Context) iter.Seq2[archived, error] {
 // recordDocument is a record as CouchDB has it, which tells the status by its
 // number, and has an end in any case.
 func recordDocument(from archived) []byte {
-	text := changed(apijson.AppendActivation(nil, from.record), "response", func([]byte) []byte {
+	text := replaced(apijson.AppendActivation(nil, from.record), "response", func([]byte) []byte {
 		response := from.record.Response
 		number := apijson.AppendInt([]byte(`{"statusCode":`), int64(response.Status))
 		if response.Result != nil {

@@ -1,0 +1,487 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/whirl-faas/whirl/controller"
+	"github.com/whirl-faas/whirl/controller/apimgmt"
+	"github.com/whirl-faas/whirl/controller/controllertest"
+	"github.com/whirl-faas/whirl/controller/httpapi"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+const (
+	management = root + "/web/whisk.system/apimgmt"
+	served     = "/api/" + guestUUID
+)
+
+// withGateway is a platform with the package of API management.
+func withGateway(t testing.TB, configure ...func(*controller.Config)) *platform {
+	t.Helper()
+	name := whisk.FullName{Namespace: "whisk.system", Package: "apimgmt"}
+	builtins := map[whisk.FullName]controller.Builtin{}
+	for action, code := range apimgmt.Builtins(apimgmt.Config{}) {
+		name.Name = action
+		builtins[name] = code
+	}
+	p := newPlatformWith(t, func(deps *controller.Deps) { deps.Builtins = builtins }, configure...)
+	err := p.store.PutSubject(t.Context(), whisk.Subject{Name: "whisk.system", Namespaces: []whisk.SubjectNamespace{
+		{Name: "whisk.system", UUID: "system-uuid", Key: whisk.HashKey(guestKey)},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	itself := controller.Itself("whisk.system")
+	if _, err := p.control.PutPackage(t.Context(), itself, name.PackageName(), []byte(`{"publish":false}`), false); err != nil {
+		t.Fatal(err)
+	}
+	for action := range builtins {
+		body := `{"exec":{"kind":"builtin"},"annotations":[{"key":"web-export","value":true},{"key":"final","value":true}]}`
+		if _, _, err := p.control.PutAction(t.Context(), itself, action, []byte(body), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
+}
+
+// createAPI asks for an operation as wsk api create does.
+func (p *platform) createAPI(base, path, verb, action, responseType string) reply {
+	p.t.Helper()
+	parameters := ""
+	if strings.Contains(path, "{id}") {
+		parameters = `"pathParameters":[{"name":"id","in":"path","required":true,"type":"string"}],`
+	}
+	return p.do("POST", management+"/createApi.http?accesstoken=DUMMY+TOKEN&responsetype="+responseType+"&spaceguid="+guestUUID, fmt.Sprintf(
+		`{"apidoc":{"namespace":"_","gatewayBasePath":%q,"gatewayPath":%q,"gatewayMethod":%q,"id":"API:_:/b",%s
+		"action":{"name":%q,"namespace":"_","backendMethod":%q,"backendUrl":"http://example.com/api/v1/web/_/default/x.http","authkey":"u:k"}}}`,
+		base, path, verb, parameters, action, verb))
+}
+
+func (p *platform) mustCreateAPI(base, path, verb, action, responseType string) {
+	p.t.Helper()
+	if got := p.createAPI(base, path, verb, action, responseType); got.status != 200 {
+		p.t.Fatalf("api create = %d %s", got.status, got.body)
+	}
+}
+
+// apis returns what getApi answers, by base path.
+func (p *platform) apis(query string, headers ...string) map[string]map[string]any {
+	p.t.Helper()
+	listed := p.must(200, "GET", management+"/getApi.http?accesstoken=DUMMY+TOKEN"+query, "", headers...).decode(p.t)["apis"].([]any)
+	found := map[string]map[string]any{}
+	for _, item := range listed {
+		value := item.(map[string]any)["value"].(map[string]any)
+		found[value["apidoc"].(map[string]any)["basePath"].(string)] = value
+	}
+	return found
+}
+
+func TestAPIIsMadeReadAndDeleted(t *testing.T) {
+	p := withGateway(t)
+	p.run()
+	got := p.createAPI("/club", "/books/{id}", "GET", "getBooks", "http")
+	if got.status != 200 || got.header.Get("Content-Type") != "application/json" {
+		t.Fatalf("create = %d %v %s", got.status, got.header, got.body)
+	}
+	sameJSON(t, got.body, `{"namespace":"Not Used","gwApiUrl":"http://example.com/api/`+guestUUID+`/club","gwApiActivated":true,"tenantId":"Not Used","apidoc":{
+		"swagger":"2.0","basePath":"/club","info":{"title":"/club","version":"1.0.0"},
+		"paths":{"/books/{id}":{"get":{"operationId":"getBooksId","parameters":[{"name":"id","in":"path","required":true,"type":"string"}],
+			"x-openwhisk":{"action":"getBooks","namespace":"guest","package":"","url":"http://example.com/api/v1/web/guest/default/getBooks.http"},
+			"responses":{"default":{"description":"Default response"}}}}},
+		"x-ibm-configuration":"<any>"}}`)
+	p.mustCreateAPI("/club", "/books", "POST", "pkg/postBooks", "json")
+	p.mustCreateAPI("/other", "/", "GET", "getBooks", "")
+
+	if apis := p.apis(""); len(apis) != 2 || len(apis["/club"]["apidoc"].(map[string]any)["paths"].(map[string]any)) != 2 {
+		t.Errorf("getApi has %v", apis)
+	}
+	for query, want := range map[string]int{
+		"&basepath=/club": 1, "&basepath=/club/": 1, "&basepath=/clu": 0, "&basepath=%2Fother": 1, "&basepath=club": 0,
+		"&limit=1": 1, "&limit=30&skip=0": 2, "&skip=1": 1, "&skip=3": 0, "&limit=1&skip=1": 1, "&limit=0": 2,
+	} {
+		if apis := p.apis(query); len(apis) != want {
+			t.Errorf("getApi with %s has %d APIs, want %d", query, len(apis), want)
+		}
+	}
+	if apis := p.apis("", asOther()); len(apis) != 0 {
+		t.Errorf("another namespace sees %v", apis)
+	}
+	if url := p.apis("", "X-Forwarded-Proto: https", "X-Forwarded-Host: whirl.example:8443")["/club"]["gwApiUrl"]; url != "https://whirl.example:8443"+served+"/club" {
+		t.Errorf("behind a proxy the URL is %v", url)
+	}
+
+	for _, deletion := range []struct {
+		query string
+		left  int // paths of /club, -1 if it is gone
+	}{
+		{"basepath=/club&relpath=/books&operation=POST", 1},
+		{"basepath=/club&relpath=/books/%7Bid%7D", -1}, // the last path takes the API along
+	} {
+		sameJSON(t, p.must(200, "DELETE", management+"/deleteApi.http?"+deletion.query, "").body, `{}`)
+		left := -1
+		if api := p.apis("")["/club"]; api != nil {
+			left = len(api["apidoc"].(map[string]any)["paths"].(map[string]any))
+		}
+		if left != deletion.left {
+			t.Errorf("%s leaves %d paths, want %d", deletion.query, left, deletion.left)
+		}
+	}
+	p.must(200, "DELETE", management+"/deleteApi?force=true&basepath=/other", "")
+	if apis := p.apis(""); len(apis) != 0 {
+		t.Errorf("left are %v", apis)
+	}
+}
+
+func TestAPIByName(t *testing.T) {
+	p := withGateway(t)
+	p.run()
+	const named = `{"apidoc":{"namespace":"_","apiName":"Book Club","gatewayBasePath":%q,"gatewayPath":%q,"gatewayMethod":"get",
+		"action":{"name":"/guest/pkg/act","namespace":"guest","backendMethod":"GET","backendUrl":"http://h/api/v1/web/guest/pkg/act.http","authkey":"k"}}}`
+	p.must(200, "POST", management+"/createApi", fmt.Sprintf(named, "/club", "/a"))
+	p.must(200, "POST", management+"/createApi", fmt.Sprintf(named, "Book Club", "/b"))
+	apis := p.apis("&basepath=Book+Club")
+	if len(apis) != 1 || len(apis["/club"]["apidoc"].(map[string]any)["paths"].(map[string]any)) != 2 {
+		t.Fatalf("by its name it is %v", apis)
+	}
+	p.must(200, "DELETE", management+"/deleteApi.http?basepath=Book+Club", "")
+	if apis := p.apis(""); len(apis) != 0 {
+		t.Errorf("left are %v", apis)
+	}
+}
+
+func TestAPIManagementRefuses(t *testing.T) {
+	p := withGateway(t)
+	p.run()
+	p.mustCreateAPI("/there", "/a", "GET", "act", "json")
+	const action = `"action":{"name":"a","namespace":"_","backendMethod":"GET","backendUrl":"http://h/api/v1/web/_/default/a.http","authkey":"k"}`
+	doc := func(fields string) string { return `{"apidoc":{"namespace":"_"` + fields + `}}` }
+	const rest = `,"gatewayBasePath":"/x","gatewayPath":"/p","gatewayMethod":"GET"`
+	for _, test := range []struct{ method, target, body, want string }{
+		{"POST", "createApi.http", ``, "apidoc is required."},
+		{"POST", "createApi.http", `{"apidoc":""}`, "apidoc is required."},
+		{"POST", "createApi.http", `{"apidoc":7}`, "apidoc field is of type number and should be a JSON object or a JSON string."},
+		{"POST", "createApi.http", `{"apidoc":"{"}`, "apidoc field cannot be parsed. Ensure it is valid JSON."},
+		{"POST", "createApi.http", `{"apidoc":"7"}`, "apidoc is missing the namespace field"},
+		{"POST", "createApi.http", `{"apidoc":[]}`, "apidoc is missing the namespace field"},
+		{"POST", "createApi.http", doc(``), "apidoc is missing the gatewayBasePath field"},
+		{"POST", "createApi.http", doc(`,"gatewayBasePath":"/x"`), "apidoc is missing the gatewayPath field"},
+		{"POST", "createApi.http", doc(`,"gatewayBasePath":"/x","gatewayPath":"/p"`), "apidoc is missing the gatewayMethod field"},
+		{"POST", "createApi.http", doc(rest), "apidoc is missing the action field."},
+		{"POST", "createApi.http", doc(rest + `,"action":{}`), "action is missing the backendMethod field."},
+		{"POST", "createApi.http", doc(rest + `,` + strings.Replace(action, `"authkey":"k"`, `"authkey":null`, 1)), "action is missing the authkey field."},
+		{"POST", "createApi.http", doc(rest + `,` + strings.Replace(action, `/api/v1/web/`, `/`, 1)), "API creation failure: API swagger generation error: the backendUrl 'http://h/_/default/a.http' is not that of a web action."},
+		{"POST", "createApi.http?responsetype=zip", doc(rest + `,` + action), "API creation failure: API swagger generation error: the response type 'zip' is none of html, http, json, svg, text."},
+		{"POST", "createApi.http", doc(strings.Replace(rest, "GET", "FETCH", 1) + `,` + action), `API creation failure: Unable to configure the API Gateway (status code 400): {"status":400,"message":"Error: Resource verb 'fetch' not supported."}`},
+		{"POST", "createApi.http", doc(strings.Replace(rest, "/p", "p", 1) + `,` + action), `API creation failure: Unable to configure the API Gateway (status code 400): {"status":400,"message":"Error: Resource path must begin with '/'."}`},
+		{"POST", "createApi.http", doc(strings.Replace(rest, "/p", "/{p}", 1) + `,` + action), "API creation failure: The action must use a response type of '.http' in order to receive the path parameters."},
+		{"POST", "createApi.http", doc(`,"swagger":"{","gatewayBasePath":"/x"`), "swagger and gatewayBasePath are mutually exclusive and cannot be specified together."},
+		{"POST", "createApi.http", doc(`,"swagger":"{"`), "swagger field cannot be parsed. Ensure it is valid JSON."},
+		{"POST", "createApi.http", doc(`,"swagger":true`), "swagger field is boolean and should be an object or a JSON string."},
+		{"POST", "createApi.http", doc(`,"swagger":"{}"`), "swagger is missing the basePath field."},
+		{"GET", "getApi.http?outputFormat=xml", ``, "Invalid outputFormat value. Valid values are: apigw, swagger"},
+		{"GET", "getApi.http?limit=many", ``, "The value 'many' of limit is not a number of APIs."},
+		{"DELETE", "deleteApi.http", ``, "basepath is required."},
+		{"DELETE", "deleteApi.http?basepath=/x&operation=get", ``, "When specifying an operation, the path is required."},
+		{"DELETE", "deleteApi.http?basepath=/x", ``, "API deletion failure: API '/x' does not exist."},
+		{"DELETE", "deleteApi.http?basepath=/there&relpath=/b", ``, "API deletion failure: path '/b' does not exist in the API"},
+		{"DELETE", "deleteApi.http?basepath=/there&relpath=/a&operation=PUT", ``, "API deletion failure: path '/a' with operation 'put' does not exist in the API"},
+	} {
+		got := p.must(502, test.method, management+"/"+test.target, test.body).decode(t)
+		if len(got) != 1 || got["error"] != test.want {
+			t.Errorf("%s %s %s:\ngot  %v\nwant %s", test.method, test.target, test.body, got["error"], test.want)
+		}
+	}
+	for target, want := range map[string]string{
+		"createApi.http": "A valid auth key is required.", "getApi.http?namespace=guest": "Invalid authentication.", "deleteApi.http?namespace=guest": "Invalid authentication.",
+	} {
+		sameJSON(t, p.must(502, "GET", management+"/"+target, "", noAuth).body, `{"error":"`+want+`"}`)
+	}
+	if apis := p.apis(""); len(apis) != 1 {
+		t.Errorf("there are now %v", apis)
+	}
+	// Nobody says for himself who he is.
+	p.must(400, "GET", management+"/getApi.http?__ow_user=other", "")
+	p.must(403, "POST", root+"/namespaces/whisk.system/actions/apimgmt/getApi?blocking=true", `{"__ow_user":"other"}`)
+}
+
+func TestAPILeadsToTheAction(t *testing.T) {
+	p := withGateway(t)
+	p.run()
+	p.export("echo")
+	p.mustCreateAPI("/club", "/books/{id}", "GET", "echo", "http")
+	p.mustCreateAPI("/club", "/books", "POST", "echo", "json")
+	p.mustCreateAPI("/club", "/gone", "GET", "nothing", "json")
+
+	got := p.must(200, "POST", served+"/club/books?a=b&n=1", `{"n":2}`, noAuth)
+	sameJSON(t, got.body, `{"a":"b","n":2,"__ow_method":"post","__ow_path":"","__ow_headers":{
+		"content-type":"application/json","host":"example.com","x-request-id":"tid","x-forwarded-url":"http://example.com`+served+`/club/books?a=b&n=1"}}`)
+	for name, want := range map[string]string{
+		"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, PATCH, HEAD, OPTIONS", "Access-Control-Allow-Credentials": "true",
+	} {
+		if got.header.Get(name) != want {
+			t.Errorf("%s is %q, want %q", name, got.header.Get(name), want)
+		}
+	}
+	if got.header.Get("X-Openwhisk-Activation-Id") == "" {
+		t.Error("no activation id")
+	}
+
+	p.answersJSON(`{"statusCode":201,"headers":{"X-Mine":"1"},"body":"made"}`)
+	if got := p.must(201, "GET", served+"/club/books/5", "", noAuth, "Origin: https://site.example"); got.body != "made" || got.header.Get("X-Mine") != "1" || got.header.Get("Access-Control-Allow-Origin") != "https://site.example" {
+		t.Errorf("%v %s", got.header, got.body)
+	}
+	got = p.must(200, "OPTIONS", served+"/club/books/5", "", noAuth, "Access-Control-Request-Headers: X-Mine", "Origin: https://site.example")
+	if got.body != "" || got.header.Get("Access-Control-Allow-Headers") != "X-Mine" || got.header.Get("Access-Control-Allow-Origin") != "https://site.example" || got.header.Get("X-Openwhisk-Activation-Id") != "" {
+		t.Errorf("OPTIONS: %v %q", got.header, got.body)
+	}
+	p.mustFail(404, "The requested resource does not exist.", "GET", served+"/club/gone", "", noAuth)
+	for target, want := range map[string]string{
+		"GET " + served + "/club/book":       "Not found.",
+		"GET " + served:                      "Not found.",
+		"GET /api/nobody/club/books":         "Not found.",
+		"GET /api/no%20body/club/books":      "Not found.",
+		"GET /api//x":                        "Not found.",
+		"GET " + served + "/club/books":      "Whoops. Verb not supported.",
+		"DELETE " + served + "/club/books/5": "Whoops. Verb not supported.",
+		"GET /api/other-uuid/club/books/5":   "Not found.",
+	} {
+		method, path, _ := strings.Cut(target, " ")
+		got := p.must(404, method, path, "", noAuth)
+		if got.body != `{"status":404,"message":"Error: `+want+`"}`+"\n" || got.header.Get("Content-Type") != "application/json; charset=utf-8" {
+			t.Errorf("%s = %v %s", target, got.header, got.body)
+		}
+	}
+	// /api/v1 is what it always was.
+	p.must(200, "GET", root, "", noAuth)
+	p.must(404, "GET", root+"/club/books", "")
+}
+
+func TestAPIGivesThePathToTheAction(t *testing.T) {
+	p := withGateway(t)
+	p.run()
+	p.export("echo", "raw-http:true")
+	p.mustCreateAPI("/club", "/books/{id}", "GET", "echo", "http")
+	p.mustCreateAPI("/raw", "/x", "GET", "echo", "json")
+	sameJSON(t, p.must(200, "GET", served+"/raw/x/more?q=1&r", "", noAuth).body, `{"__ow_method":"get","__ow_path":"/more","__ow_query":"q=1&r","__ow_body":"",
+		"__ow_headers":{"host":"example.com","x-request-id":"tid","x-forwarded-url":"<any>"}}`)
+	var path string
+	p.balancer.Run = recordingPath(&path)
+	p.must(204, "GET", served+"/club/books/9%2F7/more", "", noAuth)
+	if path != "/club/books/9%2F7/more" {
+		t.Errorf("the action was told %q", path)
+	}
+}
+
+func TestAPIOfASecuredAction(t *testing.T) {
+	p := withGateway(t)
+	p.run()
+	p.export("secret", `require-whisk-auth:"s3cr3t"`)
+	p.mustFail(401, "Authentication is possible but has failed or not yet been provided.", "GET", webRoot+"/secret.json", "", noAuth)
+	body := `{"apidoc":{"namespace":"_","gatewayBasePath":"/s","gatewayPath":"/","gatewayMethod":"GET",
+		"action":{"name":"secret","namespace":"_","backendMethod":"GET","backendUrl":"http://h/api/v1/web/_/default/x.http","authkey":"k","secureKey":"s3cr3t"}}}`
+	p.must(200, "POST", management+"/createApi.http", body)
+	p.must(200, "GET", served+"/s", "", noAuth, "X-Require-Whisk-Auth: guess")
+	p.must(200, "POST", management+"/createApi.http", strings.Replace(body, `,"secureKey":"s3cr3t"`, ``, 1))
+	p.must(401, "GET", served+"/s/", "", noAuth)
+}
+
+// document is an API as serverless-openwhisk makes one.
+func document(base, more string) string {
+	text := `{"swagger":"2.0","basePath":"` + base + `","info":{"title":"service","version":"1.0"},
+		"paths":{"/hi":{"get":{"operationId":"get-/hi","responses":{},"x-openwhisk":{"action":"echo","namespace":"guest","package":"default","url":"https://h/api/v1/web/guest/default/echo.json"}}}},
+		"x-ibm-configuration":{` + more + `"assembly":{"execute":[{"operation-switch":{"case":[{"operations":["get-/hi"],"execute":[
+			{"set-variable":{"actions":[{"set":"message.headers.X-Require-Whisk-Auth"}]}},
+			{"invoke":{"target-url":"https://h/api/v1/web/guest/default/echo.json","verb":"keep"}}]}]}}]}}}`
+	encoded, err := json.Marshal(text)
+	if err != nil {
+		panic(err)
+	}
+	return `{"apidoc":{"namespace":"_","swagger":` + string(encoded) + `}}`
+}
+
+func TestAPIOfADocument(t *testing.T) {
+	p := withGateway(t)
+	p.run()
+	p.export("echo", "web-custom-options:true")
+	p.mustCreateAPI("/svc", "/old", "GET", "echo", "json")
+	p.must(200, "GET", served+"/svc/old", "", noAuth)
+	p.must(200, "POST", management+"/createApi.http", document("/svc", `"cors":{"enabled":false},`))
+	p.must(404, "GET", served+"/svc/old", "", noAuth)
+
+	p.answersJSON(`{"a":1}`)
+	for _, test := range []struct{ more, origin string }{
+		{`"cors":{"enabled":false},`, ""}, {`"cors":{"enabled":true},`, "*"},
+	} {
+		p.must(200, "POST", management+"/createApi.http", document("/svc", test.more))
+		if got := p.must(200, "GET", served+"/svc/hi", "", noAuth); got.header.Get("Access-Control-Allow-Origin") != test.origin {
+			t.Errorf("with %s the header is %v", test.more, got.header)
+		}
+	}
+	p.must(200, "POST", management+"/createApi.http", document("/", ``))
+	if got := p.must(200, "GET", served+"/hi", "", noAuth); got.header.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("the action answers for itself, but: %v", got.header)
+	}
+}
+
+// Operations that are added at the same time are all there in the end.
+func TestAPIOperationsAreNotLost(t *testing.T) {
+	p := withGateway(t)
+	p.run()
+	const operations = 24
+	var wg sync.WaitGroup
+	for i := range operations {
+		wg.Go(func() {
+			if got := p.createAPI("/many", fmt.Sprintf("/%d", i), "GET", "echo", "json"); got.status != 200 {
+				t.Errorf("operation %d: %d %s", i, got.status, got.body)
+			}
+		})
+	}
+	wg.Wait()
+	if paths := p.apis("")["/many"]["apidoc"].(map[string]any)["paths"].(map[string]any); len(paths) != operations {
+		t.Errorf("of %d operations %d are there", operations, len(paths))
+	}
+}
+
+func TestAPIsAreNotEndless(t *testing.T) {
+	p := withGateway(t)
+	p.run()
+	for i := range 100 {
+		p.mustCreateAPI(fmt.Sprintf("/%d", i), "/", "GET", "echo", "json")
+	}
+	p.mustCreateAPI("/99", "/more", "GET", "echo", "json")
+	got := p.createAPI("/100", "/", "GET", "echo", "json")
+	if got.status != 502 {
+		t.Errorf("one more: %d", got.status)
+	}
+	sameJSON(t, got.body, `{"error":"API creation failure: The namespace has 100 APIs, as many as it may have."}`)
+	long := fmt.Sprintf(`{"apidoc":{"namespace":"_","swagger":{"basePath":"/1","info":{"title":"t","description":%q},"paths":{"/":{"get":{}}}}}}`, strings.Repeat("x", 600<<10))
+	if got := p.do("POST", management+"/createApi.http", long); got.status != 502 || !strings.Contains(got.body, "The API is larger than allowed: ") {
+		t.Errorf("a long one: %d %.200s", got.status, got.body)
+	}
+}
+
+func TestAPIRateLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := withGateway(t)
+		defer runInBubble(t, p)()
+		p.export("echo")
+		body := strings.Replace(document("/svc", `"cors":{"enabled":true},`), `\"basePath\"`, `\"x-ibm-rate-limit\":[{\"rate\":2,\"unit\":\"minute\",\"units\":1}],\"basePath\"`, 1)
+		p.must(200, "POST", management+"/createApi.http", body)
+		p.must(200, "GET", served+"/svc/hi", "", noAuth)
+		got := p.must(429, "GET", served+"/svc/hi", "", noAuth)
+		if got.body != `{"status":429,"message":"Error: Rate limit exceeded"}`+"\n" {
+			t.Errorf("got %s", got.body)
+		}
+		time.Sleep(30 * time.Second)
+		p.must(200, "GET", served+"/svc/hi", "", noAuth)
+	})
+}
+
+// Another controller of the same store serves what was made by the first.
+func TestAPIsAreSharedByControllers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := withGateway(t)
+		defer runInBubble(t, p)()
+		p.export("echo")
+		second := p.another(t)
+		defer runInBubble(t, second)()
+		second.must(404, "GET", served+"/a/x", "", noAuth)
+
+		p.mustCreateAPI("/a", "/x", "GET", "echo", "json")
+		p.must(200, "GET", served+"/a/x", "", noAuth)
+		time.Sleep(time.Second)
+		second.must(200, "GET", served+"/a/x", "", noAuth)
+		p.must(200, "GET", served+"/a/x", "", noAuth)
+		reads := p.store.Calls("APIs")
+		p.must(200, "GET", served+"/a/x", "", noAuth)
+		if p.store.Calls("APIs") != reads {
+			t.Error("the store was asked, not the memory")
+		}
+
+		subject, err := p.store.Subject(t.Context(), "guest-user")
+		if err != nil {
+			t.Fatal(err)
+		}
+		subject.Blocked = true
+		if err := p.store.PutSubject(t.Context(), subject); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		second.must(404, "GET", served+"/a/x", "", noAuth)
+	})
+}
+
+// another is a second controller on the same store.
+func (p *platform) another(t *testing.T) *platform {
+	t.Helper()
+	q := *p
+	config := controller.Default()
+	config.ID = "second"
+	var err error
+	q.control, err = controller.New(config, controller.Deps{
+		Entities: p.store, Subjects: p.store, APIs: p.store, Blobs: p.store.Blobs(), Activations: p.store, Logs: p.store, Queue: p.store,
+		Balancer: p.balancer, Manifest: manifest,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.handler = httpapi.New(httpapi.Config{}, q.control)
+	return &q
+}
+
+func TestAPIStoreFails(t *testing.T) {
+	p := withGateway(t)
+	p.run()
+	p.mustCreateAPI("/a", "/x", "GET", "echo", "json")
+	failing := ""
+	p.store.SetFault(func(op string, done bool) error {
+		if op == failing {
+			return whisk.Errorf(whisk.Unavailable, "the disk is full of secrets")
+		}
+		return nil
+	})
+	for _, request := range []struct{ failing, method, target, body string }{
+		{"APIs", "POST", "/createApi.http", document("/svc", "")},
+		{"PutAPI", "POST", "/createApi.http", document("/svc", "")},
+		{"APIs", "GET", "/getApi.http", ""},
+		{"APIs", "DELETE", "/deleteApi.http?basepath=/a", ""},
+		{"DeleteAPI", "DELETE", "/deleteApi.http?basepath=/a", ""},
+	} {
+		failing = request.failing
+		got := p.must(502, request.method, management+request.target, request.body)
+		if !strings.Contains(got.body, "There was an internal server error.") || strings.Contains(got.body, "secrets") {
+			t.Errorf("%s without %s says %s", request.target, failing, got.body)
+		}
+	}
+	failing = "APIs"
+	if got := p.do("GET", served+"/a/x", "", noAuth); got.status != http.StatusServiceUnavailable || strings.Contains(got.body, "secrets") {
+		t.Errorf("serving: %d %s", got.status, got.body)
+	}
+	failing = ""
+	p.must(200, "DELETE", management+"/deleteApi.http?basepath=/a", "")
+}
+
+// recordingPath is an action that notes what path it is told.
+func recordingPath(path *string) func(context.Context, *whisk.Invocation, controllertest.RunBody) whisk.Outcome {
+	return func(_ context.Context, inv *whisk.Invocation, run controllertest.RunBody) whisk.Outcome {
+		var value struct {
+			Path string `json:"__ow_path"`
+		}
+		response := whisk.Response{Result: json.RawMessage(`{}`)}
+		if err := json.Unmarshal(run.Value, &value); err != nil {
+			response = whisk.ErrorResponse(whisk.WhiskError, err.Error())
+		}
+		*path = value.Path
+		return controllertest.Outcome(inv, response)
+	}
+}
