@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/controller/alarms"
+	"github.com/whirl-faas/whirl/controller/apimgmt"
 	"github.com/whirl-faas/whirl/controller/balancer"
 	"github.com/whirl-faas/whirl/controller/catalog"
 	"github.com/whirl-faas/whirl/controller/httpapi"
@@ -163,7 +165,7 @@ func (f *front) makeController(inner controller.Balancer, figures http.Handler) 
 		Balancer:    inner,
 		Manifest:    f.offer.manifest,
 		Images:      f.offer.images,
-		Builtins:    f.alarms.Builtins(catalog.Alarms),
+		Builtins:    f.builtins(),
 		Keys:        f.settings.keys,
 		Secret:      f.data.secret,
 		Hint:        f.offer.hint,
@@ -192,6 +194,13 @@ func (f *front) connections() int {
 	}
 	f.logger.Warn("fewer connections than wanted: the process may open too few files", "wanted", wanted, "connections", files.Cur/2)
 	return int(files.Cur / 2)
+}
+
+// builtins are the actions that are part of the platform.
+func (f *front) builtins() map[whisk.FullName]controller.Builtin {
+	all := f.alarms.Builtins(catalog.Alarms)
+	maps.Copy(all, apimgmt.Builtins(catalog.APIManagement, apimgmt.Config{PublicURL: f.settings.publicURL, Logger: f.logger}))
+	return all
 }
 
 // withFigures puts figures beside the API, where OpenWhisk has them.

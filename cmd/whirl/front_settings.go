@@ -4,6 +4,7 @@ package main
 
 import (
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,6 +38,7 @@ type frontSettings struct {
 	throttles   throttleSettings
 	apiMetrics  bool
 	catalog     bool   // the packages of whisk.system are installed
+	publicURL   string // by which clients reach the API, "" for the one that they use
 	vanity      string // the host below which namespaces have names, "" for none
 	executeOnly bool
 	blocking    controller.Keeping // which blocking calls leave records
@@ -54,7 +56,8 @@ func addFrontFlags(flags *pflag.FlagSet) {
 	flags.Duration("drain", 30*time.Second, "how long running activations may take to finish at shutdown")
 	flags.Duration("retention", 7*24*time.Hour, "how long activation records and logs are kept; 0 for ever")
 	flags.Bool("api-metrics", false, "answer GET /metrics on --listen too, as OpenWhisk does; everybody who reaches the API may read it")
-	flags.Bool("catalog", true, "install the packages utils, samples and alarms of whisk.system at the start, or what is new of them; =false leaves all as it is")
+	flags.Bool("catalog", true, "install the packages utils, samples, alarms and apimgmt of whisk.system at the start, or what is new of them; =false leaves all as it is")
+	flags.String("public-url", "", "`URL` by which clients reach the API, where a proxy before it does not say so in X-Forwarded headers; for the URLs of APIs")
 	flags.String("vanity-host", "", "`HOST` below which every namespace has a name of its own: NAMESPACE.HOST/PACKAGE/ACTION is a web action")
 	flags.Int("concurrent-sequences", controller.Default().Sequences, "sequences and compositions that this controller runs at once, a `NUMBER`; those within others do not count")
 	flags.Bool("shared-packages-execute-only", false, "let other namespaces run what is in shared packages, but not read it")
@@ -94,6 +97,9 @@ func (s *frontSettings) read(flags *pflag.FlagSet, plain bool) (err error) {
 	}
 	s.apiMetrics, _ = flags.GetBool("api-metrics")
 	s.catalog, _ = flags.GetBool("catalog")
+	if s.publicURL, err = readPublicURL(flags); err != nil {
+		return err
+	}
 	s.vanity = textOf(flags, "vanity-host")
 	if strings.ContainsAny(s.vanity, ":/* ") || strings.HasPrefix(s.vanity, ".") {
 		return usageErrorf("--vanity-host %q: want a host without scheme and port, such as example.org", s.vanity)
@@ -113,6 +119,18 @@ func (s *frontSettings) read(flags *pflag.FlagSet, plain bool) (err error) {
 	}
 	exposed, _ := flags.GetBool("expose-guest")
 	return s.readAuth(textOf(flags, "auth"), exposed)
+}
+
+// readPublicURL reads --public-url, which has nothing but a scheme and a host.
+func readPublicURL(flags *pflag.FlagSet) (string, error) {
+	text := strings.TrimSuffix(textOf(flags, "public-url"), "/")
+	if text == "" {
+		return "", nil
+	}
+	if parsed, err := url.Parse(text); err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") || text != parsed.Scheme+"://"+parsed.Host {
+		return "", usageErrorf("--public-url %q: want a scheme and a host, such as https://whirl.example.org", text)
+	}
+	return text, nil
 }
 
 // textOf returns the text of a flag that the command has.

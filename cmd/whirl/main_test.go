@@ -86,6 +86,7 @@ func TestWrongUseIsRefused(t *testing.T) {
 		{"sequences", nil, "standalone --concurrent-sequences 0", []string{"--concurrent-sequences 0", "1 to 19999"}},
 		{"too many sequences", nil, "controller --plain-loopback --concurrent-sequences 20000", []string{"--concurrent-sequences 20000", "1 to 19999"}},
 		{"listen", nil, "standalone --listen 3233", []string{`"3233"`, "HOST:PORT"}},
+		{"public url", nil, "standalone --public-url whirl.example.org", []string{"--public-url", "whirl.example.org", "a scheme and a host"}},
 		{"vanity host", nil, "standalone --vanity-host https://example.org", []string{"--vanity-host", "https://example.org", "without scheme"}},
 		{"auth", nil, "standalone --auth me", []string{"--auth", "UUID:KEY"}},
 		{"log level", nil, "standalone --log-level loud", []string{`"loud"`, "debug, info, warn or error"}},

@@ -19,20 +19,23 @@ type Config struct {
 	Logger    *slog.Logger // nil discards
 }
 
-// Builtins returns the code of the actions, by their names within a package: getApi,
-// createApi and deleteApi.
+// Builtins returns the code of the actions of a package: getApi, createApi and
+// deleteApi.
 //
-// Who may call an action of the package that is no web action may act for
-// everybody: the package must be private.
-func Builtins(config Config) map[string]controller.Builtin {
+// Who can call them in another way than over the web says for himself who he is:
+// the package must be private.
+func Builtins(pkg whisk.FullName, config Config) map[whisk.FullName]controller.Builtin {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	config.Logger = config.Logger.With("component", "apimgmt")
-	return map[string]controller.Builtin{
-		"createApi": config.action(createAPI),
-		"getApi":    config.action(getAPI),
-		"deleteApi": config.action(deleteAPI),
+	named := func(name string) whisk.FullName {
+		return whisk.FullName{Namespace: pkg.Namespace, Package: pkg.Name, Name: name}
+	}
+	return map[whisk.FullName]controller.Builtin{
+		named("createApi"): config.action(createAPI),
+		named("getApi"):    config.action(getAPI),
+		named("deleteApi"): config.action(deleteAPI),
 	}
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package catalog holds the packages that come with the platform: utils, samples
-// and alarms of the namespace whisk.system, as OpenWhisk users know them. It brings them
+// Package catalog holds the packages that come with the platform: utils, samples,
+// alarms and apimgmt of the namespace whisk.system, as OpenWhisk users know them. It brings them
 // into the store when a controller starts.
 //
 // Each entity that it writes has an annotation that says what was written, and as which
@@ -32,12 +32,16 @@ const Namespace = "whisk.system"
 // Alarms is the package of the feeds whose code is in controller/alarms.
 var Alarms = whisk.FullName{Namespace: Namespace, Name: "alarms"}
 
+// APIManagement is the package of the actions whose code is in controller/apimgmt.
+var APIManagement = whisk.FullName{Namespace: Namespace, Name: "apimgmt"}
+
 //go:embed packages
 var files embed.FS
 
 // bundle is a package as its folder describes it.
 type bundle struct {
 	name        string
+	Private     bool                       `json:"private"` // its actions are for the web alone
 	Description string                     `json:"description"`
 	Annotations map[string]json.RawMessage `json:"annotations"`
 	Parameters  map[string]json.RawMessage `json:"parameters"`
@@ -107,7 +111,7 @@ type exec struct {
 
 // packageBody is a package without what the catalog has to note in it.
 func (b bundle) body() body {
-	return body{Publish: true, Annotations: listed(b.Annotations, b.Description), Parameters: listed(b.Parameters, "")}
+	return body{Publish: !b.Private, Annotations: listed(b.Annotations, b.Description), Parameters: listed(b.Parameters, "")}
 }
 
 // body is an action without what the catalog has to note in it. node is the kind of what

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -14,7 +15,9 @@ import (
 	"time"
 
 	"github.com/whirl-faas/whirl/controller"
+	"github.com/whirl-faas/whirl/controller/alarms"
 	"github.com/whirl-faas/whirl/controller/apimgmt"
+	"github.com/whirl-faas/whirl/controller/catalog"
 	"github.com/whirl-faas/whirl/controller/controllertest"
 	"github.com/whirl-faas/whirl/controller/httpapi"
 	"github.com/whirl-faas/whirl/whisk"
@@ -28,30 +31,29 @@ const (
 // withGateway is a platform with the package of API management.
 func withGateway(t testing.TB, configure ...func(*controller.Config)) *platform {
 	t.Helper()
-	name := whisk.FullName{Namespace: "whisk.system", Package: "apimgmt"}
-	builtins := map[whisk.FullName]controller.Builtin{}
-	for action, code := range apimgmt.Builtins(apimgmt.Config{}) {
-		name.Name = action
-		builtins[name] = code
+	clock, err := alarms.New(alarms.Default(), controllertest.NewStore(), nil)
+	if err != nil {
+		t.Fatal(err)
 	}
+	builtins := clock.Builtins(catalog.Alarms) // for the catalog to be complete
+	maps.Copy(builtins, apimgmt.Builtins(catalog.APIManagement, apimgmt.Config{}))
 	p := newPlatformWith(t, func(deps *controller.Deps) { deps.Builtins = builtins }, configure...)
-	err := p.store.PutSubject(t.Context(), whisk.Subject{Name: "whisk.system", Namespaces: []whisk.SubjectNamespace{
+	err = p.store.PutSubject(t.Context(), whisk.Subject{Name: "whisk.system", Namespaces: []whisk.SubjectNamespace{
 		{Name: "whisk.system", UUID: "system-uuid", Key: whisk.HashKey(guestKey)},
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	itself := controller.Itself("whisk.system")
-	if _, err := p.control.PutPackage(t.Context(), itself, name.PackageName(), []byte(`{"publish":false}`), false); err != nil {
+	p.install(t)
+	return p
+}
+
+// install brings the package of API management into the store as the catalog describes it.
+func (p *platform) install(t testing.TB) {
+	t.Helper()
+	if err := catalog.Install(t.Context(), p.control, nil); err != nil {
 		t.Fatal(err)
 	}
-	for action := range builtins {
-		body := `{"exec":{"kind":"builtin"},"annotations":[{"key":"web-export","value":true},{"key":"final","value":true}]}`
-		if _, _, err := p.control.PutAction(t.Context(), itself, action, []byte(body), false); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return p
 }
 
 // createAPI asks for an operation as wsk api create does.
