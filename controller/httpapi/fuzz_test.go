@@ -23,6 +23,7 @@ func FuzzRequestTarget(f *testing.F) {
 		"/", "/api/v1", "/api/v1/namespaces/_/actions/a%2Fb?code=false", "/api/v1/namespaces/%5F/actions//", "/api/v1/namespaces/_/activations?since=1&upto=-1&name=a%2fb",
 		"/api/v1/namespaces/_/actions?limit=%zz", "/api/v1/namespaces/../actions/%00", "/api/v1/namespaces/_/activations/" + strings.Repeat("0", 32) + "/logs", "/api/v1/namespaces/_/actions/a/b/?count=1;x",
 		"/api/v1/namespaces/_/packages/p?force=%74rue", "/api/v1/namespaces/other/packages?count=yes", "/api/v1/namespaces/_/triggers/t%00/", "/api/v1/namespaces/_/rules/?skip=1&limit=0", "/api/v1/namespaces/_/actions/bound/a?code=0",
+		"/api/" + guestUUID + "/fuzz/x%2f/..//y?a=%zz", "/api/v2", "/api//", "/api/%61/",
 	} {
 		f.Add(seed)
 	}
@@ -144,6 +145,44 @@ func checkAnswer(t *testing.T, p *platform, r *http.Request) *httptest.ResponseR
 		t.Errorf("no JSON: %q", w.Body)
 	}
 	return w
+}
+
+// Whatever createApi is asked for, it is done or told why not, and what is done can be read and served.
+func FuzzCreateAPI(f *testing.F) {
+	for _, seed := range []string{
+		document("/svc", `"cors":{"enabled":true},`), `{"apidoc":{}}`, `[]`, `{"apidoc":"{\"namespace\":1}"}`,
+		`{"apidoc":{"namespace":"_","apiName":"n","gatewayBasePath":"b","gatewayPath":"/{x}/y","gatewayMethod":"get","pathParameters":[{"name":"x"}],
+			"action":{"name":"/a/b/c","namespace":"_","backendMethod":"GET","backendUrl":"http://h/api/v1/web/_/default/a.http","authkey":"k","secureKey":{}}}}`,
+	} {
+		f.Add(seed, "http")
+	}
+	p := withGateway(f)
+	p.run()
+	f.Fuzz(func(t *testing.T, body, responseType string) {
+		p.t = t
+		made := p.do("POST", management+"/createApi.http?responsetype="+url.QueryEscape(responseType), body)
+		switch made.status {
+		case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong: // not for the action
+		case http.StatusBadGateway:
+			if made.decode(t)["error"] == "There was an internal server error." {
+				t.Errorf("our fault: %s", body)
+			}
+		case http.StatusOK:
+			value := made.decode(t)
+			base := value["apidoc"].(map[string]any)["basePath"].(string)
+			if !strings.HasPrefix(base, "/") {
+				base = "/" + base
+			}
+			listed := p.must(200, "GET", management+"/getApi.http?basepath="+url.QueryEscape(base), "").decode(t)["apis"].([]any)
+			if len(listed) != 1 {
+				t.Fatalf("%d APIs of %q", len(listed), base)
+			}
+			p.must(404, "GET", strings.TrimPrefix(value["gwApiUrl"].(string), "http://example.com")+"/there/is/none", "")
+			p.must(200, "DELETE", management+"/deleteApi.http?basepath="+url.QueryEscape(base), "")
+		default:
+			t.Errorf("%d %s", made.status, made.body)
+		}
+	})
 }
 
 // Whatever is sent to a web action, the answer is its, or the client's fault.
