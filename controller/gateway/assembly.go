@@ -5,6 +5,7 @@ package gateway
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 )
 
 // A document says in its configuration what the gateway does: an assembly is a
@@ -112,19 +113,33 @@ type setting struct {
 	value    string
 }
 
-// invocationOf reads the steps of an operation: those of all, and its own.
-func (d *Document) invocationOf(operationID string) (invocation, error) {
-	var inv invocation
-	if err := inv.read(d.steps()); err != nil {
-		return invocation{}, err
+// assembly is what the configuration says, in a form in which operations find what is theirs.
+type assembly struct {
+	shared invocation       // what holds for all
+	cases  map[string][]any // the steps of an operation, by its id
+}
+
+func (d *Document) assembly() (assembly, error) {
+	a := assembly{cases: map[string][]any{}}
+	if err := a.shared.read(d.steps()); err != nil {
+		return assembly{}, err
 	}
-	cases := listOf(d.operationSwitch()["case"])
-	if i := caseOf(cases, operationID); i >= 0 {
-		if err := inv.read(listOf(objectOf(cases[i])["execute"])); err != nil {
-			return invocation{}, err
+	for _, one := range listOf(d.operationSwitch()["case"]) {
+		for _, id := range listOf(objectOf(one)["operations"]) {
+			if name := textOf(id); a.cases[name] == nil {
+				a.cases[name] = listOf(objectOf(one)["execute"])
+			}
 		}
 	}
-	return inv, nil
+	return a, nil
+}
+
+// invocationOf reads the steps of an operation: those of all, and its own.
+func (a assembly) invocationOf(operation object) (invocation, error) {
+	inv := a.shared
+	inv.sets = slices.Clip(inv.sets) // so that no operation writes into another's
+	err := inv.read(a.cases[textOf(operation["operationId"])])
+	return inv, err
 }
 
 func (inv *invocation) read(steps []any) error {
@@ -154,6 +169,9 @@ func (inv *invocation) set(action object) error {
 	parts := variable.FindStringSubmatch(name)
 	if parts == nil || !isFieldText(parts[2]) || !isFieldText(value) {
 		return refused("set-variable cannot set '%s': it sets message.headers.NAME and message.query.NAME to a text of one line.", name)
+	}
+	if len(inv.sets) == maxSettings {
+		return refused("An operation can set %d headers and parameters, no more.", maxSettings)
 	}
 	inv.sets = append(inv.sets, setting{parts[1], parts[2], value})
 	return nil

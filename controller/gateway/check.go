@@ -20,15 +20,22 @@ var (
 
 // Check says, as Invalid, why the API of that namespace cannot be served.
 func (d *Document) Check(namespace string) error {
+	if err := d.checkBounds(); err != nil {
+		return err
+	}
 	if path := textOf(d.fields["basePath"]); wholeParameter.MatchString(path) {
 		return whisk.Errorf(whisk.Invalid, "The base path (%s) cannot have parameters. Only the relative path supports path parameters.", path)
+	}
+	assembly, err := d.assembly()
+	if err != nil {
+		return err
 	}
 	paths := d.paths()
 	for _, path := range slices.Sorted(maps.Keys(paths)) {
 		if !wholeParameter.MatchString(path) {
 			continue
 		}
-		if err := d.checkParameters(path, objectOf(paths[path])); err != nil {
+		if err := assembly.checkParameters(path, objectOf(paths[path])); err != nil {
 			return err
 		}
 	}
@@ -41,16 +48,30 @@ func (d *Document) Check(namespace string) error {
 	return new(Routes).Add(namespace, d)
 }
 
+// checkBounds comes first, so that no check has much to do.
+func (d *Document) checkBounds() error {
+	total := 0
+	for name, path := range d.paths() {
+		if strings.Count(d.BasePath()+name, "/") > maxSegments {
+			return refused("The path '%s' has more than %d segments.", d.BasePath()+name, maxSegments)
+		}
+		if total += len(objectOf(path)); total > maxOperations {
+			return refused("An API can have %d operations, no more.", maxOperations)
+		}
+	}
+	return nil
+}
+
 // checkParameters checks that each parameter of a path is one of each of its
 // operations, and that their actions get the path.
-func (d *Document) checkParameters(name string, path object) error {
+func (a assembly) checkParameters(name string, path object) error {
 	for _, operation := range operations(path) {
 		url := textOf(objectOf(operation["x-openwhisk"])["url"])
 		if url != "" && !strings.HasSuffix(url, ".http") {
 			return whisk.Errorf(whisk.Invalid, "The action must use a response type of '.http' in order to receive the path parameters.")
 		}
 		id := textOf(operation["operationId"])
-		inv, err := d.invocationOf(id)
+		inv, err := a.invocationOf(operation)
 		if err != nil {
 			return err
 		}

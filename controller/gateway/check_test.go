@@ -3,6 +3,7 @@
 package gateway_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -33,7 +34,7 @@ func TestCheck(t *testing.T) {
 		{"verb that is no object", `"get":{`, `"put":1,"get":{`, gatewaySays("The operation 'put' is not an object.")},
 		{"no verb", `"get":{`, `"x-get":{`, gatewaySays("Missing or empty field 'operations' or in resource path object.")},
 		{"part of a segment as parameter", `/p/{id}`, `/p/{id}/x{y}`, "The parameter 'y' defined in path '/p/{id}/x{y}' does not match any of the parameters defined for the path in the swagger file."},
-		{"the same without any other", `"/p/{id}"`, `"/x{y}"`, gatewaySays("The path parameter in '/base/x{y}' is not the whole of what stands between two slashes.")},
+		{"the same without any other", `"/p/{id}"`, `"/x{y}"`, gatewaySays("The path parameter in 'x{y}' is not the whole of what stands between two slashes.")},
 		{"other place", `https://h/api/v1/web/guest/default/a.http$(`, `https://h/x.http$(`, gatewaySays("The target-url 'https://h/x.http$(request.path)' is not that of a web action: this gateway leads to nothing else.")},
 		{"no action", `web/guest/default/a.http$(`, `web/guest/default/.http$(`, gatewaySays("The target-url 'https://h/api/v1/web/guest/default/.http$(request.path)' is not that of a web action: this gateway leads to nothing else.")},
 		{"unknown backend verb", `"keep"`, `"steal"`, gatewaySays("backendMethod 'steal' not supported.")},
@@ -41,6 +42,8 @@ func TestCheck(t *testing.T) {
 		{"rate", `"swagger":"2.0"`, `"x-ibm-rate-limit":[{"rate":60,"unit":"hour","units":1}]`, ""},
 		{"rate of nothing", `"swagger":"2.0"`, `"x-ibm-rate-limit":[{"rate":0,"unit":"hour","units":1}]`, gatewaySays("A rate limit needs a rate and units above 0.")},
 		{"header", `[{"operation-switch"`, `[{"set-variable":{"actions":[{"set":"message.headers.X-A","value":"b"}]}},{"operation-switch"`, ""},
+		{"long path", `"/p/{id}"`, `"/p` + strings.Repeat("/x", 31) + `"`, gatewaySays("The path '/base/p" + strings.Repeat("/x", 31) + "' has more than 32 segments.")},
+		{"many headers", `[{"operation-switch"`, `[{"set-variable":{"actions":[` + strings.Repeat(`{"set":"message.query.q","value":"b"},`, 32) + `{"set":"message.query.q","value":"b"}]}},{"operation-switch"`, gatewaySays("An operation can set 32 headers and parameters, no more.")},
 		{"header without a value", `[{"operation-switch"`, `[{"set-variable":{"actions":[{"set":"message.headers.X-A"}]}},{"operation-switch"`, ""},
 		{"part of the body", `[{"operation-switch"`, `[{"set-variable":{"actions":[{"set":"message.body.a","value":"b"}]}},{"operation-switch"`, gatewaySays("set-variable cannot set 'message.body.a': it sets message.headers.NAME and message.query.NAME to a text of one line.")},
 		{"header of two lines", `[{"operation-switch"`, `[{"set-variable":{"actions":[{"set":"message.headers.X-A","value":"b\r\nc: d"}]}},{"operation-switch"`, gatewaySays("set-variable cannot set 'message.headers.X-A': it sets message.headers.NAME and message.query.NAME to a text of one line.")},
@@ -58,6 +61,13 @@ func TestCheck(t *testing.T) {
 		if got != test.want {
 			t.Errorf("%s:\ngot  %s\nwant %s", test.what, got, test.want)
 		}
+	}
+	many := gateway.New("/", "")
+	for i := range 501 {
+		put(t, many, endpoint("get", fmt.Sprintf("/%d", i), "one", ""))
+	}
+	if err := many.Check("guest"); err == nil || err.Error() != gatewaySays("An API can have 500 operations, no more.") {
+		t.Errorf("with many operations: %v", err)
 	}
 	if err := gateway.New("/", "").Check("guest"); err == nil || err.Error() != gatewaySays("Empty resources object.") {
 		t.Errorf("without paths: %v", err)

@@ -19,6 +19,13 @@ import (
 // that, so that any one API can be read.
 const MaxDocument = 512 * whisk.KB
 
+// Routes are in memory: what a document may take of it is bounded.
+const (
+	maxOperations = 500
+	maxSegments   = 32 // of a path, with its base path
+	maxSettings   = 32 // of an operation
+)
+
 // Document is an API: Swagger 2.0, with the extensions by which OpenWhisk tells
 // what its operations do. What nobody here knows about is kept as it came.
 type Document struct{ fields object }

@@ -4,6 +4,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/whirl-faas/whirl/controller/gateway"
@@ -34,6 +35,9 @@ func FuzzDocument(f *testing.F) {
 		}
 		if gateway.TitleOf(stored) != d.Title() || again.BasePath() != d.BasePath() {
 			t.Fatalf("%s has another name", stored)
+		}
+		if strings.Count(d.BasePath(), "/") > 20 {
+			return // the path that follows may be too long
 		}
 		put(t, again, endpoint("get", "/fuzz/{id}", "one", "http"))
 		if err := again.Check("guest"); err != nil {

@@ -22,8 +22,8 @@ type Operation struct {
 
 // compile reads where an operation leads: nil if it leads nowhere, which a
 // document may say that only describes what is to come.
-func (d *Document) compile(namespace string, fields object) (*Operation, error) {
-	inv, err := d.invocationOf(textOf(fields["operationId"]))
+func (a assembly) compile(namespace string, fields object) (*Operation, error) {
+	inv, err := a.invocationOf(fields)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func (d *Document) compile(namespace string, fields object) (*Operation, error) 
 	if inv.target == "" {
 		return nil, nil
 	}
-	operation := &Operation{header: map[string]string{}, query: url.Values{}}
+	operation := &Operation{}
 	if err := operation.aim(namespace, inv.target); err != nil {
 		return nil, err
 	}
@@ -45,14 +45,22 @@ func (d *Document) compile(namespace string, fields object) (*Operation, error) 
 		}
 		operation.verb = strings.ToUpper(verb)
 	}
-	for _, set := range inv.sets {
+	operation.sets(inv.sets)
+	return operation, nil
+}
+
+func (o *Operation) sets(settings []setting) {
+	if len(settings) == 0 {
+		return
+	}
+	o.header, o.query = map[string]string{}, url.Values{}
+	for _, set := range settings {
 		if set.location == "headers" {
-			operation.header[http.CanonicalHeaderKey(set.name)] = set.value
+			o.header[http.CanonicalHeaderKey(set.name)] = set.value
 		} else {
-			operation.query.Set(set.name, set.value)
+			o.query.Set(set.name, set.value)
 		}
 	}
-	return operation, nil
 }
 
 // aim finds the web action that a URL names, whatever host it is on: a document

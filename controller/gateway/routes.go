@@ -15,9 +15,25 @@ type Routes struct{ root node }
 
 // node is what a path comes to.
 type node struct {
-	literal   map[string]*node
+	literals  []branch
 	parameter *node
 	resource  *Resource // nil if the path of none ends here
+}
+
+// branch leads on by a segment.
+type branch struct {
+	segment string
+	to      *node
+}
+
+// literal returns where a segment leads that is no parameter, nil for nowhere.
+func (n *node) literal(segment string) *node {
+	for _, branch := range n.literals {
+		if branch.segment == segment {
+			return branch.to
+		}
+	}
+	return nil
 }
 
 // Resource is what one path offers.
@@ -38,6 +54,10 @@ func (r *Routes) Add(namespace string, d *Document) error {
 	if err != nil {
 		return err
 	}
+	assembly, err := d.assembly()
+	if err != nil {
+		return err
+	}
 	base, cors := d.BasePath(), d.cors()
 	paths := d.paths()
 	for _, name := range slices.Sorted(maps.Keys(paths)) {
@@ -49,7 +69,7 @@ func (r *Routes) Add(namespace string, d *Document) error {
 			place.resource = &Resource{CORS: cors, Limit: limit, operations: map[string]*Operation{}}
 		}
 		for verb, fields := range operations(objectOf(paths[name])) {
-			operation, err := d.compile(namespace, fields)
+			operation, err := assembly.compile(namespace, fields)
 			if err != nil {
 				return err
 			}
@@ -69,26 +89,33 @@ func (r *Routes) place(path string) (*node, error) {
 		if segment == "" {
 			continue
 		}
-		if strings.HasPrefix(segment, "{") && strings.HasSuffix(segment, "}") && len(segment) > 2 {
-			if n.parameter == nil {
-				n.parameter = &node{}
-			}
-			n = n.parameter
-			continue
+		next, err := n.next(segment)
+		if err != nil {
+			return nil, err
 		}
-		if strings.ContainsAny(segment, "{}") {
-			return nil, refused("The path parameter in '%s' is not the whole of what stands between two slashes.", path)
-		}
-		text := unescape(segment)
-		if n.literal == nil {
-			n.literal = map[string]*node{}
-		}
-		if n.literal[text] == nil {
-			n.literal[text] = &node{}
-		}
-		n = n.literal[text]
+		n = next
 	}
 	return n, nil
+}
+
+// next returns the node behind a segment of a path in a document, and makes it.
+func (n *node) next(segment string) (*node, error) {
+	if strings.HasPrefix(segment, "{") && strings.HasSuffix(segment, "}") && strings.Count(segment, "{") == 1 && len(segment) > 2 {
+		if n.parameter == nil {
+			n.parameter = &node{}
+		}
+		return n.parameter, nil
+	}
+	if strings.ContainsAny(segment, "{}") {
+		return nil, refused("The path parameter in '%s' is not the whole of what stands between two slashes.", segment)
+	}
+	text := unescape(segment)
+	found := n.literal(text)
+	if found == nil {
+		found = &node{}
+		n.literals = append(n.literals, branch{text, found})
+	}
+	return found, nil
 }
 
 // Find returns the resource that a path means, which is still escaped, and what
@@ -119,7 +146,7 @@ func (n *node) find(segments []string, depth int) (best *Resource, at int) {
 		return best, at
 	}
 	next := make([]*node, 0, 2)
-	if child := n.literal[unescape(segments[0])]; child != nil {
+	if child := n.literal(unescape(segments[0])); child != nil {
 		next = append(next, child)
 	}
 	if n.parameter != nil {

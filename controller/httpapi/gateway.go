@@ -16,25 +16,25 @@ import (
 // too, and comes first: no namespace has the uuid "v1".
 const gatewayRoot = "/api/"
 
-// serveGateway serves what is below /api/: {tenant}/{base path}/{path}. What is
-// wrong there is told as OpenWhisk's gateway tells it; the answers beyond are those
-// of the web action that the request leads to.
-func (x *exchange) serveGateway(rest string) {
+// routeGateway serves what is below /api/, {tenant}/{base path}/{path}; false if
+// there is no such tenant. What is wrong with a tenant's path is told as
+// OpenWhisk's gateway tells it; the answers beyond are those of the web action
+// that the request leads to.
+func (x *exchange) routeGateway(rest string) bool {
 	tenant, path, _ := strings.Cut(rest, "/")
-	path = "/" + path
 	if !isTenant(tenant) {
-		x.failGateway(http.StatusNotFound, "Not found.")
-		return
+		return false
 	}
 	offer, err := x.api.Offer(x.r.Context(), tenant)
 	switch {
 	case err != nil && whisk.KindOf(err) == whisk.NotFound:
-		x.failGateway(http.StatusNotFound, "Not found.")
+		return false
 	case err != nil:
 		x.refuse(err)
 	default:
-		x.serveResource(&offer.Routes, path)
+		x.serveResource(&offer.Routes, "/"+path)
 	}
+	return true
 }
 
 // isTenant reports whether a segment may be the uuid of a namespace.

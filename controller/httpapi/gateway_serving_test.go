@@ -51,9 +51,6 @@ func TestAPILeadsToTheAction(t *testing.T) {
 	for target, want := range map[string]string{
 		"GET " + served + "/club/book":       "Not found.",
 		"GET " + served:                      "Not found.",
-		"GET /api/nobody/club/books":         "Not found.",
-		"GET /api/no%20body/club/books":      "Not found.",
-		"GET /api//x":                        "Not found.",
 		"GET " + served + "/club/books":      "Whoops. Verb not supported.",
 		"DELETE " + served + "/club/books/5": "Whoops. Verb not supported.",
 		"GET /api/other-uuid/club/books/5":   "Not found.",
@@ -63,6 +60,9 @@ func TestAPILeadsToTheAction(t *testing.T) {
 		if got.body != `{"status":404,"message":"Error: `+want+`"}`+"\n" || got.header.Get("Content-Type") != "application/json; charset=utf-8" {
 			t.Errorf("%s = %v %s", target, got.header, got.body)
 		}
+	}
+	for _, path := range []string{"/api/nobody/club/books", "/api/no%20body/club/books", "/api//x", "/api/", "/api", "/api/system-uuid2"} {
+		sameJSON(t, p.must(404, "GET", path, "", noAuth).body, `{"error":"The requested resource could not be found.","code":"tid"}`)
 	}
 	// /api/v1 is what it always was.
 	p.must(200, "GET", root, "", noAuth)
@@ -209,13 +209,14 @@ func TestAPIStoreFails(t *testing.T) {
 	p := withGateway(t)
 	p.run()
 	p.mustCreateAPI("/a", "/x", "GET", "echo", "json")
-	failing := ""
-	p.store.SetFault(func(op string, done bool) error {
-		if op == failing {
-			return whisk.Errorf(whisk.Unavailable, "the disk is full of secrets")
-		}
-		return nil
-	})
+	fail := func(failing string) {
+		p.store.SetFault(func(op string, done bool) error {
+			if op == failing {
+				return whisk.Errorf(whisk.Unavailable, "the disk is full of secrets")
+			}
+			return nil
+		})
+	}
 	for _, request := range []struct{ failing, method, target, body string }{
 		{"APIs", "POST", "/createApi.http", document("/svc", "")},
 		{"PutAPI", "POST", "/createApi.http", document("/svc", "")},
@@ -223,17 +224,17 @@ func TestAPIStoreFails(t *testing.T) {
 		{"APIs", "DELETE", "/deleteApi.http?basepath=/a", ""},
 		{"DeleteAPI", "DELETE", "/deleteApi.http?basepath=/a", ""},
 	} {
-		failing = request.failing
+		fail(request.failing)
 		got := p.must(502, request.method, management+request.target, request.body)
 		if !strings.Contains(got.body, "There was an internal server error.") || strings.Contains(got.body, "secrets") {
-			t.Errorf("%s without %s says %s", request.target, failing, got.body)
+			t.Errorf("%s without %s says %s", request.target, request.failing, got.body)
 		}
 	}
-	failing = "APIs"
+	fail("APIs")
 	if got := p.do("GET", served+"/a/x", "", noAuth); got.status != http.StatusServiceUnavailable || strings.Contains(got.body, "secrets") {
 		t.Errorf("serving: %d %s", got.status, got.body)
 	}
-	failing = ""
+	fail("")
 	p.must(200, "DELETE", management+"/deleteApi.http?basepath=/a", "")
 }
 

@@ -30,8 +30,7 @@ func (x *exchange) route() {
 		x.routeAPI(rest)
 		return
 	}
-	if below, ok := strings.CutPrefix(path, gatewayRoot); ok && below != "" {
-		x.serveGateway(below)
+	if below, ok := strings.CutPrefix(path, gatewayRoot); ok && x.routeGateway(below) {
 		return
 	}
 	switch {
