@@ -21,9 +21,6 @@ type Config struct {
 
 // Builtins returns the code of the actions of a package: getApi, createApi and
 // deleteApi.
-//
-// Who can call them in another way than over the web says for himself who he is:
-// the package must be private.
 func Builtins(pkg whisk.FullName, config Config) map[whisk.FullName]controller.Builtin {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
@@ -33,18 +30,24 @@ func Builtins(pkg whisk.FullName, config Config) map[whisk.FullName]controller.B
 		return whisk.FullName{Namespace: pkg.Namespace, Package: pkg.Name, Name: name}
 	}
 	return map[whisk.FullName]controller.Builtin{
-		named("createApi"): config.action(createAPI),
-		named("getApi"):    config.action(getAPI),
-		named("deleteApi"): config.action(deleteAPI),
+		named("createApi"): config.action(pkg.Namespace, createAPI),
+		named("getApi"):    config.action(pkg.Namespace, getAPI),
+		named("deleteApi"): config.action(pkg.Namespace, deleteAPI),
 	}
 }
 
-// action makes a builtin of what answers the arguments.
-func (c Config) action(answer func(context.Context, request) (any, error)) controller.Builtin {
+// action makes a builtin of what answers the arguments. owner is the namespace that
+// it is in.
+func (c Config) action(owner string, answer func(context.Context, request) (any, error)) controller.Builtin {
 	return func(ctx context.Context, call controller.BuiltinCall) whisk.Response {
 		r := request{Config: c, on: call.On}
 		if json.Unmarshal(call.Arguments, &r.arguments) != nil {
 			r.arguments = nil // of an array there is nothing to take
+		}
+		// Over the web it runs in its owner's name, and the platform says who calls.
+		// Where others can run it in another way, they could say that themselves.
+		if r.user = call.Caller.Namespace; r.user == owner {
+			r.user = r.arguments.text("__ow_user")
 		}
 		result, err := answer(ctx, r)
 		if err != nil {
@@ -58,6 +61,7 @@ func (c Config) action(answer func(context.Context, request) (any, error)) contr
 type request struct {
 	Config
 	on        *controller.Controller
+	user      string // the namespace whose APIs are meant; "" if nobody proved to be somebody
 	arguments fields
 }
 
@@ -145,8 +149,7 @@ func (r request) origin() string {
 
 // getAPI lists the caller's APIs.
 func getAPI(ctx context.Context, r request) (any, error) {
-	user := r.arguments.text("__ow_user")
-	if user == "" {
+	if r.user == "" {
 		return nil, whisk.Errorf(whisk.Denied, "Invalid authentication.")
 	}
 	switch strings.ToLower(r.arguments.text("outputFormat")) {
@@ -162,7 +165,7 @@ func getAPI(ctx context.Context, r request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	views, err := r.on.APIs(ctx, user, r.arguments.text("basepath"))
+	views, err := r.on.APIs(ctx, r.user, r.arguments.text("basepath"))
 	if err != nil {
 		return nil, err
 	}
@@ -192,17 +195,16 @@ func (r request) count(name string) (int, error) {
 
 // deleteAPI deletes an API or a part of it.
 func deleteAPI(ctx context.Context, r request) (any, error) {
-	user, base := r.arguments.text("__ow_user"), r.arguments.text("basepath")
-	path, verb := r.arguments.text("relpath"), r.arguments.text("operation")
+	base, path, verb := r.arguments.text("basepath"), r.arguments.text("relpath"), r.arguments.text("operation")
 	switch {
-	case user == "":
+	case r.user == "":
 		return nil, whisk.Errorf(whisk.Denied, "Invalid authentication.")
 	case base == "":
 		return nil, whisk.Errorf(whisk.Invalid, "basepath is required.")
 	case path == "" && verb != "":
 		return nil, whisk.Errorf(whisk.Invalid, "When specifying an operation, the path is required.")
 	}
-	if err := r.on.DeleteAPI(ctx, user, base, path, verb); err != nil {
+	if err := r.on.DeleteAPI(ctx, r.user, base, path, verb); err != nil {
 		return nil, whisk.Errorf(whisk.KindOf(err), "API deletion failure: %s", r.textOf(err))
 	}
 	return map[string]any{}, nil
@@ -210,24 +212,23 @@ func deleteAPI(ctx context.Context, r request) (any, error) {
 
 // createAPI makes an API of a document, or adds an operation to one.
 func createAPI(ctx context.Context, r request) (any, error) {
-	user := r.arguments.text("__ow_user")
-	if user == "" {
+	if r.user == "" {
 		return nil, whisk.Errorf(whisk.Denied, "A valid auth key is required.")
 	}
-	wanted, err := readCreation(r.arguments, user)
+	wanted, err := readCreation(r.arguments, r.user)
 	if err != nil {
 		return nil, err
 	}
-	view, err := r.create(ctx, user, wanted)
+	view, err := r.create(ctx, wanted)
 	if err != nil {
 		return nil, whisk.Errorf(whisk.KindOf(err), "API creation failure: %s", r.textOf(err))
 	}
 	return r.valueOf(view), nil
 }
 
-func (r request) create(ctx context.Context, user string, wanted creation) (controller.APIView, error) {
+func (r request) create(ctx context.Context, wanted creation) (controller.APIView, error) {
 	if wanted.document == nil {
-		return r.on.PutAPIOperation(ctx, user, wanted.base, wanted.title, wanted.endpoint)
+		return r.on.PutAPIOperation(ctx, r.user, wanted.base, wanted.title, wanted.endpoint)
 	}
-	return r.on.PutAPI(ctx, user, wanted.document)
+	return r.on.PutAPI(ctx, r.user, wanted.document)
 }

@@ -5,12 +5,14 @@ package catalog
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/controller/alarms"
+	"github.com/whirl-faas/whirl/controller/apimgmt"
 	"github.com/whirl-faas/whirl/controller/controllertest"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -26,11 +28,13 @@ func newController(t *testing.T, store *controllertest.Store, manifest whisk.Man
 	t.Helper()
 	service, err := alarms.New(alarms.Default(), store, nil)
 	must(t, err)
+	builtins := service.Builtins(Alarms)
+	maps.Copy(builtins, apimgmt.Builtins(APIManagement, apimgmt.Config{}))
 	config := controller.Default()
 	config.ID = "c"
 	c, err := controller.New(config, controller.Deps{
 		Entities: store, Subjects: store, APIs: store, Blobs: store.Blobs(), Activations: store, Logs: store, Queue: store,
-		Balancer: &controllertest.Balancer{}, Manifest: manifest, Builtins: service.Builtins(Alarms),
+		Balancer: &controllertest.Balancer{}, Manifest: manifest, Builtins: builtins,
 		Hint: func(kind string) string { return "To get " + kind + ", install it." },
 	})
 	must(t, err)
@@ -59,6 +63,11 @@ func TestThePackagesAreThere(t *testing.T) {
 		if got := [2]int{len(pkg.Actions), len(pkg.Feeds)}; got != want || !pkg.Publish || pkg.Annotations.Get("description") == nil {
 			t.Errorf("%s has %v actions and feeds, want %v: %+v", name, got, want, pkg.Package)
 		}
+	}
+	management, err := c.Package(t.Context(), operator, APIManagement)
+	must(t, err)
+	if len(management.Actions) != 3 || management.Publish {
+		t.Errorf("apimgmt is %+v", management)
 	}
 	action, err := c.Action(t.Context(), guest, in("split"), true)
 	must(t, err)

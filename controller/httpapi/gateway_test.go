@@ -207,7 +207,15 @@ func TestAPIManagementRefuses(t *testing.T) {
 	}
 	// Nobody says for himself who he is.
 	p.must(400, "GET", management+"/getApi.http?__ow_user=other", "")
-	p.must(403, "POST", root+"/namespaces/whisk.system/actions/apimgmt/getApi?blocking=true", `{"__ow_user":"other"}`)
+	const direct = root + "/namespaces/whisk.system/actions/apimgmt/getApi?blocking=true&result=true"
+	p.must(403, "POST", direct, `{"__ow_user":"guest"}`, asOther())
+	if _, err := p.control.PutPackage(t.Context(), controller.Itself("whisk.system"), catalog.APIManagement, []byte(`{"publish":true}`), true); err != nil {
+		t.Fatal(err)
+	}
+	sameJSON(t, p.must(200, "POST", direct, `{"__ow_user":"guest"}`, asOther()).body, `{"apis":[]}`)
+	if apis := p.must(200, "POST", direct, `{"__ow_user":"other"}`).decode(t)["apis"].([]any); len(apis) != 1 {
+		t.Errorf("called in another way, getApi has %v", apis)
+	}
 }
 
 // Operations that are added at the same time are all there in the end.
