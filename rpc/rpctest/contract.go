@@ -340,6 +340,7 @@ func bigMessages(t *testing.T, start func(*testing.T, Roles) Ends) {
 			Node:        whisk.NodeID(fmt.Sprintf("node-%d.example.com", n%100)),
 			Key:         whisk.ActionKey{Namespace: "guest", Action: whisk.FullName{Namespace: "guest", Package: "tools", Name: "resize"}, Revision: 17, Environment: 1 << 63},
 			Concurrency: 1 + n%3,
+			Instances:   n % 4,
 			State:       whisk.UseState(n % 2),
 		})
 	}

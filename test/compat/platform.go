@@ -37,7 +37,7 @@ type Platform struct {
 	namespace, other, bounded string // of the keys
 	nodejs                    string // the kind that nodejs:default stands for
 	otherKind                 string // one that is of another language
-	minute                    int64  // in which the bounded user asked last; its group has one goroutine at a time
+	minute                    int64  // in which something was counted for the bounded user; its group has one goroutine at a time
 	client                    *http.Client
 }
 

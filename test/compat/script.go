@@ -59,7 +59,7 @@ type exchange struct {
 	target string // from the server's root on if it begins with a slash, else below the user's namespace
 	header http.Header
 	as     string // who asks
-	minute bool   // it is sent in a minute in which the user with small limits has not asked for anything
+	minute bool   // it is sent in a minute in which nothing was counted for the user with small limits
 	times  int    // how often, each time with another $I; 0 for once
 	body   string
 
@@ -117,7 +117,7 @@ var (
 //	METHOD TARGET             begins a request; its headers and its body follow
 //	as: other, as: nobody     who asks
 //	as: bounded               the same: a user with small limits
-//	minute: new               wait for a minute in which the latter has asked for nothing
+//	minute: new               wait for a minute in which nothing was counted for the latter
 //	times: N                  send it so often, with $I from 1 to N
 //	=> STATUS                 begins its answer; its headers and its body follow
 //	eventually => STATUS      the same, asked again until it is so
