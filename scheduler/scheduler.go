@@ -17,6 +17,9 @@
 //     never beyond its deadline.
 //   - In the settle time after the start nothing is removed but what its holder
 //     wants removed.
+//   - Of an action that bounds its containers none is planned or handed out that
+//     is one too many of those we know of, and none in the settle time that does
+//     not hold its code already.
 //   - New containers are ordered only on nodes that are up, and on an unhealthy
 //     one at a time to see whether it can again.
 //
