@@ -14,7 +14,7 @@ import (
 // testNPMClient runs the tests of the npm package openwhisk.
 func (p *platform) testNPMClient(t *testing.T) {
 	need(t, "python3")
-	p.runNPMTests(t, installNPM(t, "npm"), "client.test.mjs", "options.test.mjs")
+	p.runNPMTests(t, installNPM(t, "npm"), "client.test.mjs", "options.test.mjs", "routes.test.mjs")
 }
 
 // TestComposer runs the tests of the npm package openwhisk-composer. What that
@@ -25,12 +25,12 @@ func TestComposer(t *testing.T) {
 	start(t).runNPMTests(t, dir, "composer.test.mjs")
 }
 
-// TestServerless deploys a service with the Serverless Framework and its plugin
+// TestServerless deploys services with the Serverless Framework and its plugin
 // serverless-openwhisk.
 func TestServerless(t *testing.T) {
 	need(t, "python3")
 	dir := installNPM(t, "serverless")
-	start(t).runNPMTests(t, dir, "service.test.mjs")
+	start(t).runNPMTests(t, dir, "service.test.mjs", "web.test.mjs")
 }
 
 // installNPM returns a copy of a directory with the packages in it, in the

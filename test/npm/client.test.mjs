@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // The npm client against a running platform, which the environment names:
-// every method that the client has.
+// every method that the client has; routes.test.mjs has those for routes.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -230,31 +230,6 @@ test('feeds', async () => {
         const record = await ow.feeds[method]({ name: 'npm-feed', trigger: 'npm-fed', params: { cron: '* * * * *' } });
         const { lifecycleEvent, triggerName, authKey } = record.response.result;
         assert.deepEqual([lifecycleEvent, triggerName, authKey], [event, '/_/npm-fed', process.env.__OW_API_KEY]);
-    }
-});
-
-test('routes', async () => {
-    await create({
-        name: 'npm-route',
-        action: 'function main({ __ow_path }) { return { body: { path: __ow_path } } }',
-        annotations: { 'web-export': true, 'require-whisk-auth': 'npm secret' },
-    });
-    const route = { basepath: '/npm', relpath: '/foo/{bar}', operation: 'GET', action: 'npm-route' };
-    const token = { apihost: process.env.__OW_API_HOST, api_key: process.env.__OW_API_KEY, apigw_token: 'token' };
-    for (const routes of [ow.routes, openwhisk(token).routes]) {
-        const added = await routes.create({ ...route, responsetype: 'http', secure_key: 'npm secret' });
-        assert.ok(added.gwApiUrl.endsWith('/npm'));
-        const answer = await fetch(`${added.gwApiUrl}/foo/1`);
-        assert.equal(answer.status, 200);
-        assert.deepEqual(await answer.json(), { path: '/npm/foo/1' });
-
-        const { apis } = await routes.list({ basepath: '/npm' });
-        assert.equal(apis.length, 1);
-        assert.equal(apis[0].value.apidoc.paths['/foo/{bar}'].get['x-openwhisk'].action, 'npm-route');
-        assert.deepEqual(await routes.get({ name: '/npm' }), { apis });
-        await routes.delete({ basepath: '/npm' });
-        assert.deepEqual(await routes.list(), { apis: [] });
-        await assert.rejects(routes.delete({ basepath: '/npm' }), /API '\/npm' does not exist/);
     }
 });
 

@@ -6,3 +6,5 @@ exports.hello = ({ greeting, name }) => {
 };
 
 exports.shout = ({ text, mark }) => ({ text: text.toUpperCase() + mark });
+
+exports.book = ({ __ow_method, __ow_path }) => ({ statusCode: __ow_method === 'put' ? 201 : 200, body: { id: __ow_path.split('/').pop() } });
