@@ -38,8 +38,10 @@ type WebCall struct {
 
 // WebAction returns an action that is offered to the web. Whatever else is
 // there, or not, is NotFound with the same text: strangers learn nothing. What
-// the owner may not use is Denied, and what he calls too often Throttled.
-func (c *Controller) WebAction(ctx context.Context, name whisk.FullName) (*WebAction, error) {
+// the owner may not use is Denied, and what he calls too often Throttled. Calls of
+// builtin actions count for the caller, if it is known who that is: their owner is
+// the platform, and callers must not be in each other's way. caller may be nil.
+func (c *Controller) WebAction(ctx context.Context, name whisk.FullName, caller *Caller) (*WebAction, error) {
 	owner, err := c.Owner(ctx, name.Namespace)
 	if err != nil {
 		return nil, err
@@ -52,7 +54,11 @@ func (c *Controller) WebAction(ctx context.Context, name whisk.FullName) (*WebAc
 	if !exported {
 		return nil, errNotFound()
 	}
-	if err := c.AdmitCall(owner); err != nil {
+	payer := owner
+	if action.Exec.Kind == whisk.Builtin && caller != nil {
+		payer = caller
+	}
+	if err := c.AdmitCall(payer); err != nil {
 		return nil, err
 	}
 	if err := c.MayInvoke(ctx, owner, name); err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/controller/alarms"
@@ -253,4 +254,19 @@ func TestAPIsAreNotEndless(t *testing.T) {
 	if got := p.do("POST", management+"/createApi.http", long); got.status != 502 || !strings.Contains(got.body, "The API is larger than allowed: ") {
 		t.Errorf("a long one: %d %.200s", got.status, got.body)
 	}
+}
+
+// Calls of API management count for who makes them, and not for its owner.
+func TestAPIManagementCountsForTheCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := withGateway(t, allowed(2, 100, 0))
+		defer runInBubble(t, p)()
+		const list = management + "/getApi.http"
+		for range 2 {
+			p.must(200, "GET", list, "")
+		}
+		p.refused(429, tooMany(3, 2), "GET", list, "")
+		p.must(200, "GET", list, "", asOther())
+		p.must(502, "GET", list, "", noAuth) // nobody's count for the owner
+	})
 }

@@ -38,7 +38,7 @@ type API interface {
 	DeleteAction(ctx context.Context, caller *controller.Caller, name whisk.FullName) (whisk.Action, []byte, error)
 	Invoke(ctx context.Context, call controller.Call, wait time.Duration) (controller.Answer, error)
 	Submit(ctx context.Context, call controller.Call) (whisk.ActivationID, error)
-	WebAction(ctx context.Context, name whisk.FullName) (*controller.WebAction, error)
+	WebAction(ctx context.Context, name whisk.FullName, caller *controller.Caller) (*controller.WebAction, error)
 	InvokeWeb(ctx context.Context, call controller.WebCall, wait time.Duration) (controller.Answer, error)
 	Offer(ctx context.Context, tenant string) (*controller.Offer, error)
 	Controllers() int

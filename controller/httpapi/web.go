@@ -73,7 +73,7 @@ func (x *exchange) serveWeb(target web.Target) {
 	if !x.identify() {
 		return
 	}
-	action, err := x.api.WebAction(x.r.Context(), target.Action)
+	action, err := x.api.WebAction(x.r.Context(), target.Action, x.caller)
 	if err != nil {
 		x.refuse(err)
 		return
