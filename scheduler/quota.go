@@ -56,7 +56,7 @@ func (s *state) full(a *action) bool {
 	return a.quota.limit > 0 && (!s.settled || a.quota.count() >= a.quota.limit)
 }
 
-// overfull reports whether there are too many without those on their way out.
+// overfull reports whether there are too many, also without those being removed.
 func (q *quota) overfull() bool {
 	n := q.count()
 	for _, a := range q.actions {
