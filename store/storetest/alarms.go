@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -111,16 +112,16 @@ func testAlarmOrder[S AlarmStore](t *testing.T, s S) {
 	} {
 		due, err := s.DueAlarms(ctx, atMilli(row.by), row.limit)
 		must(t, err)
-		got := ""
+		var got strings.Builder
 		for i, alarm := range due {
 			if i > 0 {
-				got += " "
+				got.WriteString(" ")
 			}
-			got += alarm.Trigger.Name
+			got.WriteString(alarm.Trigger.Name)
 			wantAlarm(t, s, alarm)
 		}
-		if got != row.want {
-			t.Errorf("due by %d, %d at most: %q, want %q", row.by, row.limit, got, row.want)
+		if got.String() != row.want {
+			t.Errorf("due by %d, %d at most: %q, want %q", row.by, row.limit, got.String(), row.want)
 		}
 	}
 }
