@@ -85,10 +85,16 @@ func (p *platform) testCompatibility(t *testing.T) {
 	var done sync.Map // the operations that were done
 	compat.Run(t, compat.Platform{URL: p.url, Auth: guestKey, OtherAuth: key, BoundedAuth: boundedKey, VanityHost: compatHost, Whirl: true,
 		Described: func(req *http.Request, sent string, status int, header http.Header, answer []byte) error {
+			if strings.HasSuffix(req.Host, "."+compatHost) {
+				return nil // what is below a namespace's own host is its user's
+			}
 			done.Store(fmt.Sprint(description.Operation(req), status), true)
 			return description.Check(apidocstest.Exchange{Request: req, Sent: []byte(sent), Status: status, Header: header, Answer: answer})
 		},
 	})
+	if strings.Contains(flag.Lookup("test.run").Value.String(), "/") {
+		return // some groups were asked for, and not all
+	}
 	for operation, statuses := range description.Successes() {
 		if len(statuses) > 0 && !slices.ContainsFunc(statuses, func(status int) bool {
 			_, there := done.Load(fmt.Sprint(operation, status))
