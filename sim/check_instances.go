@@ -15,9 +15,11 @@ import (
 // its container goes as soon as its agent can be told.
 //
 // A leader that is new waits for what others hold, but does not wait for ever:
-// what neither an agent nor its holder has told by then it cannot count. So
-// until all is calm the containers that one leader handed out are held against
-// the bound, and from then on all.
+// what neither an agent nor its holder has told by then it cannot count. And one
+// that a new leader has superseded goes on with those who have not heard of that,
+// without what the others took along. So until all is calm the containers that one
+// leader handed out, and no other was told of since, are held against the bound, and
+// from then on all.
 func (c *checker) instances() {
 	bounds := map[string]int{}
 	for _, call := range c.calls {
@@ -63,7 +65,7 @@ func (c *checker) bounded(event fake.Event, code string, bound int, working map[
 	var at []whisk.ContainerID
 	for id, runs := range working {
 		goesOn := slices.ContainsFunc(runs, func(call *Call) bool { return call.over().After(event.At) })
-		if goesOn && (calm || latest(leaders[id], event.At) == leader) {
+		if goesOn && (calm || leader != 0 && latest(leaders[id], event.At) == leader) {
 			at = append(at, id)
 		}
 	}
@@ -87,25 +89,32 @@ func (c *checker) inOrder() (all []fake.Event) {
 	return all
 }
 
-// lessor is a leader that handed a container out.
+// lessor is a leader that handed a container out, or nobody once its holder has told
+// another one of it.
 type lessor struct {
 	at     time.Time
-	leader uint64
+	leader uint64 // 0 for nobody
 }
 
-// lessors returns who handed out which container when.
+// lessors returns who handed out or heard of which container when.
 func (c *checker) lessors() map[whisk.ContainerID][]lessor {
 	all := map[whisk.ContainerID][]lessor{}
 	for _, m := range c.Messages {
-		if allocation, is := m.Body.(whisk.Allocation); is {
-			id := allocation.Container.ID
-			all[id] = append(all[id], lessor{m.At, m.Leader})
+		switch body := m.Body.(type) {
+		case whisk.Allocation:
+			all[body.Container.ID] = append(all[body.Container.ID], lessor{m.At, m.Leader})
+		case whisk.Register:
+			for _, held := range body.Held {
+				if latest(all[held.Container], m.At) != m.Leader {
+					all[held.Container] = append(all[held.Container], lessor{m.At, 0})
+				}
+			}
 		}
 	}
 	return all
 }
 
-// latest returns the last of the leaders that handed a container out by then.
+// latest returns the last of a container's lessors by then.
 func latest(lessors []lessor, at time.Time) (leader uint64) {
 	for _, l := range lessors {
 		if !l.at.After(at) {
