@@ -5,4 +5,4 @@
 package sim_test
 
 // everydayHistories is how many random histories a plain go test plays.
-const everydayHistories = 1500
+const everydayHistories = 1000
