@@ -44,39 +44,53 @@ func (r *Recorder) Run(ctx context.Context) error {
 
 // gather waits for a record and for those that come soon after it. It returns
 // none when ctx has ended and nothing is queued.
+//
+// Those that come meanwhile stay in the queue: to be woken for each of them costs
+// more than all else that is done with it here.
 func (r *Recorder) gather(ctx context.Context) []*Slot {
-	var batch []*Slot
+	var first *Slot
 	select {
-	case slot := <-r.written:
-		batch = append(batch, slot)
+	case first = <-r.written:
 	default:
 		select {
-		case slot := <-r.written:
-			batch = append(batch, slot)
+		case first = <-r.written:
 		case <-ctx.Done():
 			return nil
 		}
 	}
-	linger := time.NewTimer(r.config.Linger)
-	defer linger.Stop()
+	r.linger(ctx)
+	batch := []*Slot{first}
 	for len(batch) < r.config.Batch {
 		select {
 		case slot := <-r.written:
 			batch = append(batch, slot)
-			continue
 		default:
-		}
-		select {
-		case slot := <-r.written:
-			batch = append(batch, slot)
-		case <-linger.C:
-			return batch
-		case <-ctx.Done():
 			return batch
 		}
 	}
 	return batch
 }
+
+// linger waits until a batch has come together, or there was time for it.
+func (r *Recorder) linger(ctx context.Context) {
+	select {
+	case <-r.full: // of a former batch
+	default:
+	}
+	if r.isFull() {
+		return
+	}
+	timer := time.NewTimer(r.config.Linger)
+	defer timer.Stop()
+	select {
+	case <-r.full:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// isFull reports whether a batch waits behind the record that gather has.
+func (r *Recorder) isFull() bool { return len(r.written) >= r.config.Batch-1 }
 
 // persist stores a batch, then removes its entries from the queue, then frees
 // the slots. A batch that the store refuses for another reason than an outage

@@ -44,7 +44,7 @@ func Default() Config {
 		Records:      20_000,
 		Memory:       256 * whisk.MB,
 		Batch:        1000,
-		Linger:       10 * time.Millisecond,
+		Linger:       20 * time.Millisecond,
 		FlushTimeout: 10 * time.Second,
 		Attempts:     3,
 	}
@@ -67,7 +67,8 @@ type Recorder struct {
 
 	places  *semaphore.Weighted
 	memory  *semaphore.Weighted
-	written chan *Slot // never closed; each slot has room in it
+	written chan *Slot    // never closed; each slot has room in it
+	full    chan struct{} // never closed; holds a token when a whole batch has come
 
 	mu      sync.Mutex
 	pending map[whisk.ActivationID]*Slot // announced and not stored yet
@@ -83,6 +84,7 @@ func New(config Config, store whisk.ActivationStore, queue whisk.Queue, logger *
 		places:  semaphore.NewWeighted(int64(config.Records)),
 		memory:  semaphore.NewWeighted(int64(config.Memory)),
 		written: make(chan *Slot, config.Records),
+		full:    make(chan struct{}, 1),
 		pending: map[whisk.ActivationID]*Slot{},
 	}
 }
@@ -150,6 +152,12 @@ func (s *Slot) Write() {
 	}
 	s.recorder.mu.Unlock()
 	s.recorder.written <- s
+	if s.recorder.isFull() {
+		select {
+		case s.recorder.full <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // Drop is Write for a record that nobody is to keep: it is forgotten when it would

@@ -59,7 +59,7 @@ func TestBatches(t *testing.T) {
 		if n, batches := len(store.Records()), store.Calls("PutActivations"); n != 200 || batches != 2 {
 			t.Errorf("at once %d records in %d batches, want the 2 full ones", n, batches)
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(recorder.Default().Linger)
 		synctest.Wait()
 		if n, batches := len(store.Records()), store.Calls("PutActivations"); n != 250 || batches != 3 {
 			t.Errorf("after lingering %d records in %d batches", n, batches)
