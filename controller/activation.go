@@ -174,13 +174,15 @@ func (c *Controller) admit(act *activation) (Admission, error) {
 // start runs an activation that has entered on a goroutine of its own, for
 // which c.running answers. Both done and after may be nil.
 func (c *Controller) start(act *activation, done chan<- ending, after func()) {
-	go func() {
-		defer c.leave(act)
-		if after != nil {
-			defer after()
-		}
-		c.run(act, done)
-	}()
+	c.crew.start(job{act, done, after})
+}
+
+func (c *Controller) work(j job) {
+	defer c.leave(j.act)
+	if j.after != nil {
+		defer j.after()
+	}
+	c.run(j.act, j.done)
 }
 
 // run brings an activation to its record. The answer goes out before the logs
@@ -254,8 +256,7 @@ func (c *Controller) awaitLogs(act *activation, logs logsReady) {
 	if logs == nil {
 		return
 	}
-	patience, cancel := context.WithTimeout(c.activations, c.config.LogCollection)
-	defer cancel()
+	patience := c.patience.context(c.activations, c.config.LogCollection)
 	if _, err := logs(patience); err != nil {
 		level := slog.LevelWarn
 		if whisk.KindOf(err) == whisk.Unavailable {

@@ -93,6 +93,8 @@ type Controller struct {
 	sequences  *semaphore.Weighted // places of outermost sequences
 	builtins   *semaphore.Weighted // places of builtin actions
 	running    gate
+	crew       *crew    // runs what has entered
+	patience   patience // with the collection of logs
 	throttles  throttles
 	accepted   acceptedSet
 
@@ -130,6 +132,7 @@ func New(config Config, deps Deps) (*Controller, error) {
 		sequences: semaphore.NewWeighted(int64(config.Sequences)),
 		builtins:  semaphore.NewWeighted(int64(config.Builtins)),
 	}
+	c.crew = newCrew(c.work)
 	c.identities = newCache[string, *Caller](config.CachedIdentities, config.IdentityTTL)
 	c.owners = newCache[string, *Caller](config.CachedIdentities, config.IdentityTTL)
 	c.packages = newCache[whisk.FullName, *whisk.Package](config.CachedActions, 0)
@@ -155,6 +158,7 @@ func (c *Controller) Invokers() []whisk.NodeStanding { return c.deps.Balancer.In
 // activations are refused, running ones may finish within DrainTimeout, and
 // their records are stored. The balancer must run until Run has returned.
 func (c *Controller) Run(ctx context.Context) error {
+	c.crew.gather()
 	var background sync.WaitGroup
 	background.Go(func() { c.feedLoop(ctx) })
 	background.Go(func() { c.retentionLoop(ctx) })
@@ -192,6 +196,7 @@ func (c *Controller) drain() {
 		c.deps.Logger.Warn("balancer not drained", "err", err)
 	}
 	<-idle
+	c.crew.dismiss()
 }
 
 func errDraining() error {
