@@ -20,8 +20,13 @@ type agent struct {
 	b    *Balancer
 	log  *slog.Logger
 	node whisk.NodeID
-	wake chan struct{} // holds one token while the queue is not empty; never closed
+	wake chan struct{} // holds one token when the queue is to be sent; never closed
 	stop context.CancelFunc
+
+	// company runs out when collections that were queued have waited for others for
+	// long enough. Nobody waits for them, and one by one each would wake five
+	// goroutines; by then, too, the output is there. It is set under mu.
+	company *time.Timer
 
 	// dispatchUntil is when, on the balancer's clock, nothing new may start on
 	// the agent's containers any more: the lease's end less the margin.
@@ -59,11 +64,21 @@ func newAgent(b *Balancer, node whisk.NodeID, address string) *agent {
 		node:    node,
 		address: address,
 		wake:    make(chan struct{}, 1),
+		company: stoppedTimer(),
 		pending: make(map[uint64]*call),
 		unused:  b.now(),
 	}
 	g.leaseEnd.Store(b.now() + int64(whisk.LeaseTTL))
 	return g
+}
+
+// company is how long the request for a run's output waits for others'.
+const company = 10 * time.Millisecond
+
+func stoppedTimer() *time.Timer {
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	return timer
 }
 
 // leased reports whether an activation may start on the agent's containers now.
@@ -82,17 +97,23 @@ func (g *agent) ask(c *call) {
 	g.notify()
 }
 
-// askIfRoom is ask for requests of which there may be many: it refuses when the
-// queue is full.
+// askIfRoom is ask for requests of which there may be many, and that nobody waits
+// for: they may wait for company. It refuses when the queue is full.
 func (g *agent) askIfRoom(c *call) bool {
 	g.mu.Lock()
 	if g.closed || len(g.queue) >= g.b.config.AgentQueue {
 		g.mu.Unlock()
 		return false
 	}
+	if len(g.queue) == 0 {
+		g.company.Reset(company)
+	}
 	g.queue = append(g.queue, c)
+	crowded := 2*len(g.queue) >= g.b.config.AgentQueue
 	g.mu.Unlock()
-	g.notify()
+	if crowded {
+		g.notify()
+	}
 	return true
 }
 
@@ -180,13 +201,24 @@ func (g *agent) sendLoop(ctx context.Context, stream whisk.ControllerToAgent) er
 				return err
 			}
 		case <-g.wake:
-			for _, c := range g.takeQueue() {
-				if err := g.send(ctx, stream, c); err != nil {
-					return err
-				}
+			if err := g.sendQueue(ctx, stream); err != nil {
+				return err
+			}
+		case <-g.company.C:
+			if err := g.sendQueue(ctx, stream); err != nil {
+				return err
 			}
 		}
 	}
+}
+
+func (g *agent) sendQueue(ctx context.Context, stream whisk.ControllerToAgent) error {
+	for _, c := range g.takeQueue() {
+		if err := g.send(ctx, stream, c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (g *agent) takeQueue() []*call {

@@ -97,7 +97,9 @@ func (c *container) releaseLocked() {
 	c.returned = c.action.b.now()
 	if c.logs == 0 {
 		c.sendReleaseLocked()
+		return
 	}
+	c.agent.notify() // somebody wants the container now
 }
 
 func (c *container) sendReleaseLocked() {

@@ -43,6 +43,8 @@ func TestLeaseFencing(t *testing.T) {
 		if outcome := <-result; outcome.Container != "box1" {
 			t.Errorf("after the renewal: %+v", outcome)
 		}
+		time.Sleep(company)
+		synctest.Wait()
 		// Not in time: it is given up.
 		g.mu.Lock()
 		g.mute, g.down = true, true

@@ -100,6 +100,8 @@ func TestRunOutcomes(t *testing.T) {
 
 func expectLogRequest(t *testing.T, w *world, failed bool) {
 	t.Helper()
+	time.Sleep(company)
+	synctest.Wait()
 	g := w.agent("n1")
 	g.mu.Lock()
 	defer g.mu.Unlock()

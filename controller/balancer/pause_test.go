@@ -31,6 +31,7 @@ func TestPauseAndResume(t *testing.T) {
 		outcome := w.invoke()
 		w.expect(outcome, whisk.Success, `{"done":true}`)
 		want := []whisk.SandboxOp{whisk.CollectLogs, whisk.Suspend, whisk.Resume, whisk.CollectLogs}
+		time.Sleep(company)
 		synctest.Wait()
 		if got := g.ops("box1"); !slices.Equal(got, want) {
 			t.Errorf("got %v, want %v", got, want)

@@ -290,6 +290,9 @@ func (w *world) invoke(adjust ...func(*whisk.Invocation)) whisk.Outcome {
 	return outcome
 }
 
+// company is as long as the request for a run's output may wait for others'.
+const company = 10 * time.Millisecond
+
 // background invokes and delivers the outcome.
 func (w *world) background(adjust ...func(*whisk.Invocation)) <-chan whisk.Outcome {
 	result := make(chan whisk.Outcome, 1)
