@@ -57,7 +57,9 @@ type conn struct {
 	in        *bufio.Reader
 	out       *bufio.Writer
 	head      fasthttp.ResponseHeader
-	sent      int // bytes of the present request that were written
+	deadline  time.Time // of the present request
+	armed     time.Time // when the connection wakes who waits for it; see arm
+	sent      int       // bytes of the present request that were written
 	used      bool
 	busy      bool      // guarded by wire.mu
 	idleSince time.Time // guarded by wire.mu; zero until it was idle
@@ -121,7 +123,7 @@ func (w *wire) take(ctx context.Context, deadline time.Time) (*conn, error) {
 		return nil, fmt.Errorf("%w: %w", errRefused, err)
 	}
 	cn := &conn{Conn: raw, busy: true}
-	cn.in = bufio.NewReader(raw)
+	cn.in = bufio.NewReader(cn)
 	cn.out = bufio.NewWriter(cn)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -208,17 +210,54 @@ func (w *wire) isShut() bool {
 	return w.shut
 }
 
+// arm sees to it that nothing waits for the connection beyond the deadline. Its
+// timer is dear to move, and all requests have about the same time, so
+// one that was set for an earlier request stays while it is half as far away as it
+// should be. When it goes off, who waits looks at the clock, and sets it anew.
+func (c *conn) arm(deadline time.Time) error {
+	c.deadline = deadline
+	if now := time.Now(); !c.armed.After(deadline) && c.armed.Sub(now) > deadline.Sub(now)/2 {
+		return nil
+	}
+	return c.rearm()
+}
+
+func (c *conn) rearm() error {
+	c.armed = c.deadline
+	return c.SetDeadline(c.deadline)
+}
+
+// early reports whether err says that the time is over when it is not, and has
+// the connection wait for the rest of it.
+func (c *conn) early(err error) bool {
+	return err != nil && c.armed.Before(c.deadline) && isTimeout(err) && c.rearm() == nil
+}
+
+// Read takes what has come.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	for n == 0 && c.early(err) {
+		n, err = c.Conn.Read(p)
+	}
+	return n, err
+}
+
 // Write counts what leaves, so that a failed request that never left is told
 // from one that did.
 func (c *conn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
+	for c.early(err) {
+		var more int
+		more, err = c.Conn.Write(p[n:])
+		n += more
+	}
 	c.sent += n
 	return n, err
 }
 
 // exchange does one request. again says that not a byte of it was sent.
 func (c *conn) exchange(path string, body []byte, deadline time.Time, limit whisk.Bytes) (_ reply, again bool, _ error) {
-	if err := c.SetDeadline(deadline); err != nil {
+	if err := c.arm(deadline); err != nil {
 		return reply{}, true, fmt.Errorf("%w: %w", errRefused, err)
 	}
 	if err := c.send(path, body); err != nil {
