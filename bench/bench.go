@@ -4,21 +4,13 @@ package bench
 
 import (
 	"context"
-	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/whirl-faas/whirl/client"
-	"github.com/whirl-faas/whirl/whisk"
 )
-
-// cleanupTime bounds the deletion of what a run deployed.
-const cleanupTime = 20 * time.Second
 
 // Run measures what config asks for, tells progress what it is doing (one line
 // that changes on a terminal, a line each step elsewhere; nil for silence) and
@@ -32,10 +24,10 @@ func Run(ctx context.Context, config Config, progress io.Writer) (Report, error)
 	if err != nil {
 		return Report{}, err
 	}
-	defer r.client.Close()
+	defer r.platform.close()
 	defer r.display.clear()
 	start := time.Now()
-	r.report = Report{Started: start.UTC(), APIHost: r.base, Machine: thisMachine(), Workload: workloadOf(config)}
+	r.report = Report{Started: start.UTC(), APIHost: r.platform.base, Machine: thisMachine(), Setup: setupOf(config)}
 	err = r.run(ctx)
 	r.report.Took = time.Since(start)
 	return r.report, err
@@ -43,65 +35,51 @@ func Run(ctx context.Context, config Config, progress io.Writer) (Report, error)
 
 // runner carries out one run. One goroutine uses it.
 type runner struct {
-	config  Config
-	client  *client.Client
-	base    string // "scheme://host[:port]"
-	address whisk.Address
-	tag     string // makes this run's action names its own
-	meter   meter
-	display *display
-	report  Report
+	config   Config
+	platform *endpoint
+	tag      string // makes this run's action names its own
+	meter    meter
+	display  *display
+	report   Report
 }
 
 func newRunner(config Config, progress io.Writer) (*runner, error) {
-	api, err := client.New(client.Config{APIHost: config.APIHost, Auth: config.Auth})
+	platform, err := newEndpoint(config.APIHost, config.Auth)
 	if err != nil {
 		return nil, err
 	}
-	host := config.APIHost
-	if !strings.Contains(host, "://") {
-		host = "https://" + host
-	}
-	root, err := url.Parse(strings.TrimSuffix(host, "/"))
-	if err != nil {
-		return nil, whisk.Errorf(whisk.Invalid, "bad API host %q: %w", config.APIHost, err)
-	}
-	address := root.Host
-	if root.Port() == "" {
-		address = root.Hostname() + map[string]string{"http": ":80", "https": ":443"}[root.Scheme]
-	}
 	return &runner{
-		config:  config,
-		client:  api,
-		base:    root.String(),
-		address: whisk.Address{Network: "tcp", Address: address},
-		tag:     strconv.FormatInt(time.Now().UnixMilli(), 36),
-		meter:   newMeter(config.Processes),
-		display: newDisplay(progress, config),
+		config:   config,
+		platform: platform,
+		tag:      strconv.FormatInt(time.Now().UnixMilli(), 36),
+		meter:    newMeter(config.Processes),
+		display:  newDisplay(progress),
 	}, nil
 }
 
 // run takes the cold starts of a kind before its load, which leaves warm
 // containers behind.
 func (r *runner) run(ctx context.Context) error {
-	info, err := r.client.ServerInfo(ctx)
+	info, err := r.platform.client.ServerInfo(ctx)
 	if err != nil {
 		return fmt.Errorf("ask the server for its runtimes: %w", err)
 	}
-	if api, err := r.client.APIInfo(ctx); err == nil {
-		r.report.Build = strings.TrimSpace(api.Build + " " + api.BuildNumber)
-	}
+	r.report.Build = r.platform.build(ctx)
 	kinds, err := r.config.kinds(info)
 	if err != nil {
 		return err
 	}
-	r.display.plan(len(kinds))
+	for _, kind := range kinds {
+		r.display.plan(r.config.steps(kind))
+	}
 	for _, kind := range kinds {
 		if err := r.coldStarts(ctx, kind); err != nil {
 			return err
 		}
-		if err := r.warmLoads(ctx, kind); err != nil {
-			return err
+		for _, w := range r.config.workloads(kind) {
+			if err := r.warmLoads(ctx, kind, w); err != nil {
+				return err
+			}
 		}
 		if err := r.rivalLoads(ctx, kind); err != nil {
 			return err
@@ -110,38 +88,20 @@ func (r *runner) run(ctx context.Context) error {
 	return nil
 }
 
-// deploy makes the no-op action of a kind and returns how to delete it. The
-// deletion works also after ctx ended.
-func (r *runner) deploy(ctx context.Context, name, kind string) (action client.Action, remove func(), err error) {
-	noop, _ := noopOf(family(kind)) // Validate saw that there is one
-	action, err = r.client.CreateAction(ctx, name, client.ActionSpec{
-		Exec:   &client.Exec{Kind: concrete(kind), Code: noop.code},
+// spec is an action of a kind that runs a task.
+func (r *runner) spec(kind, task string) client.ActionSpec {
+	p, _ := programOf(task, family(kind)) // Validate saw that there is one
+	return client.ActionSpec{
+		Exec:   &client.Exec{Kind: concrete(kind), Code: p.code},
 		Limits: &client.LimitsSpec{Memory: r.config.Memory.Megabytes()},
-	})
-	remove = func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
-		defer cancel()
-		// Nothing can be done about a failure, and it does no harm to the figures.
-		_, _ = r.client.DeleteAction(ctx, name)
 	}
-	if err != nil {
-		// The server may have made it although the answer was lost.
-		if _, refused := errors.AsType[*client.Error](err); !refused {
-			remove()
-		}
-		return client.Action{}, nil, fmt.Errorf("deploy a no-op of kind %s: %w", kind, err)
-	}
-	return action, remove, nil
 }
 
-// platform is the target of blocking invokes of an action.
-func (r *runner) platform(name string) target {
-	return target{
-		addresses: []whisk.Address{r.address},
-		tls:       strings.HasPrefix(r.base, "https:"),
-		uri:       r.base + "/api/v1/namespaces/_/actions/" + name + "?blocking=true",
-		auth:      "Basic " + base64.StdEncoding.EncodeToString([]byte(r.config.Auth)),
-		body:      []byte("{}"),
-		judge:     judgeRecord,
+// name makes the name of an action of this run, from its kind and what it is for.
+func (r *runner) name(kind, purpose string) string {
+	name := fmt.Sprintf("whirl-bench-%s-%s", r.tag, family(kind))
+	if purpose != "" {
+		name += "-" + purpose
 	}
+	return name
 }

@@ -326,6 +326,10 @@ func TestConfigs(t *testing.T) {
 		"one rival":   {func(c *bench.Config) { c.Rivals = []bench.Rivals{{1, 10}} }, "at least 2 actions"},
 		"idle rival":  {func(c *bench.Config) { c.Rivals = []bench.Rivals{{4, 3}} }, "a connection for each"},
 		"memory":      {func(c *bench.Config) { c.Memory = 0 }, "memory"},
+		"workloads":   {func(c *bench.Config) { c.Workloads = workloads(t, "echo:1k", "cpu", "actions:4") }, ""},
+		"native cpu": {func(c *bench.Config) {
+			c.Kinds, c.Workloads = []string{"native"}, workloads(t, "cpu")
+		}, "only in nodejs and python"},
 		"sandboxes": {func(c *bench.Config) {
 			c.Sandboxes = 0
 			c.Direct = func(context.Context, string) (whisk.Address, func(), error) { return whisk.Address{}, nil, nil }

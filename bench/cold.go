@@ -55,13 +55,12 @@ func (r *runner) coldBatch(ctx context.Context, kind string, n, atOnce int) []co
 		removes = make([]func(), n)
 		slots   = make(chan struct{}, atOnce)
 		all     sync.WaitGroup
-		batch   = fmt.Sprintf("whirl-bench-%s-%s-cold-%d", r.tag, family(kind), atOnce)
 	)
 	for i := range n {
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()
-			starts[i], removes[i] = r.coldStart(ctx, fmt.Sprintf("%s-%d", batch, i), kind)
+			starts[i], removes[i] = r.coldStart(ctx, r.name(kind, fmt.Sprintf("cold-%d-%d", atOnce, i)), kind)
 		})
 	}
 	all.Wait()
@@ -77,12 +76,12 @@ func (r *runner) coldStart(ctx context.Context, name, kind string) (coldStart, f
 	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
 	defer cancel()
 	begin := time.Now()
-	_, remove, err := r.deploy(ctx, name, kind)
+	_, remove, err := r.platform.deploy(ctx, name, r.spec(kind, "noop"))
 	if err != nil {
 		return coldStart{fault: coldFault(err)}, nil
 	}
 	invoked := time.Now()
-	record, err := r.client.Invoke(ctx, name, nil, 0)
+	record, err := r.platform.client.Invoke(ctx, name, nil, 0)
 	end := time.Now()
 	if err != nil {
 		return coldStart{fault: coldFault(err)}, remove

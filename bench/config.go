@@ -22,6 +22,8 @@ type Config struct {
 	Kinds  []string
 	Memory whisk.Bytes // of each action's container
 
+	Workloads []Workload // what the loads' actions do; none means the no-op
+
 	Concurrency []int         // connections at once; each is a workload of its own
 	Rounds      int           // of each side of a workload; figures are medians over them
 	Duration    time.Duration // of one round
@@ -76,8 +78,13 @@ func (c Config) Validate() error {
 		return err
 	}
 	for _, kind := range c.Kinds {
-		if _, ok := noopOf(family(kind)); !ok {
+		if !(Workload{}).runs(family(kind)) {
 			return whisk.Errorf(whisk.Invalid, "no workload for kind %q, want one of %s", kind, strings.Join(families, ", "))
+		}
+		for _, w := range c.Workloads {
+			if !w.runs(family(kind)) {
+				return whisk.Errorf(whisk.Invalid, "workload %s cannot be had in kind %q, only in nodejs and python", w, kind)
+			}
 		}
 	}
 	for _, n := range c.Concurrency {
@@ -128,6 +135,38 @@ func concrete(kind string) string {
 // directConnections returns how many connections the direct side has beside so
 // many of the platform's.
 func (c Config) directConnections(concurrency int) int { return min(concurrency, c.Sandboxes) }
+
+// hitsDirectly says whether a workload is compared with sandboxes. A sequence
+// takes more than one activation of one of them.
+func (c Config) hitsDirectly(w Workload) bool {
+	return c.Direct != nil && len(c.Concurrency) > 0 && w.name != "sequence"
+}
+
+// workloads returns what to run in a kind.
+func (c Config) workloads(kind string) []Workload {
+	if len(c.Workloads) == 0 {
+		return []Workload{{}}
+	}
+	return slices.DeleteFunc(slices.Clone(c.Workloads), func(w Workload) bool { return !w.runs(family(kind)) })
+}
+
+// steps is how many steps the display shows for a kind.
+func (c Config) steps(kind string) int {
+	n := len(c.Rivals)
+	for _, cold := range []int{c.ColdSequential, c.ColdBurst} {
+		if cold > 0 {
+			n++
+		}
+	}
+	for _, w := range c.workloads(kind) {
+		sides := 1
+		if c.hitsDirectly(w) {
+			sides = 2
+		}
+		n += len(c.Concurrency) * c.Rounds * sides
+	}
+	return n
+}
 
 // kinds returns what to measure: what was asked for, or what the server offers.
 func (c Config) kinds(info client.ServerInfo) ([]string, error) {

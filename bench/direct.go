@@ -5,24 +5,23 @@ package bench
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"slices"
-	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// direct starts the sandboxes of the direct side and loads the kind's no-op into
-// them. The target is nil if the caller provides none; stop is never nil.
-func (r *runner) direct(ctx context.Context, kind, concrete string) (*target, func(), error) {
-	if r.config.Direct == nil {
+// direct starts the sandboxes of the direct side and loads the workload's program
+// into them. The target is nil if the caller provides none, or if it takes more
+// than one activation; stop is never nil.
+func (r *runner) direct(ctx context.Context, kind, concrete string, w Workload) (*target, func(), error) {
+	if !r.config.hitsDirectly(w) {
 		return nil, func() {}, nil
 	}
 	var stops []func()
@@ -31,8 +30,9 @@ func (r *runner) direct(ctx context.Context, kind, concrete string) (*target, fu
 			one()
 		}
 	}
-	noop, _ := noopOf(family(kind)) // Validate saw that there is one
-	t := &target{uri: "http://sandbox/run", body: runBody(), judge: judgeRun}
+	p, _ := programOf(w.task(), family(kind)) // Validate saw that there is one
+	parameters, want := w.parameters()
+	t := &target{calls: []call{{uri: "http://sandbox/run", body: runBody(parameters, time.Now()), want: want}}, judge: judgeRun}
 	for range r.config.directConnections(slices.Max(r.config.Concurrency)) {
 		r.display.pending("%s: starting a sandbox to hit directly", kind)
 		address, one, err := r.config.Direct(ctx, concrete)
@@ -42,7 +42,7 @@ func (r *runner) direct(ctx context.Context, kind, concrete string) (*target, fu
 		}
 		stops = append(stops, one)
 		t.addresses = append(t.addresses, address)
-		if err := r.initialise(ctx, address, noop); err != nil {
+		if err := r.initialise(ctx, address, p); err != nil {
 			stop()
 			return nil, nil, fmt.Errorf("initialise a sandbox of kind %s: %w", concrete, err)
 		}
@@ -50,21 +50,12 @@ func (r *runner) direct(ctx context.Context, kind, concrete string) (*target, fu
 	return t, stop, nil
 }
 
-// runBody is a body of /run as a controller would send it, with the deadline far away.
-func runBody() []byte {
-	deadline := strconv.FormatInt(time.Now().Add(24*time.Hour).UnixMilli(), 10)
-	return []byte(`{"value":{},"namespace":"bench","action_name":"/bench/noop","action_version":"0.0.1",` +
-		`"activation_id":"00000000000000000000000000000000","transaction_id":"bench","deadline":"` + deadline + `"}`)
-}
-
 // initialise sends /init. As a controller does, it tries again as long as the
 // runtime does not listen yet.
-func (r *runner) initialise(ctx context.Context, address whisk.Address, noop noop) error {
+func (r *runner) initialise(ctx context.Context, address whisk.Address, p program) error {
 	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
 	defer cancel()
-	body, err := json.Marshal(map[string]any{"value": map[string]any{
-		"name": "noop", "main": "main", "binary": noop.binary, "code": noop.code, "env": map[string]string{},
-	}})
+	body, err := initBody(p)
 	if err != nil {
 		return err
 	}

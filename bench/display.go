@@ -16,33 +16,22 @@ const eraseLine = "\r\x1b[K"
 type display struct {
 	out      io.Writer // nil for silence
 	terminal bool
-	perKind  int // steps
-	total    int
+	total    int // steps
 	done     int
 	shown    bool // a line on the terminal waits to be erased
 }
 
-func newDisplay(out io.Writer, config Config) *display {
+func newDisplay(out io.Writer) *display {
 	d := &display{out: out}
 	if file, ok := out.(*os.File); ok {
 		info, err := file.Stat()
 		d.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
 	}
-	for _, n := range []int{config.ColdSequential, config.ColdBurst} {
-		if n > 0 {
-			d.perKind++
-		}
-	}
-	sides := 1
-	if config.Direct != nil {
-		sides = 2
-	}
-	d.perKind += len(config.Concurrency)*config.Rounds*sides + len(config.Rivals)
 	return d
 }
 
-// plan tells how many kinds there are, and so how many steps.
-func (d *display) plan(kinds int) { d.total = kinds * d.perKind }
+// plan tells of so many more steps to come.
+func (d *display) plan(steps int) { d.total += steps }
 
 // step begins the next step.
 func (d *display) step(format string, args ...any) {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,21 +24,27 @@ import (
 // cold start.
 type platform struct {
 	answer func(n int, w http.ResponseWriter) bool // of the nth invoke; true if it wrote the answer
+	native bool                                    // offers that kind too
 	late   func(name string) bool                  // whose invokes are not answered before the caller goes; nil for none
 
 	mu      sync.Mutex
 	actions map[string]int // invokes by the names that exist
 	records map[string]int // by name, also of deleted actions
 	invokes int
+	asked   map[string]int  // milliseconds of work, by name
 	auth    map[string]bool // keys seen
 }
 
 func startPlatform(t *testing.T, answer func(n int, w http.ResponseWriter) bool) (*platform, bench.Config) {
 	t.Helper()
-	p := &platform{answer: answer, actions: map[string]int{}, records: map[string]int{}, auth: map[string]bool{}}
+	p := &platform{answer: answer, actions: map[string]int{}, records: map[string]int{}, asked: map[string]int{}, auth: map[string]bool{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, `{"runtimes":{"nodejs":[{"kind":"nodejs:20","default":true}],"java":[{"kind":"java:8"}]}}`)
+		native := ""
+		if p.native {
+			native = `"native":[{"kind":"native:default","default":true}],`
+		}
+		_, _ = io.WriteString(w, `{"runtimes":{`+native+`"nodejs":[{"kind":"nodejs:20","default":true}],"java":[{"kind":"java:8"}]}}`)
 	})
 	mux.HandleFunc("GET /api/v1", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"build":"today","buildno":"7"}`)
@@ -60,15 +67,24 @@ func startPlatform(t *testing.T, answer func(n int, w http.ResponseWriter) bool)
 
 func (p *platform) put(w http.ResponseWriter, r *http.Request) {
 	var spec struct {
-		Exec   struct{ Kind, Code string }
+		Exec struct {
+			Kind, Code string
+			Components []string
+		}
 		Limits struct{ Memory int }
 	}
-	if json.NewDecoder(r.Body).Decode(&spec) != nil || spec.Exec.Kind != "nodejs:default" || spec.Exec.Code == "" || spec.Limits.Memory != 128 {
+	err := json.NewDecoder(r.Body).Decode(&spec)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	offered := spec.Exec.Kind == "nodejs:default" || p.native && spec.Exec.Kind == "native:default"
+	good := err == nil && offered && spec.Exec.Code != "" && spec.Limits.Memory == 128
+	for _, part := range spec.Exec.Components {
+		_, good = p.actions[strings.TrimPrefix(part, "/_/")]
+	}
+	if !good {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.actions[r.PathValue("name")] = 0
 	_, _ = io.WriteString(w, `{"name":"x","exec":{"kind":"nodejs:20"}}`)
 }
@@ -104,14 +120,27 @@ func (p *platform) invoke(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 		return
 	}
+	var sent struct {
+		Payload *string
+		MS      int
+	}
+	if json.NewDecoder(r.Body).Decode(&sent) != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	result := `{"ok":true}`
+	if sent.Payload != nil {
+		result = `{"payload":"` + *sent.Payload + `"}`
+	}
 	annotations := `{"key":"waitTime","value":3}`
 	if before == 0 {
 		annotations += `,{"key":"initTime","value":7}`
 	}
 	p.mu.Lock()
 	p.records[name]++
+	p.asked[name] = sent.MS
 	p.mu.Unlock()
-	fmt.Fprintf(w, `{"activationId":"%032x","annotations":[%s],"response":{"success":true,"status":"success","result":{"ok":true}},"version":"0.0.1"}`, n, annotations)
+	fmt.Fprintf(w, `{"activationId":"%032x","annotations":[%s],"response":{"success":true,"status":"success","result":%s},"version":"0.0.1"}`, n, annotations, result)
 }
 
 func (p *platform) count(w http.ResponseWriter, r *http.Request) {

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -18,52 +17,24 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// target is where load goes: one request, sent again and again.
+// target is where load goes: some requests, sent in turns, again and again.
 type target struct {
 	addresses []whisk.Address // connections are spread over them
 	tls       bool
-	uri       string
 	auth      string // value of the Authorization header, "" for none
-	body      []byte
-	judge     func(status int, body []byte) verdict
+	calls     []call
+	judge     func(status int, body, want []byte) verdict
 }
 
-// verdict is what an answer says.
-type verdict struct {
-	fault string // why it is an error; "" if it is good
-	cold  bool   // the activation was a cold start
+// call is a request.
+type call struct {
+	uri  string
+	body []byte
+	want []byte // in the body of a good answer
 }
 
-// tally is what a load came to.
-type tally struct {
-	took   time.Duration
-	good   int64
-	cold   int64 // good ones that were cold starts
-	errors map[string]int64
-	times  histogram // of good answers
-}
-
-func newTally() *tally { return &tally{errors: map[string]int64{}, times: newHistogram()} }
-
-func (t *tally) merge(from *tally) {
-	t.good += from.good
-	t.cold += from.cold
-	for cause, n := range from.errors {
-		t.errors[cause] += n
-	}
-	t.times.merge(from.times)
-}
-
-// rate is the number of good answers per second.
-func (t *tally) rate() float64 {
-	if t.took <= 0 {
-		return 0
-	}
-	return float64(t.good) / t.took.Seconds()
-}
-
-// load drives one target in a closed loop. Its connections stay open between
-// rounds, as a real client's do.
+// load holds the connections to one target. They stay open between rounds, as a
+// real client's do.
 type load struct {
 	target  target
 	timeout time.Duration
@@ -71,14 +42,15 @@ type load struct {
 	clients []*fasthttp.HostClient
 }
 
-func newLoad(ctx context.Context, target target, concurrency int, timeout time.Duration) *load {
+// newLoad makes a load of at most so many connections to each address.
+func newLoad(ctx context.Context, target target, connections int, timeout time.Duration) *load {
 	l := &load{target: target, timeout: timeout, ctx: ctx}
 	for _, address := range target.addresses {
 		l.clients = append(l.clients, &fasthttp.HostClient{
 			Addr:                      address.Address,
 			IsTLS:                     target.tls,
 			Dial:                      func(string) (net.Conn, error) { return l.dial(address) },
-			MaxConns:                  concurrency,
+			MaxConns:                  connections,
 			ReadTimeout:               timeout,
 			WriteTimeout:              timeout,
 			MaxIdleConnDuration:       time.Hour,
@@ -119,88 +91,47 @@ func (l *load) close() {
 	}
 }
 
-// round keeps the given number of requests under way for a while and returns
-// when all of them were answered.
-func (l *load) round(concurrency int, duration time.Duration) *tally {
-	var (
-		workers sync.WaitGroup
-		tallies = make([]*tally, concurrency)
-		start   = time.Now()
-		end     = start.Add(duration)
-	)
-	for i := range concurrency {
-		workers.Go(func() { tallies[i] = l.worker(l.clients[i%len(l.clients)], end) })
+// closed is the closed loop of so many connections.
+func (l *load) closed(connections int) closedLoop {
+	loop := closedLoop{ctx: l.ctx}
+	for i := range connections {
+		loop.senders = append(loop.senders, l.sender(i))
 	}
-	workers.Wait()
-	total := newTally()
-	total.took = time.Since(start)
-	for _, one := range tallies {
-		total.merge(one)
-	}
-	return total
+	return loop
 }
 
-// worker is one connection's closed loop.
-func (l *load) worker(client *fasthttp.HostClient, end time.Time) *tally {
-	var (
-		sum = newTally()
-		req = fasthttp.AcquireRequest()
-		res = fasthttp.AcquireResponse()
-	)
-	defer fasthttp.ReleaseRequest(req)
-	defer fasthttp.ReleaseResponse(res)
-	l.target.fill(req)
-	for start := time.Now(); start.Before(end) && l.ctx.Err() == nil; start = time.Now() {
-		took, said := l.once(client, req, res, start)
-		if l.ctx.Err() != nil {
-			break // what was under way says nothing about the server
-		}
-		if said.fault != "" {
-			sum.errors[said.fault]++
-			l.pause()
-			continue
-		}
-		sum.good++
-		if said.cold {
-			sum.cold++
-		}
-		sum.times.record(took)
-	}
-	return sum
+// sender is connection i of the target.
+func (l *load) sender(i int) sender {
+	client := l.clients[i%len(l.clients)]
+	return func(n int) verdict { return l.once(client, l.target.calls[n%len(l.target.calls)]) }
 }
 
 // once sends one request and judges the answer.
-func (l *load) once(client *fasthttp.HostClient, req *fasthttp.Request, res *fasthttp.Response, start time.Time) (time.Duration, verdict) {
-	err := client.Do(req, res)
-	took := time.Since(start)
-	if err != nil {
-		return took, verdict{fault: cause(err)}
+func (l *load) once(client *fasthttp.HostClient, call call) verdict {
+	req, res := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseRequest(req)
+	defer fasthttp.ReleaseResponse(res)
+	l.target.fill(req, call)
+	if err := client.Do(req, res); err != nil {
+		return verdict{fault: cause(err)}
 	}
-	return took, l.target.judge(res.StatusCode(), res.Body())
+	return l.target.judge(res.StatusCode(), res.Body(), call.want)
 }
 
-// pause keeps a worker from spinning while the server refuses everything.
-func (l *load) pause() {
-	select {
-	case <-time.After(5 * time.Millisecond):
-	case <-l.ctx.Done():
-	}
-}
-
-func (t target) fill(req *fasthttp.Request) {
+func (t target) fill(req *fasthttp.Request, call call) {
 	req.Header.SetMethod(fasthttp.MethodPost)
-	req.SetRequestURI(t.uri)
+	req.SetRequestURI(call.uri)
 	req.Header.SetContentType("application/json")
 	req.Header.Set("Accept", "application/json")
 	if t.auth != "" {
 		req.Header.Set("Authorization", t.auth)
 	}
-	req.SetBodyRaw(t.body)
+	req.SetBodyRaw(call.body)
 }
 
 // judgeRecord judges the answer to a blocking invoke: only the record of a
 // success is good.
-func judgeRecord(status int, body []byte) verdict {
+func judgeRecord(status int, body, want []byte) verdict {
 	switch {
 	case status == fasthttp.StatusAccepted:
 		return verdict{fault: "not finished in time (202)"}
@@ -208,17 +139,19 @@ func judgeRecord(status int, body []byte) verdict {
 		return verdict{fault: fmt.Sprintf("status %d", status)}
 	case !bytes.Contains(body, []byte(`"success":true`)) || !bytes.Contains(body, []byte(`"activationId"`)):
 		return verdict{fault: "answer is no record of a success"}
+	case !bytes.Contains(body, want):
+		return verdict{fault: "answer has another result"}
 	}
 	return verdict{cold: bytes.Contains(body, []byte(`"initTime"`))}
 }
 
 // judgeRun judges an action container's answer to /run.
-func judgeRun(status int, body []byte) verdict {
+func judgeRun(status int, body, want []byte) verdict {
 	switch {
 	case status != fasthttp.StatusOK:
 		return verdict{fault: fmt.Sprintf("status %d", status)}
-	case !bytes.Contains(body, []byte(`"ok"`)):
-		return verdict{fault: "answer is not the no-op's"}
+	case !bytes.Contains(body, want):
+		return verdict{fault: "answer has another result"}
 	}
 	return verdict{}
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// BenchmarkWorker is one request of one connection, with the lightest server
+// BenchmarkSend is one request of one connection, with the lightest server
 // there is on the other end: half of the time is the server's and the kernel's.
-func BenchmarkWorker(b *testing.B) {
+func BenchmarkSend(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "server.sock")
 	listener, err := net.Listen("unix", path)
 	if err != nil {
@@ -29,23 +29,22 @@ func BenchmarkWorker(b *testing.B) {
 
 	l := newLoad(b.Context(), target{
 		addresses: []whisk.Address{{Network: "unix", Address: path}},
-		uri:       "http://server/api/v1/namespaces/_/actions/noop?blocking=true",
 		auth:      "Basic dXVpZDpzZWNyZXQ=",
-		body:      []byte("{}"),
-		judge:     judgeRecord,
+		calls: []call{{
+			uri:  "http://server/api/v1/namespaces/_/actions/noop?blocking=true",
+			body: []byte("{}"), want: []byte(`"ok"`),
+		}},
+		judge: judgeRecord,
 	}, 1, time.Minute)
 	defer l.close()
-	req, res := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
-	defer fasthttp.ReleaseRequest(req)
-	defer fasthttp.ReleaseResponse(res)
-	l.target.fill(req)
-	times := newHistogram()
+	send, sum := l.sender(0), newTally()
 	b.ReportAllocs()
 	for b.Loop() {
-		took, said := l.once(l.clients[0], req, res, time.Now())
+		start := time.Now()
+		said := send(0)
 		if said.fault != "" {
 			b.Fatal(said.fault)
 		}
-		times.record(took)
+		sum.add(time.Since(start), said)
 	}
 }

@@ -20,12 +20,12 @@ type Report struct {
 	APIHost  string
 	Build    string // of the server, "" if it does not tell
 	Machine  Machine
-	Workload Workload
+	Setup    Setup
 	Cold     []Cold
 	Warm     []Warm
 	Contests []Contest
-	Added    []Added   // one for each kind that was measured directly at concurrency 1
-	Records  []Records // one for each kind, and for each of the contests
+	Added    []Added   // one for each workload that was measured directly at concurrency 1
+	Records  []Records // one for each workload of each kind, and for each of the contests
 }
 
 // Machine is where the load generator ran.
@@ -36,8 +36,8 @@ type Machine struct {
 	Go     string `json:"go"`
 }
 
-// Workload is the part of the configuration that the figures depend on.
-type Workload struct {
+// Setup is the part of the configuration that all figures depend on.
+type Setup struct {
 	Memory    string  `json:"memory"`
 	Rounds    int     `json:"rounds"`
 	Round     float64 `json:"round_s"`
@@ -61,6 +61,7 @@ type Cold struct {
 // Warm is what one workload came to.
 type Warm struct {
 	Kind        string
+	Workload    string // as [ParseWorkload] reads it
 	Concurrency int
 	Platform    Side
 	Direct      *Side         // nil if only the platform was measured
@@ -93,6 +94,7 @@ type Side struct {
 // Added is what the platform adds to the latency of an action at concurrency 1.
 type Added struct {
 	Kind     string
+	Workload string
 	P50, P99 time.Duration // platform minus direct; the clocks' noise may make it negative
 }
 
@@ -137,14 +139,14 @@ func (r *Report) addWarm(w Warm) {
 	r.Warm = append(r.Warm, w)
 	if w.Concurrency == 1 && w.Direct != nil && w.Direct.Latency.Count > 0 && w.Platform.Latency.Count > 0 {
 		platform, direct := w.Platform.Latency, w.Direct.Latency
-		r.Added = append(r.Added, Added{w.Kind, platform.P50 - direct.P50, platform.P99 - direct.P99})
+		r.Added = append(r.Added, Added{w.Kind, w.Workload, platform.P50 - direct.P50, platform.P99 - direct.P99})
 	}
 }
 
 // addContest adds the figures of rivals, compared with one action alone.
 func (r *Report) addContest(c Contest) {
 	for _, w := range r.Warm {
-		if w.Kind == c.Kind && w.Concurrency == alone && w.Platform.Rate > 0 {
+		if w.Kind == c.Kind && w.Workload == (Workload{}).String() && w.Concurrency == alone && w.Platform.Rate > 0 {
 			c.Share = c.Platform.Rate / w.Platform.Rate
 		}
 	}
@@ -167,27 +169,28 @@ func (r Report) MarshalJSON() ([]byte, error) {
 		APIHost  string    `json:"apihost"`
 		Build    string    `json:"build,omitempty"`
 		Machine  Machine   `json:"machine"`
-		Workload Workload  `json:"workload"`
+		Setup    Setup     `json:"setup"`
 		Failures int64     `json:"failures"`
 		Cold     []Cold    `json:"cold"`
 		Warm     []Warm    `json:"warm"`
 		Contests []Contest `json:"contests,omitempty"`
 		Added    []Added   `json:"added"`
 		Records  []Records `json:"records"`
-	}{r.Started, r.Took.Seconds(), r.APIHost, r.Build, r.Machine, r.Workload, r.Failures(), r.Cold, r.Warm, r.Contests, r.Added, r.Records})
+	}{r.Started, r.Took.Seconds(), r.APIHost, r.Build, r.Machine, r.Setup, r.Failures(), r.Cold, r.Warm, r.Contests, r.Added, r.Records})
 }
 
 // MarshalJSON implements [json.Marshaler].
 func (w Warm) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Kind        string  `json:"kind"`
+		Workload    string  `json:"workload"`
 		Concurrency int     `json:"concurrency"`
 		Share       float64 `json:"share,omitempty"`
 		Platform    Side    `json:"platform"`
 		Direct      *Side   `json:"direct,omitempty"`
 		CPU         []CPU   `json:"cpu,omitempty"`
 		Generator   float64 `json:"generator_cpu_us"`
-	}{w.Kind, w.Concurrency, w.Share, w.Platform, w.Direct, w.CPU, micros(w.Generator)})
+	}{w.Kind, w.Workload, w.Concurrency, w.Share, w.Platform, w.Direct, w.CPU, micros(w.Generator)})
 }
 
 // MarshalJSON implements [json.Marshaler].
@@ -217,14 +220,15 @@ func (c CPU) MarshalJSON() ([]byte, error) {
 // MarshalJSON implements [json.Marshaler].
 func (a Added) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
-		Kind string  `json:"kind"`
-		P50  float64 `json:"p50_us"`
-		P99  float64 `json:"p99_us"`
-	}{a.Kind, micros(a.P50), micros(a.P99)})
+		Kind     string  `json:"kind"`
+		Workload string  `json:"workload"`
+		P50      float64 `json:"p50_us"`
+		P99      float64 `json:"p99_us"`
+	}{a.Kind, a.Workload, micros(a.P50), micros(a.P99)})
 }
 
-func workloadOf(c Config) Workload {
-	w := Workload{
+func setupOf(c Config) Setup {
+	w := Setup{
 		Memory: c.Memory.String(), Rounds: c.Rounds,
 		Round: c.Duration.Seconds(), Warmup: c.Warmup.Seconds(), Timeout: c.Timeout.Seconds(),
 	}

@@ -23,25 +23,25 @@ func latency(count int64, least time.Duration) bench.Latency {
 
 func report() bench.Report {
 	return bench.Report{
-		Started:  time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC),
-		Took:     90 * time.Second,
-		APIHost:  "http://127.0.0.1:3233",
-		Build:    "2026-11-22 1",
-		Machine:  bench.Machine{CPUs: 2, Model: "Example CPU", Kernel: "Linux 6.18.0", Go: "go1.26.8"},
-		Workload: bench.Workload{Memory: "128 MB", Rounds: 2, Round: 2, Warmup: 1, Timeout: 70, Sandboxes: 10},
+		Started: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC),
+		Took:    90 * time.Second,
+		APIHost: "http://127.0.0.1:3233",
+		Build:   "2026-11-22 1",
+		Machine: bench.Machine{CPUs: 2, Model: "Example CPU", Kernel: "Linux 6.18.0", Go: "go1.26.8"},
+		Setup:   bench.Setup{Memory: "128 MB", Rounds: 2, Round: 2, Warmup: 1, Timeout: 70, Sandboxes: 10},
 		Cold: []bench.Cold{{
 			Kind: "nodejs", Mode: "at once", Whole: latency(19, 100*time.Millisecond), Invoke: latency(19, 90*time.Millisecond),
 			Wait: latency(19, 60*time.Millisecond), Init: latency(19, 20*time.Millisecond), Errors: map[string]int64{"status 503": 1},
 		}},
 		Warm: []bench.Warm{
 			{
-				Kind: "nodejs", Concurrency: 1, Share: 0.5, Generator: 40500 * time.Nanosecond,
+				Kind: "nodejs", Workload: "noop", Concurrency: 1, Share: 0.5, Generator: 40500 * time.Nanosecond,
 				Platform: bench.Side{Connections: 1, Rate: 1000, Rates: []float64{990, 1010}, Latency: latency(4000, 500*time.Microsecond), Errors: map[string]int64{}},
 				Direct:   &bench.Side{Connections: 1, Rate: 2000, Rates: []float64{2000, 2000}, Latency: latency(8000, 250*time.Microsecond), Errors: map[string]int64{}},
 				CPU:      []bench.CPU{{Process: "whirl", Own: 200 * time.Microsecond, Children: 300 * time.Microsecond, Processes: 1}, {Process: "absent"}},
 			},
 			{
-				Kind: "python", Concurrency: 64, Generator: 41 * time.Microsecond,
+				Kind: "python", Workload: "echo:1k", Concurrency: 64, Generator: 41 * time.Microsecond,
 				Platform: bench.Side{Connections: 64, Rate: 1500.25, Rates: []float64{1500.25}, Latency: latency(6000, 12345*time.Nanosecond), Errors: map[string]int64{"timeout": 2, "status 429": 3}, Cold: 4},
 			},
 		},
@@ -50,7 +50,7 @@ func report() bench.Report {
 			Platform: bench.Side{Connections: 40, Rate: 900, Rates: []float64{890, 910}, Latency: latency(3600, 10*time.Millisecond), Errors: map[string]int64{"timeout": 1}, Cold: 12},
 			CPU:      []bench.CPU{{Process: "whirl", Own: 250 * time.Microsecond, Children: 350 * time.Microsecond, Processes: 1}},
 		}},
-		Added:   []bench.Added{{Kind: "nodejs", P50: 500 * time.Microsecond, P99: 1250 * time.Microsecond}},
+		Added:   []bench.Added{{Kind: "nodejs", Workload: "noop", P50: 500 * time.Microsecond, P99: 1250 * time.Microsecond}},
 		Records: []bench.Records{{Kind: "nodejs", Answered: 4100, Stored: 4100}, {Kind: "python", Answered: 10, Stored: 9}},
 	}
 }

@@ -16,7 +16,7 @@ const alone = 10
 // rivalLoads measures the workloads of several actions of one kind.
 func (r *runner) rivalLoads(ctx context.Context, kind string) error {
 	for i, rivals := range r.config.Rivals {
-		if err := r.rivalLoad(ctx, kind, fmt.Sprintf("whirl-bench-%s-%s-rival-%d", r.tag, family(kind), i), rivals); err != nil {
+		if err := r.rivalLoad(ctx, kind, r.name(kind, fmt.Sprintf("rival-%d", i)), rivals); err != nil {
 			return err
 		}
 	}
@@ -37,9 +37,9 @@ func (r *runner) rivalLoad(ctx context.Context, kind, prefix string, rivals Riva
 	r.display.pending("%s: warming up", rivals.describe(kind))
 	var answered int64
 	if r.config.Warmup > 0 {
-		answered = c.round(rivals.Connections, r.config.Warmup).good
+		answered = c.round(r.config.Warmup).good
 	}
-	side := &side{name: "platform", load: c, connections: rivals.Connections, meter: &r.meter, total: newTally(), used: map[string]usage{}}
+	side := newSide("platform", c, rivals.Connections, &r.meter)
 	r.display.step("%s: measuring", rivals.describe(kind))
 	if err := side.round(time.Duration(r.config.Rounds) * r.config.Duration); err != nil {
 		return err
@@ -50,19 +50,20 @@ func (r *runner) rivalLoad(ctx context.Context, kind, prefix string, rivals Riva
 	result := c.figures(kind, rivals, side)
 	r.report.addContest(result)
 	r.display.note("%s", result.summary())
-	return r.countRecords(ctx, rivals.describe(kind), c.names, answered+side.total.good)
+	return r.countRecords(ctx, r.platform, rivals.describe(kind), c.names, answered+side.total.good)
 }
 
 // deployRivals makes the actions of a contest, and a load for each.
 func (r *runner) deployRivals(ctx context.Context, c *contest, kind, prefix string, rivals Rivals) error {
+	body, want := Workload{}.parameters()
 	for i := range rivals.Actions {
 		name := fmt.Sprintf("%s-%d", prefix, i)
-		_, remove, err := r.deploy(ctx, name, kind)
+		_, remove, err := r.platform.deploy(ctx, name, r.spec(kind, "noop"))
 		if err != nil {
 			return err
 		}
 		c.names, c.removes = append(c.names, name), append(c.removes, remove)
-		c.loads = append(c.loads, newLoad(ctx, r.platform(name), c.share(rivals.Actions, i), r.config.Timeout))
+		c.loads = append(c.loads, newLoad(ctx, r.platform.target([]string{name}, body, want), c.share(rivals.Actions, i), r.config.Timeout))
 	}
 	return nil
 }
@@ -92,11 +93,11 @@ func (c *contest) close() {
 // share is how many of the connections are for the action i of n.
 func (c *contest) share(n, i int) int { return (c.connections + n - 1 - i) / n }
 
-func (c *contest) round(_ int, duration time.Duration) *tally {
+func (c *contest) round(duration time.Duration) *tally {
 	tallies := make([]*tally, len(c.loads))
 	var all sync.WaitGroup
 	for i, load := range c.loads {
-		all.Go(func() { tallies[i] = load.round(c.share(len(c.loads), i), duration) })
+		all.Go(func() { tallies[i] = load.closed(c.share(len(c.loads), i)).round(duration) })
 	}
 	all.Wait()
 	total := newTally()

@@ -53,11 +53,11 @@ func (r Report) writeWarm(w io.Writer) {
 		return
 	}
 	section(w, "Warm activations, latencies in ms",
-		fmt.Sprintf("Closed loop of blocking no-op activations, each with its record, %s of memory; %d rounds of %gs; rates are medians of the rounds, latencies of all.",
-			r.Workload.Memory, r.Workload.Rounds, r.Workload.Round),
+		fmt.Sprintf("Closed loop of blocking activations, each with its record, %s of memory; %d rounds of %gs; rates are medians of the rounds, latencies of all.",
+			r.Setup.Memory, r.Setup.Rounds, r.Setup.Round),
 		fmt.Sprintf("direct: the same code by /run without the platform, in up to %d sandboxes with a connection each (one runs one activation at a time), in alternating rounds; share: platform/s in direct/s.",
-			r.Workload.Sandboxes))
-	t := newTable(w, "kind", "at once", "platform/s", "direct/s", "share", "errors", "cold", "p50", "p90", "p99", "p99.9", "max", "direct p50", "p99")
+			r.Setup.Sandboxes))
+	t := newTable(w, "kind", "workload", "at once", "platform/s", "direct/s", "share", "errors", "cold", "p50", "p90", "p99", "p99.9", "max", "direct p50", "p99")
 	for _, one := range r.Warm {
 		p := one.Platform.Latency
 		direct, share, d50, d99 := "-", "-", "-", "-"
@@ -65,7 +65,7 @@ func (r Report) writeWarm(w io.Writer) {
 			direct, share = rate(one.Direct.Rate), fmt.Sprintf("%.3f", one.Share)
 			d50, d99 = ms(one.Direct.Latency.P50), ms(one.Direct.Latency.P99)
 		}
-		t.row(one.Kind, one.Concurrency, rate(one.Platform.Rate), direct, share, count(one.Platform.Errors), one.Platform.Cold,
+		t.row(one.Kind, one.Workload, one.Concurrency, rate(one.Platform.Rate), direct, share, count(one.Platform.Errors), one.Platform.Cold,
 			ms(p.P50), ms(p.P90), ms(p.P99), ms(p.P999), ms(p.Max), d50, d99)
 	}
 	t.flush()
@@ -95,9 +95,9 @@ func (r Report) writeAdded(w io.Writer) {
 		return
 	}
 	section(w, "Added latency, in ms", "Platform minus direct, one connection.")
-	t := newTable(w, "kind", "p50", "p99")
+	t := newTable(w, "kind", "workload", "p50", "p99")
 	for _, a := range r.Added {
-		t.row(a.Kind, ms(a.P50), ms(a.P99))
+		t.row(a.Kind, a.Workload, ms(a.P50), ms(a.P99))
 	}
 	t.flush()
 }
@@ -108,26 +108,26 @@ func (r Report) writeCPU(w io.Writer) {
 	}
 	section(w, "CPU time per warm activation, in microseconds",
 		"User and kernel time of /proc/PID/stat over the platform's rounds; own: the process itself; children: what it started, sandboxes included.")
-	t := newTable(w, "kind", "at once", "process", "own", "children")
+	t := newTable(w, "kind", "workload", "at once", "process", "own", "children")
 	for _, one := range r.Warm {
-		t.cpu(one.Kind, one.Concurrency, one.CPU, one.Generator)
+		t.cpu(one.Kind, one.Workload, one.Concurrency, one.CPU, one.Generator)
 	}
 	for _, one := range r.Contests {
-		t.cpu(fmt.Sprintf("%s, %d actions", one.Kind, one.Actions), one.Platform.Connections, one.CPU, one.Generator)
+		t.cpu(one.Kind, fmt.Sprintf("%d rivals", one.Actions), one.Platform.Connections, one.CPU, one.Generator)
 	}
 	t.flush()
 }
 
 // cpu adds the rows of one workload.
-func (t table) cpu(kind string, concurrency int, processes []CPU, generator time.Duration) {
+func (t table) cpu(kind, workload string, concurrency int, processes []CPU, generator time.Duration) {
 	for _, c := range processes {
 		if c.Processes == 0 {
-			t.row(kind, concurrency, c.Process, "not found", "-")
+			t.row(kind, workload, concurrency, c.Process, "not found", "-")
 			continue
 		}
-		t.row(kind, concurrency, c.Process, us(c.Own), us(c.Children))
+		t.row(kind, workload, concurrency, c.Process, us(c.Own), us(c.Children))
 	}
-	t.row(kind, concurrency, "load generator", us(generator), "-")
+	t.row(kind, workload, concurrency, "load generator", us(generator), "-")
 }
 
 func (r Report) writeErrors(w io.Writer) {
@@ -139,9 +139,9 @@ func (r Report) writeErrors(w io.Writer) {
 		writeCauses(w, fmt.Sprintf("%s, cold %s", c.Kind, c.Mode), c.Errors)
 	}
 	for _, one := range r.Warm {
-		writeCauses(w, fmt.Sprintf("%s, %d at once", one.Kind, one.Concurrency), one.Platform.Errors)
+		writeCauses(w, one.describe(), one.Platform.Errors)
 		if one.Direct != nil {
-			writeCauses(w, fmt.Sprintf("%s, %d at once, direct", one.Kind, one.Concurrency), one.Direct.Errors)
+			writeCauses(w, one.describe()+", direct", one.Direct.Errors)
 		}
 	}
 	for _, one := range r.Contests {
@@ -186,11 +186,15 @@ func ms(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d)/float64(
 func us(d time.Duration) string { return fmt.Sprintf("%.0f", float64(d)/float64(time.Microsecond)) }
 func rate(r float64) string     { return fmt.Sprintf("%.0f", r) }
 
+func (w Warm) describe() string {
+	return fmt.Sprintf("%s, %s, %d at once", w.Kind, w.Workload, w.Concurrency)
+}
+
 // summary is a workload in one line, to show while others are still measured.
 func (w Warm) summary() string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "%s, %d at once: %.0f/s, p50 %s ms, p99 %s ms, %d errors",
-		w.Kind, w.Concurrency, w.Platform.Rate, ms(w.Platform.Latency.P50), ms(w.Platform.Latency.P99), count(w.Platform.Errors))
+	fmt.Fprintf(&s, "%s: %.0f/s, p50 %s ms, p99 %s ms, %d errors",
+		w.describe(), w.Platform.Rate, ms(w.Platform.Latency.P50), ms(w.Platform.Latency.P99), count(w.Platform.Errors))
 	if w.Direct != nil {
 		fmt.Fprintf(&s, ", %.3f of direct %.0f/s", w.Share, w.Direct.Rate)
 	}

@@ -36,6 +36,8 @@ type Exec struct {
 	Binary bool   `json:"binary,omitempty"` // told by the server, which looks at the code
 	Main   string `json:"main,omitempty"`
 	Image  string `json:"image,omitempty"`
+
+	Components []string `json:"components,omitempty"` // of a sequence: "/namespace/[package/]name"
 }
 
 // ActionSpec is what to write. A nil field is left out of the request: on create

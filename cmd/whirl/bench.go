@@ -27,10 +27,19 @@ func (p program) benchCommand() *cobra.Command {
 		Short: "Measure a platform from outside",
 		Long: `Put load on an OpenWhisk-compatible platform and report what it did.
 
-It deploys no-op actions of its own, calls them over HTTP with 1, 10 and 64
+It deploys actions of its own, calls them over HTTP with 1, 10 and 64
 connections, each waiting for its answer before it asks again, and starts cold
 containers one after the other and 20 at once. It reports latency percentiles,
 throughput, errors by cause and the CPU time of the processes it is told of.
+
+--workload says what the actions do:
+  noop            nothing
+  echo[:SIZE]     return the payload they are sent; without SIZE 1b, 1k, 64k and 1m
+  cpu[:TIME]      use so much CPU time (10ms)
+  sleep[:TIME]    wait (100ms)
+  actions[:N]     nothing, but there are N of them, called in turns; without N 1, 4, 10 and 100
+  sequence[:N]    nothing, in a sequence of N parts (3)
+Native actions have neither echo nor cpu.
 
 With --rivals several actions at once compete for the platform's containers: 4:40
 are four actions at 40 connections in all. How many containers there are is the
@@ -44,6 +53,7 @@ latency. docs/performance.md tells how to read it.`,
 		Example: `  whirl bench
   whirl bench --kinds native --direct --process whirl
   whirl bench --kinds native --concurrency 10 --rivals 4:40,10:40 --cold 0 --cold-burst 0
+  whirl bench --kinds nodejs --workload echo,cpu:5ms,actions,sequence:2 --concurrency 10
   whirl bench --apihost https://openwhisk.example.org --auth UUID:KEY --json report.json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -58,6 +68,7 @@ latency. docs/performance.md tells how to read it.`,
 	flags.String("apihost", "http://127.0.0.1:3233", "`URL` of the platform")
 	flags.String("auth", guestKey, "whose key to use, `UUID:KEY`")
 	flags.StringSlice("kinds", nil, "kinds to measure, of native, nodejs and python (default: all that the platform offers)")
+	flags.StringSlice("workload", []string{"noop"}, "what the actions do, each `NAME[:VALUE]` a workload of its own; see above")
 	flags.IntSlice("concurrency", defaults.Concurrency, "connections at once, each number a workload of its own")
 	flags.StringSlice("rivals", nil, "workloads of several actions at once, each `ACTIONS:CONNECTIONS` (of all together)")
 	flags.Int("rounds", defaults.Rounds, "rounds of each workload; figures are their medians")
@@ -100,6 +111,14 @@ func readBenchConfig(cmd *cobra.Command) (bench.Config, error) {
 	config.Auth, _ = flags.GetString("auth")
 	config.Kinds, _ = flags.GetStringSlice("kinds")
 	config.Concurrency, _ = flags.GetIntSlice("concurrency")
+	workloads, _ := flags.GetStringSlice("workload")
+	for _, text := range workloads {
+		some, err := bench.ParseWorkload(text)
+		if err != nil {
+			return config, asUsage(err)
+		}
+		config.Workloads = append(config.Workloads, some...)
+	}
 	rivals, _ := flags.GetStringSlice("rivals")
 	for _, text := range rivals {
 		actions, connections, _ := strings.Cut(text, ":")

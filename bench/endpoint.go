@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/whirl-faas/whirl/client"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// cleanupTime bounds the deletion of what a run deployed.
+const cleanupTime = 20 * time.Second
+
+// endpoint is an API that is measured.
+type endpoint struct {
+	client  *client.Client
+	base    string // "scheme://host[:port]"
+	address whisk.Address
+	auth    string
+}
+
+func newEndpoint(host, auth string) (*endpoint, error) {
+	api, err := client.New(client.Config{APIHost: host, Auth: auth})
+	if err != nil {
+		return nil, err
+	}
+	if !strings.Contains(host, "://") {
+		host = "https://" + host
+	}
+	root, err := url.Parse(strings.TrimSuffix(host, "/"))
+	if err != nil {
+		return nil, whisk.Errorf(whisk.Invalid, "bad API host %q: %w", host, err)
+	}
+	address := root.Host
+	if root.Port() == "" {
+		address = root.Hostname() + map[string]string{"http": ":80", "https": ":443"}[root.Scheme]
+	}
+	return &endpoint{
+		client:  api,
+		base:    root.String(),
+		address: whisk.Address{Network: "tcp", Address: address},
+		auth:    auth,
+	}, nil
+}
+
+func (e *endpoint) close() { e.client.Close() }
+
+// build is what the server tells of its version, "" if it tells nothing.
+func (e *endpoint) build(ctx context.Context) string {
+	api, err := e.client.APIInfo(ctx)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(api.Build + " " + api.BuildNumber)
+}
+
+// deploy makes an action and returns how to delete it. The deletion works also
+// after ctx ended.
+func (e *endpoint) deploy(ctx context.Context, name string, spec client.ActionSpec) (action client.Action, remove func(), err error) {
+	action, err = e.client.CreateAction(ctx, name, spec)
+	remove = func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+		defer cancel()
+		// Nothing can be done about a failure, and it does no harm to the figures.
+		_, _ = e.client.DeleteAction(ctx, name)
+	}
+	if err != nil {
+		// The server may have made it although the answer was lost.
+		if _, refused := errors.AsType[*client.Error](err); !refused {
+			remove()
+		}
+		return client.Action{}, nil, fmt.Errorf("deploy an action of kind %s: %w", spec.Exec.Kind, err)
+	}
+	return action, remove, nil
+}
+
+// target is where blocking invokes of some actions go, in turns, each with the
+// same parameters.
+func (e *endpoint) target(names []string, parameters, want []byte) target {
+	t := target{
+		addresses: []whisk.Address{e.address},
+		tls:       strings.HasPrefix(e.base, "https:"),
+		auth:      "Basic " + base64.StdEncoding.EncodeToString([]byte(e.auth)),
+		judge:     judgeRecord,
+	}
+	for _, name := range names {
+		t.calls = append(t.calls, call{uri: e.uri(name), body: parameters, want: want})
+	}
+	return t
+}
+
+func (e *endpoint) uri(name string) string {
+	return e.base + "/api/v1/namespaces/_/actions/" + name + "?blocking=true"
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"slices"
+	"time"
+)
+
+// loader keeps a number of requests under way for a while and returns when all
+// were answered.
+type loader interface {
+	round(duration time.Duration) *tally
+}
+
+// side is the platform or the sandbox alone, in one workload.
+type side struct {
+	name        string
+	load        loader
+	connections int
+	meter       *meter // nil where CPU time is not measured
+
+	rates     []float64 // one of each round
+	total     *tally
+	used      map[string]usage // CPU time over all rounds
+	generator time.Duration    // CPU time of this process over all rounds
+}
+
+func newSide(name string, load loader, connections int, meter *meter) *side {
+	return &side{name: name, load: load, connections: connections, meter: meter, total: newTally(), used: map[string]usage{}}
+}
+
+// round puts load on and adds up what it came to.
+func (s *side) round(duration time.Duration) error {
+	before, err := s.cpu()
+	if err != nil {
+		return err
+	}
+	own := ownCPU()
+	sum := s.load.round(duration)
+	s.generator += ownCPU() - own
+	after, err := s.cpu()
+	if err != nil {
+		return err
+	}
+	for name, now := range after {
+		then, sofar := before[name], s.used[name]
+		s.used[name] = usage{sofar.own + now.own - then.own, sofar.children + now.children - then.children, now.found}
+	}
+	s.rates = append(s.rates, sum.rate())
+	s.total.merge(sum)
+	return nil
+}
+
+func (s *side) cpu() (map[string]usage, error) {
+	if s.meter == nil {
+		return nil, nil
+	}
+	return s.meter.read()
+}
+
+func (s *side) figures() Side {
+	return Side{
+		Connections: s.connections,
+		Rate:        median(s.rates),
+		Rates:       s.rates,
+		Latency:     s.total.times.latency(),
+		Errors:      s.total.errors,
+		Cold:        s.total.cold,
+	}
+}
+
+// cpuEach returns the CPU time of each process, and of the load generator, for
+// each good answer.
+func (s *side) cpuEach() (processes []CPU, generator time.Duration) {
+	per := time.Duration(max(s.total.good, 1))
+	for _, process := range s.meter.processes {
+		used := s.used[process.Name]
+		processes = append(processes, CPU{process.Name, used.own / per, used.children / per, used.found})
+	}
+	return processes, s.generator / per
+}
+
+// median of a copy of values; 0 of none.
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	if n == 0 {
+		return 0
+	}
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}

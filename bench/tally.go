@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"sync"
+	"time"
+)
+
+// verdict is what an answer says.
+type verdict struct {
+	fault string // why it is an error; "" if it is good
+	cold  bool   // the activation was a cold start
+}
+
+// tally is what a load came to. Many goroutines may add to it while a round
+// runs; it is read when the round is over.
+type tally struct {
+	mu     sync.Mutex
+	took   time.Duration
+	good   int64
+	cold   int64 // good ones that were cold starts
+	errors map[string]int64
+	times  histogram // of good answers
+}
+
+func newTally() *tally { return &tally{errors: map[string]int64{}, times: newHistogram()} }
+
+// add counts an answer that came so long after it was due.
+func (t *tally) add(took time.Duration, said verdict) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if said.fault != "" {
+		t.errors[said.fault]++
+		return
+	}
+	t.good++
+	if said.cold {
+		t.cold++
+	}
+	t.times.record(took)
+}
+
+func (t *tally) merge(from *tally) {
+	t.good += from.good
+	t.cold += from.cold
+	for cause, n := range from.errors {
+		t.errors[cause] += n
+	}
+	t.times.merge(from.times)
+}
+
+// rate is the number of good answers per second.
+func (t *tally) rate() float64 {
+	if t.took <= 0 {
+		return 0
+	}
+	return float64(t.good) / t.took.Seconds()
+}
