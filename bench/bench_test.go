@@ -330,6 +330,13 @@ func TestConfigs(t *testing.T) {
 		"native cpu": {func(c *bench.Config) {
 			c.Kinds, c.Workloads = []string{"native"}, workloads(t, "cpu")
 		}, "only in nodejs and python"},
+		"rates and bursts": {func(c *bench.Config) { c.Rates, c.Bursts, c.Arrivals = []float64{0.5}, []int{1000}, bench.Constant }, ""},
+		"rate":             {func(c *bench.Config) { c.Rates = []float64{1, 0} }, "rate 0"},
+		"arrivals":         {func(c *bench.Config) { c.Arrivals = "sudden" }, "poisson or constant"},
+		"burst":            {func(c *bench.Config) { c.Bursts = []int{1001} }, "1 to 1000"},
+		"outstanding":      {func(c *bench.Config) { c.Outstanding = 0 }, "1 to 10000"},
+		"burst time":       {func(c *bench.Config) { c.BurstEvery = 0 }, "bursts"},
+		"rounds of rates":  {func(c *bench.Config) { c.Concurrency, c.Rates, c.Rounds = nil, []float64{1}, 0 }, "rounds 0"},
 		"sandboxes": {func(c *bench.Config) {
 			c.Sandboxes = 0
 			c.Direct = func(context.Context, string) (whisk.Address, func(), error) { return whisk.Address{}, nil, nil }

@@ -24,11 +24,18 @@ type Config struct {
 
 	Workloads []Workload // what the loads' actions do; none means the no-op
 
-	Concurrency []int         // connections at once; each is a workload of its own
-	Rounds      int           // of each side of a workload; figures are medians over them
-	Duration    time.Duration // of one round
-	Warmup      time.Duration // of load before a workload's first round, and again while cold starts still happen
-	Rivals      []Rivals      // workloads of several actions at once, for each kind
+	Concurrency []int         // connections at once of a closed loop; each is a course of its own, as is each rate and burst
+	Rates       []float64     // requests per second of an open loop
+	Arrivals    Arrivals      // of those rates
+	Bursts      []int         // requests at the same instant, of an open loop
+	BurstEvery  time.Duration // from one burst to the next
+	Outstanding int           // requests of an open loop under way, at most
+	Seed        uint64        // of the arrivals
+
+	Rounds   int           // of each side of a workload; figures are medians over them
+	Duration time.Duration // of one round
+	Warmup   time.Duration // of load before a workload's first round, and again while cold starts still happen
+	Rivals   []Rivals      // workloads of several actions at once, for each kind
 
 	ColdSequential int           // cold starts one after the other, per kind; 0 for none
 	ColdBurst      int           // cold starts at once, per kind; 0 for none
@@ -62,6 +69,10 @@ func Default() Config {
 	return Config{
 		Memory:         128 * whisk.MB,
 		Concurrency:    []int{1, 10, 64},
+		Arrivals:       Poisson,
+		BurstEvery:     time.Second,
+		Outstanding:    1000,
+		Seed:           1,
 		Rounds:         5,
 		Duration:       2 * time.Second,
 		Warmup:         time.Second,
@@ -87,17 +98,15 @@ func (c Config) Validate() error {
 			}
 		}
 	}
-	for _, n := range c.Concurrency {
-		if n < 1 || n > 10_000 {
-			return whisk.Errorf(whisk.Invalid, "concurrency %d is not in the range of 1 to 10000", n)
-		}
+	if err := c.validatePaces(); err != nil {
+		return err
 	}
 	for _, r := range c.Rivals {
 		if r.Actions < 2 || r.Connections < r.Actions || r.Connections > 10_000 {
 			return whisk.Errorf(whisk.Invalid, "%d rival actions with %d connections: want at least 2 actions, a connection for each, and at most 10000", r.Actions, r.Connections)
 		}
 	}
-	loads := len(c.Concurrency) + len(c.Rivals)
+	loads := len(c.paces()) + len(c.Rivals)
 	switch {
 	case c.Auth == "":
 		return whisk.Errorf(whisk.Invalid, "a key is needed, UUID:KEY")
@@ -115,6 +124,33 @@ func (c Config) Validate() error {
 		return whisk.Errorf(whisk.Invalid, "timeout %s of a request is less than 1ms", c.Timeout)
 	case c.Direct != nil && c.Sandboxes < 1:
 		return whisk.Errorf(whisk.Invalid, "the direct side needs at least one sandbox")
+	}
+	return nil
+}
+
+func (c Config) validatePaces() error {
+	for _, n := range c.Concurrency {
+		if n < 1 || n > 10_000 {
+			return whisk.Errorf(whisk.Invalid, "concurrency %d is not in the range of 1 to 10000", n)
+		}
+	}
+	for _, rate := range c.Rates {
+		if !(rate > 0 && rate <= 1e6) {
+			return whisk.Errorf(whisk.Invalid, "rate %g is not above 0 and at most 1000000 per second", rate)
+		}
+	}
+	for _, n := range c.Bursts {
+		if n < 1 || n > c.Outstanding {
+			return whisk.Errorf(whisk.Invalid, "burst %d is not in the range of 1 to %d, the most that may be outstanding", n, c.Outstanding)
+		}
+	}
+	switch {
+	case c.Arrivals != Poisson && c.Arrivals != Constant:
+		return whisk.Errorf(whisk.Invalid, "arrivals %q: want %s or %s", c.Arrivals, Poisson, Constant)
+	case c.BurstEvery < time.Millisecond:
+		return whisk.Errorf(whisk.Invalid, "time %s between bursts is less than 1ms", c.BurstEvery)
+	case c.Outstanding < 1 || c.Outstanding > 10_000:
+		return whisk.Errorf(whisk.Invalid, "outstanding %d is not in the range of 1 to 10000", c.Outstanding)
 	}
 	return nil
 }
@@ -159,11 +195,10 @@ func (c Config) steps(kind string) int {
 		}
 	}
 	for _, w := range c.workloads(kind) {
-		sides := 1
+		n += len(c.paces()) * c.Rounds
 		if c.hitsDirectly(w) {
-			sides = 2
+			n += len(c.Concurrency) * c.Rounds
 		}
-		n += len(c.Concurrency) * c.Rounds * sides
 	}
 	return n
 }

@@ -38,12 +38,14 @@ type Machine struct {
 
 // Setup is the part of the configuration that all figures depend on.
 type Setup struct {
-	Memory    string  `json:"memory"`
-	Rounds    int     `json:"rounds"`
-	Round     float64 `json:"round_s"`
-	Warmup    float64 `json:"warmup_s"`
-	Timeout   float64 `json:"timeout_s"`
-	Sandboxes int     `json:"direct_sandboxes,omitempty"` // at most; 0 if nothing was hit directly
+	Memory      string  `json:"memory"`
+	Rounds      int     `json:"rounds"`
+	Round       float64 `json:"round_s"`
+	Warmup      float64 `json:"warmup_s"`
+	Seed        uint64  `json:"seed"`
+	Outstanding int     `json:"outstanding"` // requests of an open loop under way, at most
+	Timeout     float64 `json:"timeout_s"`
+	Sandboxes   int     `json:"direct_sandboxes,omitempty"` // at most; 0 if nothing was hit directly
 }
 
 // Cold is what the cold starts of one kind came to.
@@ -61,8 +63,10 @@ type Cold struct {
 // Warm is what one workload came to.
 type Warm struct {
 	Kind        string
-	Workload    string // as [ParseWorkload] reads it
-	Concurrency int
+	Workload    string  // as [ParseWorkload] reads it
+	Pace        string  // in words
+	Concurrency int     // of a closed loop, 0 for an open one
+	Offered     float64 // requests per second of an open loop, 0 for a closed one
 	Platform    Side
 	Direct      *Side         // nil if only the platform was measured
 	Share       float64       // of Platform.Rate in Direct.Rate, 0 if unknown
@@ -81,14 +85,17 @@ type Contest struct {
 	Generator   time.Duration // CPU time of the load generator, per good answer
 }
 
-// Side is one side of a workload. The latencies are of good answers, over all rounds.
+// Side is one side of a workload. The latencies are of good answers, over all
+// rounds; in an open loop they count from when a request was due.
 type Side struct {
-	Connections int              `json:"connections"`
-	Rate        float64          `json:"per_second"` // good answers, the median of the rounds
+	Connections int              `json:"connections,omitempty"` // of a closed loop
+	Rate        float64          `json:"per_second"`            // good answers, the median of the rounds
 	Rates       []float64        `json:"rounds"`
 	Latency     Latency          `json:"latency"`
-	Errors      map[string]int64 `json:"errors"` // by cause
-	Cold        int64            `json:"cold"`   // good answers that were cold starts
+	Errors      map[string]int64 `json:"errors"`           // by cause
+	Cold        int64            `json:"cold"`             // good answers that were cold starts
+	Unsent      int64            `json:"unsent,omitempty"` // requests that an open loop did not send, because too many were under way
+	Lag         Latency          `json:"lag,omitzero"`     // of an open loop's sending, after the request was due
 }
 
 // Added is what the platform adds to the latency of an action at concurrency 1.
@@ -184,13 +191,15 @@ func (w Warm) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Kind        string  `json:"kind"`
 		Workload    string  `json:"workload"`
-		Concurrency int     `json:"concurrency"`
+		Pace        string  `json:"pace"`
+		Concurrency int     `json:"concurrency,omitempty"`
+		Offered     float64 `json:"offered_per_second,omitempty"`
 		Share       float64 `json:"share,omitempty"`
 		Platform    Side    `json:"platform"`
 		Direct      *Side   `json:"direct,omitempty"`
 		CPU         []CPU   `json:"cpu,omitempty"`
 		Generator   float64 `json:"generator_cpu_us"`
-	}{w.Kind, w.Workload, w.Concurrency, w.Share, w.Platform, w.Direct, w.CPU, micros(w.Generator)})
+	}{w.Kind, w.Workload, w.Pace, w.Concurrency, w.Offered, w.Share, w.Platform, w.Direct, w.CPU, micros(w.Generator)})
 }
 
 // MarshalJSON implements [json.Marshaler].
@@ -230,7 +239,7 @@ func (a Added) MarshalJSON() ([]byte, error) {
 func setupOf(c Config) Setup {
 	w := Setup{
 		Memory: c.Memory.String(), Rounds: c.Rounds,
-		Round: c.Duration.Seconds(), Warmup: c.Warmup.Seconds(), Timeout: c.Timeout.Seconds(),
+		Round: c.Duration.Seconds(), Warmup: c.Warmup.Seconds(), Seed: c.Seed, Outstanding: c.Outstanding, Timeout: c.Timeout.Seconds(),
 	}
 	if c.Direct != nil {
 		w.Sandboxes = c.Sandboxes

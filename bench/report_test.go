@@ -28,21 +28,25 @@ func report() bench.Report {
 		APIHost: "http://127.0.0.1:3233",
 		Build:   "2026-11-22 1",
 		Machine: bench.Machine{CPUs: 2, Model: "Example CPU", Kernel: "Linux 6.18.0", Go: "go1.26.8"},
-		Setup:   bench.Setup{Memory: "128 MB", Rounds: 2, Round: 2, Warmup: 1, Timeout: 70, Sandboxes: 10},
+		Setup:   bench.Setup{Memory: "128 MB", Rounds: 2, Round: 2, Warmup: 1, Timeout: 70, Sandboxes: 10, Seed: 1, Outstanding: 1000},
 		Cold: []bench.Cold{{
 			Kind: "nodejs", Mode: "at once", Whole: latency(19, 100*time.Millisecond), Invoke: latency(19, 90*time.Millisecond),
 			Wait: latency(19, 60*time.Millisecond), Init: latency(19, 20*time.Millisecond), Errors: map[string]int64{"status 503": 1},
 		}},
 		Warm: []bench.Warm{
 			{
-				Kind: "nodejs", Workload: "noop", Concurrency: 1, Share: 0.5, Generator: 40500 * time.Nanosecond,
+				Kind: "nodejs", Workload: "noop", Pace: "1 at once", Concurrency: 1, Share: 0.5, Generator: 40500 * time.Nanosecond,
 				Platform: bench.Side{Connections: 1, Rate: 1000, Rates: []float64{990, 1010}, Latency: latency(4000, 500*time.Microsecond), Errors: map[string]int64{}},
 				Direct:   &bench.Side{Connections: 1, Rate: 2000, Rates: []float64{2000, 2000}, Latency: latency(8000, 250*time.Microsecond), Errors: map[string]int64{}},
 				CPU:      []bench.CPU{{Process: "whirl", Own: 200 * time.Microsecond, Children: 300 * time.Microsecond, Processes: 1}, {Process: "absent"}},
 			},
 			{
-				Kind: "python", Workload: "echo:1k", Concurrency: 64, Generator: 41 * time.Microsecond,
+				Kind: "python", Workload: "echo:1k", Pace: "64 at once", Concurrency: 64, Generator: 41 * time.Microsecond,
 				Platform: bench.Side{Connections: 64, Rate: 1500.25, Rates: []float64{1500.25}, Latency: latency(6000, 12345*time.Nanosecond), Errors: map[string]int64{"timeout": 2, "status 429": 3}, Cold: 4},
+			},
+			{
+				Kind: "nodejs", Workload: "cpu:10ms", Pace: "150/s poisson", Offered: 150, Generator: 45 * time.Microsecond,
+				Platform: bench.Side{Rate: 140, Rates: []float64{139, 141}, Latency: latency(560, 12*time.Millisecond), Errors: map[string]int64{"status 429": 1}, Unsent: 39, Lag: latency(561, 10*time.Microsecond)},
 			},
 		},
 		Contests: []bench.Contest{{
@@ -57,7 +61,7 @@ func report() bench.Report {
 
 func TestReportGolden(t *testing.T) {
 	r := report()
-	if got := r.Failures(); got != 1+2+3+1+1 {
+	if got := r.Failures(); got != 1+2+3+1+1+1 {
 		t.Errorf("%d failures", got)
 	}
 	for file, write := range map[string]func(io.Writer) error{"report.txt": r.WriteText, "report.json": r.WriteJSON} {

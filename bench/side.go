@@ -17,7 +17,7 @@ type loader interface {
 type side struct {
 	name        string
 	load        loader
-	connections int
+	connections int    // of a closed loop
 	meter       *meter // nil where CPU time is not measured
 
 	rates     []float64 // one of each round
@@ -67,6 +67,8 @@ func (s *side) figures() Side {
 		Latency:     s.total.times.latency(),
 		Errors:      s.total.errors,
 		Cold:        s.total.cold,
+		Unsent:      s.total.unsent,
+		Lag:         s.total.lag.latency(),
 	}
 }
 

@@ -22,9 +22,13 @@ type tally struct {
 	cold   int64 // good ones that were cold starts
 	errors map[string]int64
 	times  histogram // of good answers
+	unsent int64     // due when too many were under way
+	lag    histogram // of sending, after it was due
 }
 
-func newTally() *tally { return &tally{errors: map[string]int64{}, times: newHistogram()} }
+func newTally() *tally {
+	return &tally{errors: map[string]int64{}, times: newHistogram(), lag: newHistogram()}
+}
 
 // add counts an answer that came so long after it was due.
 func (t *tally) add(took time.Duration, said verdict) {
@@ -41,13 +45,29 @@ func (t *tally) add(took time.Duration, said verdict) {
 	t.times.record(took)
 }
 
+// late counts a request that was sent so long after it was due.
+func (t *tally) late(lag time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lag.record(lag)
+}
+
+// skip counts a request that was not sent.
+func (t *tally) skip() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unsent++
+}
+
 func (t *tally) merge(from *tally) {
 	t.good += from.good
 	t.cold += from.cold
+	t.unsent += from.unsent
 	for cause, n := range from.errors {
 		t.errors[cause] += n
 	}
 	t.times.merge(from.times)
+	t.lag.merge(from.lag)
 }
 
 // rate is the number of good answers per second.

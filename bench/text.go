@@ -20,6 +20,7 @@ func (r Report) WriteText(w io.Writer) error {
 	r.writeHead(out)
 	r.writeCold(out)
 	r.writeWarm(out)
+	r.writeOpen(out)
 	r.writeContests(out)
 	r.writeAdded(out)
 	r.writeCPU(out)
@@ -49,7 +50,8 @@ func (r Report) writeCold(w io.Writer) {
 }
 
 func (r Report) writeWarm(w io.Writer) {
-	if len(r.Warm) == 0 {
+	closed := r.loops(func(one Warm) bool { return one.Concurrency > 0 })
+	if len(closed) == 0 {
 		return
 	}
 	section(w, "Warm activations, latencies in ms",
@@ -58,7 +60,7 @@ func (r Report) writeWarm(w io.Writer) {
 		fmt.Sprintf("direct: the same code by /run without the platform, in up to %d sandboxes with a connection each (one runs one activation at a time), in alternating rounds; share: platform/s in direct/s.",
 			r.Setup.Sandboxes))
 	t := newTable(w, "kind", "workload", "at once", "platform/s", "direct/s", "share", "errors", "cold", "p50", "p90", "p99", "p99.9", "max", "direct p50", "p99")
-	for _, one := range r.Warm {
+	for _, one := range closed {
 		p := one.Platform.Latency
 		direct, share, d50, d99 := "-", "-", "-", "-"
 		if one.Direct != nil {
@@ -69,6 +71,29 @@ func (r Report) writeWarm(w io.Writer) {
 			ms(p.P50), ms(p.P90), ms(p.P99), ms(p.P999), ms(p.Max), d50, d99)
 	}
 	t.flush()
+}
+
+// writeOpen shows what had its own times to be sent at.
+func (r Report) writeOpen(w io.Writer) {
+	open := r.loops(func(one Warm) bool { return one.Concurrency == 0 })
+	if len(open) == 0 {
+		return
+	}
+	section(w, "Open loop, latencies in ms",
+		fmt.Sprintf("Blocking activations that are due at their own times, whether earlier ones were answered or not; %d rounds of %gs. Latencies of good answers count from when they were due.", r.Setup.Rounds, r.Setup.Round),
+		fmt.Sprintf("unsent: due when %d were under way already. lag p99: how late this program sent; where it is not small, the latencies are its own.", r.Setup.Outstanding))
+	t := newTable(w, "kind", "workload", "pace", "due/s", "platform/s", "unsent", "errors", "cold", "p50", "p90", "p99", "p99.9", "max", "lag p99")
+	for _, one := range open {
+		p := one.Platform.Latency
+		t.row(one.Kind, one.Workload, one.Pace, rate(one.Offered), rate(one.Platform.Rate), one.Platform.Unsent, count(one.Platform.Errors), one.Platform.Cold,
+			ms(p.P50), ms(p.P90), ms(p.P99), ms(p.P999), ms(p.Max), ms(one.Platform.Lag.P99))
+	}
+	t.flush()
+}
+
+// loops picks the courses of a kind of loop.
+func (r Report) loops(wanted func(Warm) bool) []Warm {
+	return slices.DeleteFunc(slices.Clone(r.Warm), func(one Warm) bool { return !wanted(one) })
 }
 
 func (r Report) writeContests(w io.Writer) {
@@ -108,26 +133,26 @@ func (r Report) writeCPU(w io.Writer) {
 	}
 	section(w, "CPU time per warm activation, in microseconds",
 		"User and kernel time of /proc/PID/stat over the platform's rounds; own: the process itself; children: what it started, sandboxes included.")
-	t := newTable(w, "kind", "workload", "at once", "process", "own", "children")
+	t := newTable(w, "kind", "workload", "pace", "process", "own", "children")
 	for _, one := range r.Warm {
-		t.cpu(one.Kind, one.Workload, one.Concurrency, one.CPU, one.Generator)
+		t.cpu(one.Kind, one.Workload, one.Pace, one.CPU, one.Generator)
 	}
 	for _, one := range r.Contests {
-		t.cpu(one.Kind, fmt.Sprintf("%d rivals", one.Actions), one.Platform.Connections, one.CPU, one.Generator)
+		t.cpu(one.Kind, fmt.Sprintf("%d rivals", one.Actions), pace{connections: one.Platform.Connections}.String(), one.CPU, one.Generator)
 	}
 	t.flush()
 }
 
 // cpu adds the rows of one workload.
-func (t table) cpu(kind, workload string, concurrency int, processes []CPU, generator time.Duration) {
+func (t table) cpu(kind, workload, pace string, processes []CPU, generator time.Duration) {
 	for _, c := range processes {
 		if c.Processes == 0 {
-			t.row(kind, workload, concurrency, c.Process, "not found", "-")
+			t.row(kind, workload, pace, c.Process, "not found", "-")
 			continue
 		}
-		t.row(kind, workload, concurrency, c.Process, us(c.Own), us(c.Children))
+		t.row(kind, workload, pace, c.Process, us(c.Own), us(c.Children))
 	}
-	t.row(kind, workload, concurrency, "load generator", us(generator), "-")
+	t.row(kind, workload, pace, "load generator", us(generator), "-")
 }
 
 func (r Report) writeErrors(w io.Writer) {
@@ -187,7 +212,7 @@ func us(d time.Duration) string { return fmt.Sprintf("%.0f", float64(d)/float64(
 func rate(r float64) string     { return fmt.Sprintf("%.0f", r) }
 
 func (w Warm) describe() string {
-	return fmt.Sprintf("%s, %s, %d at once", w.Kind, w.Workload, w.Concurrency)
+	return fmt.Sprintf("%s, %s, %s", w.Kind, w.Workload, w.Pace)
 }
 
 // summary is a workload in one line, to show while others are still measured.
@@ -197,6 +222,9 @@ func (w Warm) summary() string {
 		w.describe(), w.Platform.Rate, ms(w.Platform.Latency.P50), ms(w.Platform.Latency.P99), count(w.Platform.Errors))
 	if w.Direct != nil {
 		fmt.Fprintf(&s, ", %.3f of direct %.0f/s", w.Share, w.Direct.Rate)
+	}
+	if w.Concurrency == 0 {
+		fmt.Fprintf(&s, ", %d not sent", w.Platform.Unsent)
 	}
 	return s.String()
 }

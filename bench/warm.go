@@ -5,6 +5,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/whirl-faas/whirl/client"
@@ -12,10 +13,11 @@ import (
 
 const warmupRounds = 20 // at most, while cold starts still happen
 
-// warmLoads measures a workload of one kind at every concurrency, beside the
-// same code in sandboxes without the platform if there are any.
+// warmLoads measures a workload of one kind at every pace, beside the same code
+// in sandboxes without the platform if there are any.
 func (r *runner) warmLoads(ctx context.Context, kind string, w Workload) error {
-	if len(r.config.Concurrency) == 0 {
+	paces := r.config.paces()
+	if len(paces) == 0 {
 		return nil
 	}
 	stage, err := r.deployWorkload(ctx, kind, w)
@@ -30,9 +32,9 @@ func (r *runner) warmLoads(ctx context.Context, kind string, w Workload) error {
 	defer stop()
 	parameters, want := w.parameters()
 	var answered int64
-	for _, concurrency := range r.config.Concurrency {
+	for _, pace := range paces {
 		result, all, err := r.warmLoad(ctx, course{
-			kind: kind, workload: w, concurrency: concurrency,
+			kind: kind, workload: w, pace: pace,
 			platform: r.platform.target(stage.names, parameters, want), direct: direct,
 		})
 		answered += all
@@ -100,17 +102,17 @@ func (r *runner) deployWorkload(ctx context.Context, kind string, w Workload) (*
 	return s, add(r.name(kind, purpose+"-whole"), client.ActionSpec{Exec: &client.Exec{Kind: "sequence", Components: parts}})
 }
 
-// course is one workload of one kind at one concurrency.
+// course is one workload of one kind at one pace.
 type course struct {
-	kind        string
-	workload    Workload
-	concurrency int
-	platform    target
-	direct      *target // nil if only the platform is measured
+	kind     string
+	workload Workload
+	pace     pace
+	platform target
+	direct   *target // nil if only the platform is measured
 }
 
 func (c course) String() string {
-	return fmt.Sprintf("%s, %d at once", describe(c.kind, c.workload), c.concurrency)
+	return fmt.Sprintf("%s, %s", describe(c.kind, c.workload), c.pace)
 }
 
 // warmLoad measures one course. It returns nil figures if not even one round
@@ -118,13 +120,12 @@ func (c course) String() string {
 func (r *runner) warmLoad(ctx context.Context, c course) (*Warm, int64, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // breaks the connections that are still open
-	load := newLoad(ctx, c.platform, c.concurrency, r.config.Timeout)
+	load := newLoad(ctx, c.platform, r.config.connections(c.pace), r.config.Timeout)
 	defer load.close()
-	platform := load.closed(c.concurrency)
-	answered := r.warmUp(c, platform)
-	sides := []*side{newSide("platform", platform, c.concurrency, &r.meter)}
-	if c.direct != nil {
-		connections := r.config.directConnections(c.concurrency)
+	answered := r.warmUp(ctx, c, r.loop(load, c.pace))
+	sides := []*side{newSide("platform", r.loop(load, c.pace), c.pace.connections, &r.meter)}
+	if c.direct != nil && !c.pace.open() {
+		connections := r.config.directConnections(c.pace.connections)
 		direct := newLoad(ctx, *c.direct, connections, r.config.Timeout)
 		defer direct.close()
 		sides = append(sides, newSide("direct", direct.closed(connections), connections, nil))
@@ -148,8 +149,20 @@ func (r *runner) warmLoad(ctx context.Context, c course) (*Warm, int64, error) {
 	return &warm, answered + sides[0].total.good, nil
 }
 
+// loop drives a load at a pace. Loops of the same pace send at the same times.
+func (r *runner) loop(load *load, p pace) loader {
+	if !p.open() {
+		return load.closed(p.connections)
+	}
+	random := rand.New(rand.NewPCG(r.config.Seed, 0))
+	return openLoop{
+		ctx: load.ctx, send: load.sender(0), outstanding: r.config.Outstanding,
+		schedule: func() schedule { return p.schedule(random) },
+	}
+}
+
 // warmUp drives the platform until no more containers are started for the load.
-func (r *runner) warmUp(c course, platform closedLoop) (answered int64) {
+func (r *runner) warmUp(ctx context.Context, c course, platform loader) (answered int64) {
 	if r.config.Warmup == 0 {
 		return 0
 	}
@@ -157,7 +170,7 @@ func (r *runner) warmUp(c course, platform closedLoop) (answered int64) {
 		r.display.pending("%s: warming up", c)
 		sum := platform.round(r.config.Warmup)
 		answered += sum.good
-		if platform.ctx.Err() != nil || sum.cold == 0 {
+		if ctx.Err() != nil || sum.cold == 0 {
 			break
 		}
 	}
@@ -168,7 +181,7 @@ func (r *runner) warmUp(c course, platform closedLoop) (answered int64) {
 // side if there is one.
 func figures(c course, sides []*side) Warm {
 	platform := sides[0]
-	warm := Warm{Kind: c.kind, Workload: c.workload.String(), Concurrency: c.concurrency, Platform: platform.figures()}
+	warm := Warm{Kind: c.kind, Workload: c.workload.String(), Pace: c.pace.String(), Concurrency: c.pace.connections, Offered: c.pace.offered(), Platform: platform.figures()}
 	warm.CPU, warm.Generator = platform.cpuEach()
 	if len(sides) > 1 {
 		direct := sides[1].figures()

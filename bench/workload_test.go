@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/whirl-faas/whirl/bench"
 	"github.com/whirl-faas/whirl/whisk"
@@ -149,5 +150,34 @@ func TestWorkloadsThatAKindCannotRunAreLeftOut(t *testing.T) {
 	}
 	if want := []string{"native noop", "nodejs noop", "nodejs cpu:10ms"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestOpenLoopsSendAtTheirOwnTimes(t *testing.T) {
+	p, config := startPlatform(t, nil)
+	config.ColdSequential, config.ColdBurst = 0, 0
+	config.Concurrency, config.Rates, config.Bursts = nil, []float64{100}, []int{7}
+	config.Arrivals, config.BurstEvery = bench.Constant, 10*time.Millisecond
+	config.Duration = 50 * time.Millisecond
+	report, err := bench.Run(t.Context(), config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := p.leftovers(); n != 0 || report.Failures() != 0 || len(report.Warm) != 2 {
+		t.Fatalf("%d actions are left, %d failures, %d loads", n, report.Failures(), len(report.Warm))
+	}
+	for i, want := range []struct {
+		pace    string
+		offered float64
+		n       int64
+	}{{"100/s constant", 100, 3 * 5}, {"bursts of 7 each 10ms", 700, 3 * 5 * 7}} {
+		got := report.Warm[i]
+		side := got.Platform
+		if got.Pace != want.pace || got.Offered != want.offered || side.Unsent != 0 || side.Latency.Count != want.n || side.Lag.Count != want.n {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		if side.Latency.Min < side.Lag.Min {
+			t.Errorf("an answer after %v, but none was sent before %v", side.Latency.Min, side.Lag.Min)
+		}
 	}
 }

@@ -32,6 +32,11 @@ connections, each waiting for its answer before it asks again, and starts cold
 containers one after the other and 20 at once. It reports latency percentiles,
 throughput, errors by cause and the CPU time of the processes it is told of.
 
+With --rate or --burst requests are due at their own times, whether earlier ones
+have been answered or not, and latencies count from then. What is due when
+--outstanding requests are under way is not sent, and counted. There are no
+connections at once then, unless --concurrency asks for them, too.
+
 --workload says what the actions do:
   noop            nothing
   echo[:SIZE]     return the payload they are sent; without SIZE 1b, 1k, 64k and 1m
@@ -54,6 +59,7 @@ latency. docs/performance.md tells how to read it.`,
   whirl bench --kinds native --direct --process whirl
   whirl bench --kinds native --concurrency 10 --rivals 4:40,10:40 --cold 0 --cold-burst 0
   whirl bench --kinds nodejs --workload echo,cpu:5ms,actions,sequence:2 --concurrency 10
+  whirl bench --kinds nodejs --rate 200,400 --burst 50 --cold 0 --cold-burst 0
   whirl bench --apihost https://openwhisk.example.org --auth UUID:KEY --json report.json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -69,7 +75,13 @@ latency. docs/performance.md tells how to read it.`,
 	flags.String("auth", guestKey, "whose key to use, `UUID:KEY`")
 	flags.StringSlice("kinds", nil, "kinds to measure, of native, nodejs and python (default: all that the platform offers)")
 	flags.StringSlice("workload", []string{"noop"}, "what the actions do, each `NAME[:VALUE]` a workload of its own; see above")
-	flags.IntSlice("concurrency", defaults.Concurrency, "connections at once, each number a workload of its own")
+	flags.IntSlice("concurrency", defaults.Concurrency, "connections at once of a closed loop, each number a load of its own")
+	flags.Float64Slice("rate", nil, "requests per second of an open loop, each number a load of its own")
+	flags.String("arrivals", string(defaults.Arrivals), "how the requests of --rate are spread, `poisson or constant`")
+	flags.IntSlice("burst", nil, "requests at the same instant, each number a load of its own")
+	flags.Duration("burst-every", defaults.BurstEvery, "from one burst to the next")
+	flags.Int("outstanding", defaults.Outstanding, "requests of an open loop under way, at most")
+	flags.Uint64("seed", defaults.Seed, "of the arrivals: the same seed sends at the same times")
 	flags.StringSlice("rivals", nil, "workloads of several actions at once, each `ACTIONS:CONNECTIONS` (of all together)")
 	flags.Int("rounds", defaults.Rounds, "rounds of each workload; figures are their medians")
 	flags.Duration("duration", defaults.Duration, "of one round")
@@ -111,6 +123,16 @@ func readBenchConfig(cmd *cobra.Command) (bench.Config, error) {
 	config.Auth, _ = flags.GetString("auth")
 	config.Kinds, _ = flags.GetStringSlice("kinds")
 	config.Concurrency, _ = flags.GetIntSlice("concurrency")
+	config.Rates, _ = flags.GetFloat64Slice("rate")
+	arrivals, _ := flags.GetString("arrivals")
+	config.Arrivals = bench.Arrivals(arrivals)
+	config.Bursts, _ = flags.GetIntSlice("burst")
+	config.BurstEvery, _ = flags.GetDuration("burst-every")
+	config.Outstanding, _ = flags.GetInt("outstanding")
+	config.Seed, _ = flags.GetUint64("seed")
+	if !flags.Changed("concurrency") && len(config.Rates)+len(config.Bursts) > 0 {
+		config.Concurrency = nil
+	}
 	workloads, _ := flags.GetStringSlice("workload")
 	for _, text := range workloads {
 		some, err := bench.ParseWorkload(text)
