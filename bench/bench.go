@@ -24,10 +24,15 @@ func Run(ctx context.Context, config Config, progress io.Writer) (Report, error)
 	if err != nil {
 		return Report{}, err
 	}
-	defer r.platform.close()
+	for _, e := range r.endpoints {
+		defer e.close()
+	}
 	defer r.display.clear()
 	start := time.Now()
-	r.report = Report{Started: start.UTC(), APIHost: r.platform.base, Machine: thisMachine(), Setup: setupOf(config)}
+	r.report = Report{Started: start.UTC(), APIHost: r.endpoints[0].base, Machine: thisMachine(), Setup: setupOf(config)}
+	if len(r.endpoints) > 1 {
+		r.report.Versus = r.endpoints[1].base
+	}
 	err = r.run(ctx)
 	r.report.Took = time.Since(start)
 	return r.report, err
@@ -35,37 +40,52 @@ func Run(ctx context.Context, config Config, progress io.Writer) (Report, error)
 
 // runner carries out one run. One goroutine uses it.
 type runner struct {
-	config   Config
-	platform *endpoint
-	tag      string // makes this run's action names its own
-	meter    meter
-	display  *display
-	report   Report
+	config    Config
+	endpoints []*endpoint // the platform, and what it is compared with if anything
+	tag       string      // makes this run's action names its own
+	meter     meter
+	display   *display
+	report    Report
 }
 
 func newRunner(config Config, progress io.Writer) (*runner, error) {
-	platform, err := newEndpoint(config.APIHost, config.Auth)
+	platform, err := newEndpoint("platform", config.APIHost, config.Auth)
 	if err != nil {
 		return nil, err
 	}
+	endpoints := []*endpoint{platform}
+	if config.VersusHost != "" {
+		versus, err := newEndpoint("versus", config.VersusHost, config.VersusAuth)
+		if err != nil {
+			return nil, err
+		}
+		endpoints = append(endpoints, versus)
+	}
 	return &runner{
-		config:   config,
-		platform: platform,
-		tag:      strconv.FormatInt(time.Now().UnixMilli(), 36),
-		meter:    newMeter(config.Processes),
-		display:  newDisplay(progress),
+		config:    config,
+		endpoints: endpoints,
+		tag:       strconv.FormatInt(time.Now().UnixMilli(), 36),
+		meter:     newMeter(config.Processes),
+		display:   newDisplay(progress),
 	}, nil
 }
 
 // run takes the cold starts of a kind before its load, which leaves warm
 // containers behind.
 func (r *runner) run(ctx context.Context) error {
-	info, err := r.platform.client.ServerInfo(ctx)
-	if err != nil {
-		return fmt.Errorf("ask the server for its runtimes: %w", err)
+	var infos []client.ServerInfo
+	for _, e := range r.endpoints {
+		info, err := e.client.ServerInfo(ctx)
+		if err != nil {
+			return fmt.Errorf("ask the server %s for its runtimes: %w", e.base, err)
+		}
+		infos = append(infos, info)
 	}
-	r.report.Build = r.platform.build(ctx)
-	kinds, err := r.config.kinds(info)
+	r.report.Build = r.endpoints[0].build(ctx)
+	if len(r.endpoints) > 1 {
+		r.report.VersusBuild = r.endpoints[1].build(ctx)
+	}
+	kinds, err := r.config.kinds(infos)
 	if err != nil {
 		return err
 	}

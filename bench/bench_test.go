@@ -337,6 +337,9 @@ func TestConfigs(t *testing.T) {
 		"outstanding":      {func(c *bench.Config) { c.Outstanding = 0 }, "1 to 10000"},
 		"burst time":       {func(c *bench.Config) { c.BurstEvery = 0 }, "bursts"},
 		"rounds of rates":  {func(c *bench.Config) { c.Concurrency, c.Rates, c.Rounds = nil, []float64{1}, 0 }, "rounds 0"},
+		"versus":           {func(c *bench.Config) { c.VersusHost, c.VersusAuth = "other.example.org", "uuid:key" }, ""},
+		"versus host":      {func(c *bench.Config) { c.VersusHost, c.VersusAuth = "ftp://x", "uuid:key" }, "the endpoint to compare with"},
+		"versus key":       {func(c *bench.Config) { c.VersusHost = "other.example.org" }, "key of the endpoint to compare with"},
 		"sandboxes": {func(c *bench.Config) {
 			c.Sandboxes = 0
 			c.Direct = func(context.Context, string) (whisk.Address, func(), error) { return whisk.Address{}, nil, nil }

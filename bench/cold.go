@@ -13,26 +13,22 @@ import (
 	"github.com/whirl-faas/whirl/client"
 )
 
-// coldStarts measures a kind's cold starts, first one after the other, then at once.
+// coldStarts measures a kind's cold starts, first one after the other, with all
+// endpoints in turns, then at once.
 func (r *runner) coldStarts(ctx context.Context, kind string) error {
-	for _, mode := range []struct {
-		name      string
-		n, atOnce int
-	}{
-		{"one by one", r.config.ColdSequential, 1},
-		{"at once", r.config.ColdBurst, r.config.ColdBurst},
-	} {
-		if mode.n == 0 {
-			continue
+	if n := r.config.ColdSequential; n > 0 {
+		r.display.step("%s: %d cold starts, one by one", kind, n)
+		if err := r.coldBatch(ctx, kind, "one by one", n, 1, r.endpoints); err != nil {
+			return err
 		}
-		r.display.step("%s: %d cold starts, %s", kind, mode.n, mode.name)
-		starts := r.coldBatch(ctx, kind, mode.n, mode.atOnce)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+	}
+	if n := r.config.ColdBurst; n > 0 {
+		for _, e := range r.endpoints {
+			r.display.step("%s: %d cold starts, at once, %s", kind, n, e.name)
+			if err := r.coldBatch(ctx, kind, "at once", n, n, []*endpoint{e}); err != nil {
+				return err
+			}
 		}
-		cold := sumCold(kind, mode.name, starts)
-		r.report.Cold = append(r.report.Cold, cold)
-		r.display.note("%s", cold.summary())
 	}
 	return nil
 }
@@ -47,21 +43,27 @@ type coldStart struct {
 	fault  string        // "" if all went well
 }
 
-// coldBatch makes n cold starts, as many at once as told. An action lives until
-// the whole batch is done, so that no deletion disturbs the others.
-func (r *runner) coldBatch(ctx context.Context, kind string, n, atOnce int) []coldStart {
+// coldBatch makes n cold starts at each endpoint, as many at once as told. An
+// action lives until the whole batch is done, so that no deletion disturbs the
+// others.
+func (r *runner) coldBatch(ctx context.Context, kind, mode string, n, atOnce int, endpoints []*endpoint) error {
 	var (
-		starts  = make([]coldStart, n)
-		removes = make([]func(), n)
+		starts  = make([][]coldStart, len(endpoints))
+		removes = make([]func(), n*len(endpoints))
 		slots   = make(chan struct{}, atOnce)
 		all     sync.WaitGroup
 	)
 	for i := range n {
-		slots <- struct{}{}
-		all.Go(func() {
-			defer func() { <-slots }()
-			starts[i], removes[i] = r.coldStart(ctx, r.name(kind, fmt.Sprintf("cold-%d-%d", atOnce, i)), kind)
-		})
+		for j, e := range endpoints {
+			if i == 0 {
+				starts[j] = make([]coldStart, n)
+			}
+			slots <- struct{}{}
+			all.Go(func() {
+				defer func() { <-slots }()
+				starts[j][i], removes[i*len(endpoints)+j] = r.coldStart(ctx, e, r.name(kind, fmt.Sprintf("cold-%d-%d", atOnce, i)), kind)
+			})
+		}
 	}
 	all.Wait()
 	for _, remove := range removes {
@@ -69,19 +71,31 @@ func (r *runner) coldBatch(ctx context.Context, kind string, n, atOnce int) []co
 			remove()
 		}
 	}
-	return starts
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	for j, e := range endpoints {
+		cold := sumCold(kind, mode, starts[j])
+		cold.Endpoint = e.name
+		if j == 0 && len(endpoints) > 1 {
+			cold.Ratios = compareCold(starts[0], starts[1])
+		}
+		r.report.Cold = append(r.report.Cold, cold)
+		r.display.note("%s", cold.summary())
+	}
+	return nil
 }
 
-func (r *runner) coldStart(ctx context.Context, name, kind string) (coldStart, func()) {
+func (r *runner) coldStart(ctx context.Context, e *endpoint, name, kind string) (coldStart, func()) {
 	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
 	defer cancel()
 	begin := time.Now()
-	_, remove, err := r.platform.deploy(ctx, name, r.spec(kind, "noop"))
+	_, remove, err := e.deploy(ctx, name, r.spec(kind, "noop"))
 	if err != nil {
 		return coldStart{fault: coldFault(err)}, nil
 	}
 	invoked := time.Now()
-	record, err := r.platform.client.Invoke(ctx, name, nil, 0)
+	record, err := e.client.Invoke(ctx, name, nil, 0)
 	end := time.Now()
 	if err != nil {
 		return coldStart{fault: coldFault(err)}, remove
@@ -129,4 +143,24 @@ func sumCold(kind, mode string, starts []coldStart) Cold {
 	}
 	cold.Whole, cold.Invoke, cold.Wait, cold.Init = whole.latency(), invoke.latency(), wait.latency(), init.latency()
 	return cold
+}
+
+// compareCold compares cold starts that were made in turns. A pair of which one
+// failed or was no cold start has a zero, and is left out.
+func compareCold(platform, versus []coldStart) []Ratio {
+	each := func(starts []coldStart, of func(coldStart) time.Duration) (values []float64) {
+		for _, one := range starts {
+			if !one.cold {
+				one = coldStart{}
+			}
+			values = append(values, of(one).Seconds())
+		}
+		return values
+	}
+	whole := func(one coldStart) time.Duration { return one.whole }
+	invoke := func(one coldStart) time.Duration { return one.invoke }
+	return []Ratio{
+		ratio("create", each(platform, whole), each(versus, whole)),
+		ratio("invoke", each(platform, invoke), each(versus, invoke)),
+	}
 }

@@ -4,6 +4,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,9 @@ import (
 type Config struct {
 	APIHost string // as in [client.Config]
 	Auth    string // "UUID:KEY"
+
+	VersusHost string // an endpoint to compare with, in turns; "" for none
+	VersusAuth string // its key
 
 	// Kinds are the families to measure: "native", "nodejs", "python", or a kind
 	// of one of them such as "nodejs:20". None means each that the server offers.
@@ -87,6 +91,15 @@ func Default() Config {
 func (c Config) Validate() error {
 	if err := (client.Config{APIHost: c.APIHost, Auth: c.Auth}).Validate(); err != nil {
 		return err
+	}
+	if c.VersusHost != "" {
+		versus := client.Config{APIHost: c.VersusHost, Auth: c.VersusAuth}
+		if err := versus.Validate(); err != nil {
+			return fmt.Errorf("the endpoint to compare with: %w", err)
+		}
+		if c.VersusAuth == "" {
+			return whisk.Errorf(whisk.Invalid, "a key of the endpoint to compare with is needed, UUID:KEY")
+		}
 	}
 	for _, kind := range c.Kinds {
 		if !(Workload{}).runs(family(kind)) {
@@ -186,16 +199,24 @@ func (c Config) workloads(kind string) []Workload {
 	return slices.DeleteFunc(slices.Clone(c.Workloads), func(w Workload) bool { return !w.runs(family(kind)) })
 }
 
+func (c Config) endpoints() int {
+	if c.VersusHost != "" {
+		return 2
+	}
+	return 1
+}
+
 // steps is how many steps the display shows for a kind.
 func (c Config) steps(kind string) int {
 	n := len(c.Rivals)
-	for _, cold := range []int{c.ColdSequential, c.ColdBurst} {
-		if cold > 0 {
-			n++
-		}
+	if c.ColdSequential > 0 {
+		n++ // of all endpoints in turns
+	}
+	if c.ColdBurst > 0 {
+		n += c.endpoints()
 	}
 	for _, w := range c.workloads(kind) {
-		n += len(c.paces()) * c.Rounds
+		n += len(c.paces()) * c.Rounds * c.endpoints()
 		if c.hitsDirectly(w) {
 			n += len(c.Concurrency) * c.Rounds
 		}
@@ -203,14 +224,15 @@ func (c Config) steps(kind string) int {
 	return n
 }
 
-// kinds returns what to measure: what was asked for, or what the server offers.
-func (c Config) kinds(info client.ServerInfo) ([]string, error) {
+// kinds returns what to measure: what was asked for, or what all servers offer.
+func (c Config) kinds(infos []client.ServerInfo) ([]string, error) {
 	if len(c.Kinds) > 0 {
 		return slices.Clone(c.Kinds), nil
 	}
 	var kinds []string
 	for _, name := range families {
-		if len(info.Runtimes[name]) > 0 {
+		missing := func(info client.ServerInfo) bool { return len(info.Runtimes[name]) == 0 }
+		if !slices.ContainsFunc(infos, missing) {
 			kinds = append(kinds, name)
 		}
 	}

@@ -20,13 +20,14 @@ const cleanupTime = 20 * time.Second
 
 // endpoint is an API that is measured.
 type endpoint struct {
+	name    string // "platform" or "versus"
 	client  *client.Client
 	base    string // "scheme://host[:port]"
 	address whisk.Address
 	auth    string
 }
 
-func newEndpoint(host, auth string) (*endpoint, error) {
+func newEndpoint(name, host, auth string) (*endpoint, error) {
 	api, err := client.New(client.Config{APIHost: host, Auth: auth})
 	if err != nil {
 		return nil, err
@@ -43,6 +44,7 @@ func newEndpoint(host, auth string) (*endpoint, error) {
 		address = root.Hostname() + map[string]string{"http": ":80", "https": ":443"}[root.Scheme]
 	}
 	return &endpoint{
+		name:    name,
 		client:  api,
 		base:    root.String(),
 		address: whisk.Address{Network: "tcp", Address: address},

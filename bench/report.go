@@ -15,17 +15,19 @@ import (
 // Report is what a run measured. [Report.WriteText] shows it to people,
 // [Report.WriteJSON] to programs.
 type Report struct {
-	Started  time.Time
-	Took     time.Duration
-	APIHost  string
-	Build    string // of the server, "" if it does not tell
-	Machine  Machine
-	Setup    Setup
-	Cold     []Cold
-	Warm     []Warm
-	Contests []Contest
-	Added    []Added   // one for each workload that was measured directly at concurrency 1
-	Records  []Records // one for each workload of each kind, and for each of the contests
+	Started     time.Time
+	Took        time.Duration
+	APIHost     string
+	Build       string // of the server, "" if it does not tell
+	Versus      string // the other endpoint, "" if there was none
+	VersusBuild string
+	Machine     Machine
+	Setup       Setup
+	Cold        []Cold
+	Warm        []Warm
+	Contests    []Contest
+	Added       []Added   // one for each workload that was measured directly at concurrency 1
+	Records     []Records // one for each workload of each kind, and for each of the contests
 }
 
 // Machine is where the load generator ran.
@@ -50,14 +52,16 @@ type Setup struct {
 
 // Cold is what the cold starts of one kind came to.
 type Cold struct {
-	Kind   string           `json:"kind"`
-	Mode   string           `json:"mode"`   // "one by one" or "at once"
-	Whole  Latency          `json:"create"` // from sending the PUT of a fresh action to its first answer
-	Invoke Latency          `json:"invoke"` // from sending the invoke to its answer
-	Wait   Latency          `json:"wait"`   // waitTime of the records: until a container was there
-	Init   Latency          `json:"init"`   // initTime of the records: /init
-	Warm   int              `json:"warm"`   // answers that were no cold start, and are not in the figures
-	Errors map[string]int64 `json:"errors"`
+	Kind     string           `json:"kind"`
+	Endpoint string           `json:"endpoint"` // "platform" or "versus"
+	Mode     string           `json:"mode"`     // "one by one" or "at once"
+	Whole    Latency          `json:"create"`   // from sending the PUT of a fresh action to its first answer
+	Invoke   Latency          `json:"invoke"`   // from sending the invoke to its answer
+	Wait     Latency          `json:"wait"`     // waitTime of the records: until a container was there
+	Init     Latency          `json:"init"`     // initTime of the records: /init
+	Warm     int              `json:"warm"`     // answers that were no cold start, and are not in the figures
+	Errors   map[string]int64 `json:"errors"`
+	Ratios   []Ratio          `json:"ratios,omitempty"` // of the platform's in the other endpoint's, where they were made in turns
 }
 
 // Warm is what one workload came to.
@@ -68,7 +72,9 @@ type Warm struct {
 	Concurrency int     // of a closed loop, 0 for an open one
 	Offered     float64 // requests per second of an open loop, 0 for a closed one
 	Platform    Side
-	Direct      *Side         // nil if only the platform was measured
+	Versus      *Side         // nil if there was no other endpoint
+	Ratios      []Ratio       // of Platform in Versus
+	Direct      *Side         // nil if no sandbox was hit directly
 	Share       float64       // of Platform.Rate in Direct.Rate, 0 if unknown
 	CPU         []CPU         // of each named process, per good answer
 	Generator   time.Duration // CPU time of the load generator, per good answer
@@ -121,8 +127,10 @@ func (r Report) Failures() int64 {
 	}
 	for _, w := range r.Warm {
 		n += count(w.Platform.Errors)
-		if w.Direct != nil {
-			n += count(w.Direct.Errors)
+		for _, side := range []*Side{w.Versus, w.Direct} {
+			if side != nil {
+				n += count(side.Errors)
+			}
 		}
 	}
 	for _, one := range r.Contests {
@@ -171,19 +179,21 @@ func (r Report) WriteJSON(w io.Writer) error {
 // MarshalJSON implements [json.Marshaler].
 func (r Report) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
-		Started  time.Time `json:"started"`
-		Took     float64   `json:"took_s"`
-		APIHost  string    `json:"apihost"`
-		Build    string    `json:"build,omitempty"`
-		Machine  Machine   `json:"machine"`
-		Setup    Setup     `json:"setup"`
-		Failures int64     `json:"failures"`
-		Cold     []Cold    `json:"cold"`
-		Warm     []Warm    `json:"warm"`
-		Contests []Contest `json:"contests,omitempty"`
-		Added    []Added   `json:"added"`
-		Records  []Records `json:"records"`
-	}{r.Started, r.Took.Seconds(), r.APIHost, r.Build, r.Machine, r.Setup, r.Failures(), r.Cold, r.Warm, r.Contests, r.Added, r.Records})
+		Started     time.Time `json:"started"`
+		Took        float64   `json:"took_s"`
+		APIHost     string    `json:"apihost"`
+		Build       string    `json:"build,omitempty"`
+		Versus      string    `json:"versus,omitempty"`
+		VersusBuild string    `json:"versus_build,omitempty"`
+		Machine     Machine   `json:"machine"`
+		Setup       Setup     `json:"setup"`
+		Failures    int64     `json:"failures"`
+		Cold        []Cold    `json:"cold"`
+		Warm        []Warm    `json:"warm"`
+		Contests    []Contest `json:"contests,omitempty"`
+		Added       []Added   `json:"added"`
+		Records     []Records `json:"records"`
+	}{r.Started, r.Took.Seconds(), r.APIHost, r.Build, r.Versus, r.VersusBuild, r.Machine, r.Setup, r.Failures(), r.Cold, r.Warm, r.Contests, r.Added, r.Records})
 }
 
 // MarshalJSON implements [json.Marshaler].
@@ -196,10 +206,12 @@ func (w Warm) MarshalJSON() ([]byte, error) {
 		Offered     float64 `json:"offered_per_second,omitempty"`
 		Share       float64 `json:"share,omitempty"`
 		Platform    Side    `json:"platform"`
+		Versus      *Side   `json:"versus,omitempty"`
+		Ratios      []Ratio `json:"ratios,omitempty"`
 		Direct      *Side   `json:"direct,omitempty"`
 		CPU         []CPU   `json:"cpu,omitempty"`
 		Generator   float64 `json:"generator_cpu_us"`
-	}{w.Kind, w.Workload, w.Pace, w.Concurrency, w.Offered, w.Share, w.Platform, w.Direct, w.CPU, micros(w.Generator)})
+	}{w.Kind, w.Workload, w.Pace, w.Concurrency, w.Offered, w.Share, w.Platform, w.Versus, w.Ratios, w.Direct, w.CPU, micros(w.Generator)})
 }
 
 // MarshalJSON implements [json.Marshaler].

@@ -27,10 +27,11 @@ func report() bench.Report {
 		Took:    90 * time.Second,
 		APIHost: "http://127.0.0.1:3233",
 		Build:   "2026-11-22 1",
+		Versus:  "https://other.example.org", VersusBuild: "2020-01-01 9",
 		Machine: bench.Machine{CPUs: 2, Model: "Example CPU", Kernel: "Linux 6.18.0", Go: "go1.26.8"},
 		Setup:   bench.Setup{Memory: "128 MB", Rounds: 2, Round: 2, Warmup: 1, Timeout: 70, Sandboxes: 10, Seed: 1, Outstanding: 1000},
 		Cold: []bench.Cold{{
-			Kind: "nodejs", Mode: "at once", Whole: latency(19, 100*time.Millisecond), Invoke: latency(19, 90*time.Millisecond),
+			Kind: "nodejs", Endpoint: "platform", Mode: "at once", Whole: latency(19, 100*time.Millisecond), Invoke: latency(19, 90*time.Millisecond),
 			Wait: latency(19, 60*time.Millisecond), Init: latency(19, 20*time.Millisecond), Errors: map[string]int64{"status 503": 1},
 		}},
 		Warm: []bench.Warm{
@@ -38,6 +39,8 @@ func report() bench.Report {
 				Kind: "nodejs", Workload: "noop", Pace: "1 at once", Concurrency: 1, Share: 0.5, Generator: 40500 * time.Nanosecond,
 				Platform: bench.Side{Connections: 1, Rate: 1000, Rates: []float64{990, 1010}, Latency: latency(4000, 500*time.Microsecond), Errors: map[string]int64{}},
 				Direct:   &bench.Side{Connections: 1, Rate: 2000, Rates: []float64{2000, 2000}, Latency: latency(8000, 250*time.Microsecond), Errors: map[string]int64{}},
+				Versus:   &bench.Side{Connections: 1, Rate: 800, Rates: []float64{790, 810}, Latency: latency(3200, 600*time.Microsecond), Errors: map[string]int64{"timeout": 1}},
+				Ratios:   []bench.Ratio{{Of: "throughput", Value: 1.25, Low: 1.2, High: 1.3, Confidence: 0.9375, Pairs: 5}},
 				CPU:      []bench.CPU{{Process: "whirl", Own: 200 * time.Microsecond, Children: 300 * time.Microsecond, Processes: 1}, {Process: "absent"}},
 			},
 			{
@@ -61,7 +64,7 @@ func report() bench.Report {
 
 func TestReportGolden(t *testing.T) {
 	r := report()
-	if got := r.Failures(); got != 1+2+3+1+1+1 {
+	if got := r.Failures(); got != 1+2+3+1+1+1+1 {
 		t.Errorf("%d failures", got)
 	}
 	for file, write := range map[string]func(io.Writer) error{"report.txt": r.WriteText, "report.json": r.WriteJSON} {

@@ -50,7 +50,7 @@ func (r *runner) rivalLoad(ctx context.Context, kind, prefix string, rivals Riva
 	result := c.figures(kind, rivals, side)
 	r.report.addContest(result)
 	r.display.note("%s", result.summary())
-	return r.countRecords(ctx, r.platform, rivals.describe(kind), c.names, answered+side.total.good)
+	return r.countRecords(ctx, r.endpoints[0], rivals.describe(kind), c.names, answered+side.total.good)
 }
 
 // deployRivals makes the actions of a contest, and a load for each.
@@ -58,12 +58,12 @@ func (r *runner) deployRivals(ctx context.Context, c *contest, kind, prefix stri
 	body, want := Workload{}.parameters()
 	for i := range rivals.Actions {
 		name := fmt.Sprintf("%s-%d", prefix, i)
-		_, remove, err := r.platform.deploy(ctx, name, r.spec(kind, "noop"))
+		_, remove, err := r.endpoints[0].deploy(ctx, name, r.spec(kind, "noop"))
 		if err != nil {
 			return err
 		}
 		c.names, c.removes = append(c.names, name), append(c.removes, remove)
-		c.loads = append(c.loads, newLoad(ctx, r.platform.target([]string{name}, body, want), c.share(rivals.Actions, i), r.config.Timeout))
+		c.loads = append(c.loads, newLoad(ctx, r.endpoints[0].target([]string{name}, body, want), c.share(rivals.Actions, i), r.config.Timeout))
 	}
 	return nil
 }

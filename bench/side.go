@@ -21,6 +21,7 @@ type side struct {
 	meter       *meter // nil where CPU time is not measured
 
 	rates     []float64 // one of each round
+	latencies []Latency // of each round
 	total     *tally
 	used      map[string]usage // CPU time over all rounds
 	generator time.Duration    // CPU time of this process over all rounds
@@ -48,6 +49,7 @@ func (s *side) round(duration time.Duration) error {
 		s.used[name] = usage{sofar.own + now.own - then.own, sofar.children + now.children - then.children, now.found}
 	}
 	s.rates = append(s.rates, sum.rate())
+	s.latencies = append(s.latencies, sum.times.latency())
 	s.total.merge(sum)
 	return nil
 }
@@ -70,6 +72,28 @@ func (s *side) figures() Side {
 		Unsent:      s.total.unsent,
 		Lag:         s.total.lag.latency(),
 	}
+}
+
+// compare returns the ratios of one side in another that took turns with it.
+func (s *side) compare(versus *side) []Ratio {
+	ratios := []Ratio{ratio("throughput", s.rates, versus.rates)}
+	for _, quantile := range []struct {
+		name string
+		of   func(Latency) time.Duration
+	}{
+		{"p50", func(l Latency) time.Duration { return l.P50 }},
+		{"p90", func(l Latency) time.Duration { return l.P90 }},
+		{"p99", func(l Latency) time.Duration { return l.P99 }},
+	} {
+		each := func(side *side) (values []float64) {
+			for _, l := range side.latencies {
+				values = append(values, quantile.of(l).Seconds())
+			}
+			return values
+		}
+		ratios = append(ratios, ratio(quantile.name, each(s), each(versus)))
+	}
+	return ratios
 }
 
 // cpuEach returns the CPU time of each process, and of the load generator, for

@@ -21,6 +21,7 @@ func (r Report) WriteText(w io.Writer) error {
 	r.writeCold(out)
 	r.writeWarm(out)
 	r.writeOpen(out)
+	r.writeVersus(out)
 	r.writeContests(out)
 	r.writeAdded(out)
 	r.writeCPU(out)
@@ -30,6 +31,9 @@ func (r Report) WriteText(w io.Writer) error {
 
 func (r Report) writeHead(w io.Writer) {
 	fmt.Fprintf(w, "Server   %s  %s\n", r.APIHost, r.Build)
+	if r.Versus != "" {
+		fmt.Fprintf(w, "Versus   %s  %s\n", r.Versus, r.VersusBuild)
+	}
 	fmt.Fprintf(w, "Machine  %d CPUs  %s  %s  %s\n", r.Machine.CPUs, r.Machine.Model, r.Machine.Kernel, r.Machine.Go)
 	fmt.Fprintf(w, "Run      %s, took %s\n", r.Started.Format(time.RFC3339), r.Took.Round(time.Second))
 }
@@ -41,9 +45,9 @@ func (r Report) writeCold(w io.Writer) {
 	section(w, "Cold starts, in ms",
 		"create: from sending the PUT of a fresh action to the answer of its first blocking invoke; invoke: the invoke alone.",
 		"wait and init: medians of the records' waitTime and initTime. Answers without initTime are no cold starts and not in the figures.")
-	t := newTable(w, "kind", "mode", "n", "errors", "warm", "create min", "p50", "p90", "max", "invoke p50", "max", "wait", "init")
+	t := newTable(w, "kind", "endpoint", "mode", "n", "errors", "warm", "create min", "p50", "p90", "max", "invoke p50", "max", "wait", "init")
 	for _, c := range r.Cold {
-		t.row(c.Kind, c.Mode, c.Whole.Count, count(c.Errors), c.Warm,
+		t.row(c.Kind, c.Endpoint, c.Mode, c.Whole.Count, count(c.Errors), c.Warm,
 			ms(c.Whole.Min), ms(c.Whole.P50), ms(c.Whole.P90), ms(c.Whole.Max), ms(c.Invoke.P50), ms(c.Invoke.Max), ms(c.Wait.P50), ms(c.Init.P50))
 	}
 	t.flush()
@@ -89,6 +93,32 @@ func (r Report) writeOpen(w io.Writer) {
 			ms(p.P50), ms(p.P90), ms(p.P99), ms(p.P999), ms(p.Max), ms(one.Platform.Lag.P99))
 	}
 	t.flush()
+}
+
+// writeVersus compares the platform with the other endpoint.
+func (r Report) writeVersus(w io.Writer) {
+	if r.Versus == "" {
+		return
+	}
+	section(w, "Platform in terms of "+r.Versus,
+		"Ratios, and the interval that the true one is in. Above 1 the platform has more throughput, or is slower.",
+		"Rounds in turns make pairs; the ratio is the Hodges-Lehmann estimate over their logarithms, the interval is by Wilcoxon's signed ranks. sure: the confidence, as far as so many pairs can give 95 %.")
+	t := newTable(w, "kind", "what", "of", "ratio", "low", "high", "sure", "pairs")
+	for _, c := range r.Cold {
+		t.ratios(c.Kind, "cold, "+c.Mode, c.Ratios)
+	}
+	for _, one := range r.Warm {
+		t.ratios(one.Kind, one.Workload+", "+one.Pace, one.Ratios)
+	}
+	t.flush()
+}
+
+// ratios adds a row for each.
+func (t table) ratios(kind, what string, ratios []Ratio) {
+	for _, one := range ratios {
+		t.row(kind, what, one.Of, fmt.Sprintf("%.3f", one.Value), fmt.Sprintf("%.3f", one.Low), fmt.Sprintf("%.3f", one.High),
+			fmt.Sprintf("%.1f%%", 100*one.Confidence), one.Pairs)
+	}
 }
 
 // loops picks the courses of a kind of loop.
@@ -161,10 +191,13 @@ func (r Report) writeErrors(w io.Writer) {
 		fmt.Fprintf(w, "  %s: %d good answers, %d records\n", one.Kind, one.Answered, one.Stored)
 	}
 	for _, c := range r.Cold {
-		writeCauses(w, fmt.Sprintf("%s, cold %s", c.Kind, c.Mode), c.Errors)
+		writeCauses(w, fmt.Sprintf("%s, cold %s, %s", c.Kind, c.Mode, c.Endpoint), c.Errors)
 	}
 	for _, one := range r.Warm {
 		writeCauses(w, one.describe(), one.Platform.Errors)
+		if one.Versus != nil {
+			writeCauses(w, one.describe()+", versus", one.Versus.Errors)
+		}
 		if one.Direct != nil {
 			writeCauses(w, one.describe()+", direct", one.Direct.Errors)
 		}
@@ -223,6 +256,9 @@ func (w Warm) summary() string {
 	if w.Direct != nil {
 		fmt.Fprintf(&s, ", %.3f of direct %.0f/s", w.Share, w.Direct.Rate)
 	}
+	if w.Versus != nil {
+		fmt.Fprintf(&s, ", %.3f of versus %.0f/s", w.Ratios[0].Value, w.Versus.Rate)
+	}
 	if w.Concurrency == 0 {
 		fmt.Fprintf(&s, ", %d not sent", w.Platform.Unsent)
 	}
@@ -240,6 +276,6 @@ func (c Contest) summary() string {
 }
 
 func (c Cold) summary() string {
-	return fmt.Sprintf("%s, %d cold starts %s: p50 %s ms, max %s ms, %d errors",
-		c.Kind, c.Whole.Count, c.Mode, ms(c.Whole.P50), ms(c.Whole.Max), count(c.Errors))
+	return fmt.Sprintf("%s, %d cold starts %s, %s: p50 %s ms, max %s ms, %d errors",
+		c.Kind, c.Whole.Count, c.Mode, c.Endpoint, ms(c.Whole.P50), ms(c.Whole.Max), count(c.Errors))
 }

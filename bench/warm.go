@@ -20,32 +20,35 @@ func (r *runner) warmLoads(ctx context.Context, kind string, w Workload) error {
 	if len(paces) == 0 {
 		return nil
 	}
-	stage, err := r.deployWorkload(ctx, kind, w)
-	if err != nil {
-		return err
+	var stages []*stage
+	for _, e := range r.endpoints {
+		stage, err := r.deployWorkload(ctx, e, kind, w)
+		if err != nil {
+			return err
+		}
+		defer stage.remove()
+		stages = append(stages, stage)
 	}
-	defer stage.remove()
-	direct, stop, err := r.direct(ctx, kind, stage.kind, w)
+	direct, stop, err := r.direct(ctx, kind, stages[0].kind, w)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	parameters, want := w.parameters()
-	var answered int64
 	for _, pace := range paces {
-		result, all, err := r.warmLoad(ctx, course{
-			kind: kind, workload: w, pace: pace,
-			platform: r.platform.target(stage.names, parameters, want), direct: direct,
-		})
-		answered += all
-		if result != nil {
-			r.report.addWarm(*result)
-		}
-		if err != nil {
+		if err := r.warmLoad(ctx, course{kind: kind, workload: w, pace: pace, stages: stages, direct: direct}); err != nil {
 			return err
 		}
 	}
-	return r.countRecords(ctx, r.platform, describe(kind, w), stage.names, answered)
+	for _, stage := range stages {
+		of := describe(kind, w)
+		if stage.endpoint != r.endpoints[0] {
+			of += ", " + stage.endpoint.name
+		}
+		if err := r.countRecords(ctx, stage.endpoint, of, stage.names, stage.answered); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // describe names a workload of a kind; the no-op needs no name.
@@ -56,11 +59,13 @@ func describe(kind string, w Workload) string {
 	return kind + ", " + w.String()
 }
 
-// stage is what was deployed for a workload.
+// stage is what was deployed for a workload at an endpoint.
 type stage struct {
-	kind    string   // as the server has it, such as "nodejs:20"
-	names   []string // of the actions to call
-	removes []func()
+	endpoint *endpoint
+	kind     string   // as the server has it, such as "nodejs:20"
+	names    []string // of the actions to call
+	removes  []func()
+	answered int64 // good answers, warm-up included
 }
 
 func (s *stage) remove() {
@@ -69,15 +74,15 @@ func (s *stage) remove() {
 	}
 }
 
-// deployWorkload makes the actions of a workload.
-func (r *runner) deployWorkload(ctx context.Context, kind string, w Workload) (*stage, error) {
-	s := &stage{}
+// deployWorkload makes the actions of a workload at an endpoint.
+func (r *runner) deployWorkload(ctx context.Context, e *endpoint, kind string, w Workload) (*stage, error) {
+	s := &stage{endpoint: e}
 	purpose := ""
 	if w != (Workload{}) {
 		purpose = w.slug()
 	}
 	add := func(name string, spec client.ActionSpec) error {
-		action, remove, err := r.platform.deploy(ctx, name, spec)
+		action, remove, err := e.deploy(ctx, name, spec)
 		if err != nil {
 			s.remove()
 			return err
@@ -107,46 +112,64 @@ type course struct {
 	kind     string
 	workload Workload
 	pace     pace
-	platform target
-	direct   *target // nil if only the platform is measured
+	stages   []*stage // the platform's, and that of what it is compared with
+	direct   *target  // nil if no sandbox is hit directly
 }
 
 func (c course) String() string {
 	return fmt.Sprintf("%s, %s", describe(c.kind, c.workload), c.pace)
 }
 
-// warmLoad measures one course. It returns nil figures if not even one round
-// of each side was finished, and the number of all good answers of the platform.
-func (r *runner) warmLoad(ctx context.Context, c course) (*Warm, int64, error) {
+// warmLoad measures one course. It reports nothing if not even one round of each
+// side was finished.
+func (r *runner) warmLoad(ctx context.Context, c course) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // breaks the connections that are still open
-	load := newLoad(ctx, c.platform, r.config.connections(c.pace), r.config.Timeout)
-	defer load.close()
-	answered := r.warmUp(ctx, c, r.loop(load, c.pace))
-	sides := []*side{newSide("platform", r.loop(load, c.pace), c.pace.connections, &r.meter)}
+	parameters, want := c.workload.parameters()
+	var sides []*side
+	for _, stage := range c.stages {
+		load := newLoad(ctx, stage.endpoint.target(stage.names, parameters, want), r.config.connections(c.pace), r.config.Timeout)
+		defer load.close()
+		r.warmUp(ctx, c, stage, r.loop(load, c.pace))
+		sides = append(sides, newSide(stage.endpoint.name, r.loop(load, c.pace), c.pace.connections, nil))
+	}
+	sides[0].meter = &r.meter
 	if c.direct != nil && !c.pace.open() {
 		connections := r.config.directConnections(c.pace.connections)
-		direct := newLoad(ctx, *c.direct, connections, r.config.Timeout)
-		defer direct.close()
-		sides = append(sides, newSide("direct", direct.closed(connections), connections, nil))
+		load := newLoad(ctx, *c.direct, connections, r.config.Timeout)
+		defer load.close()
+		sides = append(sides, newSide("direct", load.closed(connections), connections, nil))
 	}
+	err := r.rounds(ctx, c, sides)
+	for i, stage := range c.stages {
+		stage.answered += sides[i].total.good
+	}
+	if err != nil {
+		return err
+	}
+	warm := figures(c, sides)
+	r.report.addWarm(warm)
+	r.display.note("%s", warm.summary())
+	return nil
+}
+
+// rounds lets the sides of a course take turns.
+func (r *runner) rounds(ctx context.Context, c course, sides []*side) error {
 	turns := slices.Clone(sides)
 	for round := range r.config.Rounds {
 		for _, side := range turns {
 			r.display.step("%s: round %d of %d, %s", c, round+1, r.config.Rounds, side.name)
 			if err := side.round(r.config.Duration); err != nil {
-				return nil, answered, err
+				return err
 			}
 			if ctx.Err() != nil {
-				return nil, answered, context.Cause(ctx)
+				return context.Cause(ctx)
 			}
 		}
 		// Whoever goes second finds the machine as the first left it.
 		slices.Reverse(turns)
 	}
-	warm := figures(c, sides)
-	r.display.note("%s", warm.summary())
-	return &warm, answered + sides[0].total.good, nil
+	return nil
 }
 
 // loop drives a load at a pace. Loops of the same pace send at the same times.
@@ -161,33 +184,40 @@ func (r *runner) loop(load *load, p pace) loader {
 	}
 }
 
-// warmUp drives the platform until no more containers are started for the load.
-func (r *runner) warmUp(ctx context.Context, c course, platform loader) (answered int64) {
+// warmUp drives an endpoint until no more containers are started for the load.
+func (r *runner) warmUp(ctx context.Context, c course, stage *stage, loop loader) {
 	if r.config.Warmup == 0 {
-		return 0
+		return
 	}
 	for range warmupRounds {
-		r.display.pending("%s: warming up", c)
-		sum := platform.round(r.config.Warmup)
-		answered += sum.good
+		r.display.pending("%s: warming up, %s", c, stage.endpoint.name)
+		sum := loop.round(r.config.Warmup)
+		stage.answered += sum.good
 		if ctx.Err() != nil || sum.cold == 0 {
-			break
+			return
 		}
 	}
-	return answered
 }
 
-// figures makes the report of a workload; sides is the platform, and the direct
-// side if there is one.
+// figures makes the report of a course from its sides: the platform first.
 func figures(c course, sides []*side) Warm {
 	platform := sides[0]
-	warm := Warm{Kind: c.kind, Workload: c.workload.String(), Pace: c.pace.String(), Concurrency: c.pace.connections, Offered: c.pace.offered(), Platform: platform.figures()}
+	warm := Warm{
+		Kind: c.kind, Workload: c.workload.String(),
+		Pace: c.pace.String(), Concurrency: c.pace.connections, Offered: c.pace.offered(),
+		Platform: platform.figures(),
+	}
 	warm.CPU, warm.Generator = platform.cpuEach()
-	if len(sides) > 1 {
-		direct := sides[1].figures()
-		warm.Direct = &direct
-		if direct.Rate > 0 {
-			warm.Share = warm.Platform.Rate / direct.Rate
+	for _, side := range sides[1:] {
+		figures := side.figures()
+		switch side.name {
+		case "versus":
+			warm.Versus, warm.Ratios = &figures, platform.compare(side)
+		case "direct":
+			warm.Direct = &figures
+			if figures.Rate > 0 {
+				warm.Share = warm.Platform.Rate / figures.Rate
+			}
 		}
 	}
 	return warm

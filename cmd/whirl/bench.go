@@ -46,6 +46,10 @@ connections at once then, unless --concurrency asks for them, too.
   sequence[:N]    nothing, in a sequence of N parts (3)
 Native actions have neither echo nor cpu.
 
+With --vs a second endpoint is measured, too, in rounds that take turns with the
+platform's. The report has ratios of throughput and percentiles and the intervals
+that the true ratios are in with 95 % of confidence; that takes 6 --rounds at least.
+
 With --rivals several actions at once compete for the platform's containers: 4:40
 are four actions at 40 connections in all. How many containers there are is the
 platform's --memory, at 128 MB each. The report tells what each action got, and
@@ -60,6 +64,7 @@ latency. docs/performance.md tells how to read it.`,
   whirl bench --kinds native --concurrency 10 --rivals 4:40,10:40 --cold 0 --cold-burst 0
   whirl bench --kinds nodejs --workload echo,cpu:5ms,actions,sequence:2 --concurrency 10
   whirl bench --kinds nodejs --rate 200,400 --burst 50 --cold 0 --cold-burst 0
+  whirl bench --vs https://openwhisk.example.org --vs-auth UUID:KEY --rounds 10
   whirl bench --apihost https://openwhisk.example.org --auth UUID:KEY --json report.json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -73,6 +78,8 @@ latency. docs/performance.md tells how to read it.`,
 	flags := cmd.Flags()
 	flags.String("apihost", "http://127.0.0.1:3233", "`URL` of the platform")
 	flags.String("auth", guestKey, "whose key to use, `UUID:KEY`")
+	flags.String("vs", "", "`URL` of an endpoint to compare the platform with")
+	flags.String("vs-auth", guestKey, "whose key to use there, `UUID:KEY`")
 	flags.StringSlice("kinds", nil, "kinds to measure, of native, nodejs and python (default: all that the platform offers)")
 	flags.StringSlice("workload", []string{"noop"}, "what the actions do, each `NAME[:VALUE]` a workload of its own; see above")
 	flags.IntSlice("concurrency", defaults.Concurrency, "connections at once of a closed loop, each number a load of its own")
@@ -121,6 +128,8 @@ func readBenchConfig(cmd *cobra.Command) (bench.Config, error) {
 	flags, config := cmd.Flags(), bench.Default()
 	config.APIHost, _ = flags.GetString("apihost")
 	config.Auth, _ = flags.GetString("auth")
+	config.VersusHost, _ = flags.GetString("vs")
+	config.VersusAuth, _ = flags.GetString("vs-auth")
 	config.Kinds, _ = flags.GetStringSlice("kinds")
 	config.Concurrency, _ = flags.GetIntSlice("concurrency")
 	config.Rates, _ = flags.GetFloat64Slice("rate")

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/whirl-faas/whirl/bench"
+)
+
+// TestVersusTakesTurns compares with a server that answers five milliseconds later.
+func TestVersusTakesTurns(t *testing.T) {
+	p, config := startPlatform(t, nil)
+	other, otherConfig := startPlatform(t, func(int, http.ResponseWriter) bool {
+		<-time.After(5 * time.Millisecond)
+		return false
+	})
+	config.VersusHost, config.VersusAuth = otherConfig.APIHost, "other:secret"
+	config.Concurrency, config.Rates = []int{2}, []float64{100}
+	config.ColdSequential, config.ColdBurst = 6, 2
+	config.Rounds, config.Arrivals = 6, bench.Constant
+	report, err := bench.Run(t.Context(), config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.leftovers()+other.leftovers() != 0 || report.Failures() != 0 || report.Versus != otherConfig.APIHost || report.VersusBuild != "today 7" {
+		t.Errorf("%d and %d actions are left, %d failures, versus %s %s", p.leftovers(), other.leftovers(), report.Failures(), report.Versus, report.VersusBuild)
+	}
+	if len(other.auth) != 1 || !other.auth["other:secret"] || p.auth["other:secret"] {
+		t.Errorf("keys seen: %v and %v", p.auth, other.auth)
+	}
+	checkVersusCold(t, report.Cold)
+	if len(report.Warm) != 2 || len(report.Records) != 2 || report.Records[1].Kind != "nodejs, versus" {
+		t.Fatalf("got %+v", report)
+	}
+	for _, w := range report.Warm {
+		if w.Versus == nil || len(w.Versus.Rates) != 6 || w.Versus.Latency.Min < 5*time.Millisecond || len(w.Ratios) != 4 {
+			t.Fatalf("got %+v", w)
+		}
+		for _, r := range w.Ratios {
+			if r.Pairs != 6 || r.Confidence != 0.96875 || r.Low > r.Value || r.Value > r.High || r.Value <= 0 {
+				t.Errorf("%s: got %+v", w.Pace, r)
+			}
+		}
+	}
+	// In the open loop both are asked at the same times, and so equally often.
+	if open := report.Warm[1]; open.Platform.Latency.Count != open.Versus.Latency.Count || open.Ratios[1].Of != "p50" {
+		t.Errorf("got %d answers and %d", open.Platform.Latency.Count, open.Versus.Latency.Count)
+	}
+}
+
+func checkVersusCold(t *testing.T, cold []bench.Cold) {
+	t.Helper()
+	if len(cold) != 4 {
+		t.Fatalf("%d batches of cold starts", len(cold))
+	}
+	for i, want := range []struct {
+		mode, endpoint string
+		n              int64
+		ratios         int
+	}{{"one by one", "platform", 6, 2}, {"one by one", "versus", 6, 0}, {"at once", "platform", 2, 0}, {"at once", "versus", 2, 0}} {
+		got := cold[i]
+		if got.Mode != want.mode || got.Endpoint != want.endpoint || got.Whole.Count != want.n || len(got.Ratios) != want.ratios {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+	if invoke := cold[0].Ratios[1]; invoke.Of != "invoke" || invoke.Pairs != 6 || invoke.Value >= 1 {
+		t.Errorf("got %+v", invoke)
+	}
+}
