@@ -101,6 +101,9 @@ func (r *runner) run(ctx context.Context) error {
 				return err
 			}
 		}
+		if err := r.replays(ctx, kind); err != nil {
+			return err
+		}
 		if err := r.rivalLoads(ctx, kind); err != nil {
 			return err
 		}

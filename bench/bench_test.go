@@ -340,6 +340,7 @@ func TestConfigs(t *testing.T) {
 		"versus":           {func(c *bench.Config) { c.VersusHost, c.VersusAuth = "other.example.org", "uuid:key" }, ""},
 		"versus host":      {func(c *bench.Config) { c.VersusHost, c.VersusAuth = "ftp://x", "uuid:key" }, "the endpoint to compare with"},
 		"versus key":       {func(c *bench.Config) { c.VersusHost = "other.example.org" }, "key of the endpoint to compare with"},
+		"speed":            {func(c *bench.Config) { c.Trace, c.TraceSpeed = trace(t, "a,0,0,128"), 0 }, "0.001 to 1000"},
 		"sandboxes": {func(c *bench.Config) {
 			c.Sandboxes = 0
 			c.Direct = func(context.Context, string) (whisk.Address, func(), error) { return whisk.Address{}, nil, nil }

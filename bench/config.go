@@ -41,6 +41,9 @@ type Config struct {
 	Warmup   time.Duration // of load before a workload's first round, and again while cold starts still happen
 	Rivals   []Rivals      // workloads of several actions at once, for each kind
 
+	Trace      *Trace  // to replay in each kind; nil for none
+	TraceSpeed float64 // 2 sends it in half the time
+
 	ColdSequential int           // cold starts one after the other, per kind; 0 for none
 	ColdBurst      int           // cold starts at once, per kind; 0 for none
 	Timeout        time.Duration // of one request
@@ -77,6 +80,7 @@ func Default() Config {
 		BurstEvery:     time.Second,
 		Outstanding:    1000,
 		Seed:           1,
+		TraceSpeed:     1,
 		Rounds:         5,
 		Duration:       2 * time.Second,
 		Warmup:         time.Second,
@@ -121,6 +125,8 @@ func (c Config) Validate() error {
 	}
 	loads := len(c.paces()) + len(c.Rivals)
 	switch {
+	case c.Trace != nil && !(c.TraceSpeed >= 0.001 && c.TraceSpeed <= 1000):
+		return whisk.Errorf(whisk.Invalid, "speed %g of the trace is not in the range of 0.001 to 1000", c.TraceSpeed)
 	case c.Auth == "":
 		return whisk.Errorf(whisk.Invalid, "a key is needed, UUID:KEY")
 	case c.Memory < whisk.MB:
@@ -211,6 +217,9 @@ func (c Config) steps(kind string) int {
 	n := len(c.Rivals)
 	if c.ColdSequential > 0 {
 		n++ // of all endpoints in turns
+	}
+	if c.Trace != nil {
+		n += c.endpoints()
 	}
 	if c.ColdBurst > 0 {
 		n += c.endpoints()

@@ -31,13 +31,14 @@ type platform struct {
 	actions map[string]int // invokes by the names that exist
 	records map[string]int // by name, also of deleted actions
 	invokes int
+	memory  map[string]int  // MB, by name
 	asked   map[string]int  // milliseconds of work, by name
 	auth    map[string]bool // keys seen
 }
 
 func startPlatform(t *testing.T, answer func(n int, w http.ResponseWriter) bool) (*platform, bench.Config) {
 	t.Helper()
-	p := &platform{answer: answer, actions: map[string]int{}, records: map[string]int{}, asked: map[string]int{}, auth: map[string]bool{}}
+	p := &platform{answer: answer, actions: map[string]int{}, records: map[string]int{}, memory: map[string]int{}, asked: map[string]int{}, auth: map[string]bool{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		native := ""
@@ -77,7 +78,7 @@ func (p *platform) put(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	offered := spec.Exec.Kind == "nodejs:default" || p.native && spec.Exec.Kind == "native:default"
-	good := err == nil && offered && spec.Exec.Code != "" && spec.Limits.Memory == 128
+	good := err == nil && offered && spec.Exec.Code != "" && spec.Limits.Memory >= 128
 	for _, part := range spec.Exec.Components {
 		_, good = p.actions[strings.TrimPrefix(part, "/_/")]
 	}
@@ -86,6 +87,7 @@ func (p *platform) put(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.actions[r.PathValue("name")] = 0
+	p.memory[r.PathValue("name")] = spec.Limits.Memory
 	_, _ = io.WriteString(w, `{"name":"x","exec":{"kind":"nodejs:20"}}`)
 }
 

@@ -18,6 +18,7 @@ type openLoop struct {
 	send        sender
 	schedule    func() schedule // of the next round
 	outstanding int
+	asked       func(n int) time.Duration // how long request n is meant to take, which its latency is counted without; nil for not at all
 }
 
 // round sends what is due in a while, and returns when everything that was sent
@@ -60,6 +61,9 @@ func (o openLoop) request(n int, due time.Time, sum *tally) {
 	took := time.Since(due)
 	if o.ctx.Err() != nil {
 		return // what was under way says nothing about the server
+	}
+	if o.asked != nil {
+		took -= o.asked(n)
 	}
 	sum.add(took, said)
 	sum.late(lag)

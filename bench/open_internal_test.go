@@ -90,7 +90,7 @@ func TestOpenLoopDoesNotWaitForAnswers(t *testing.T) {
 		if sum.took != 9900*time.Millisecond+s.takes {
 			t.Errorf("took %v", sum.took)
 		}
-		if l := sum.times.latency(); l.Min.Round(time.Millisecond) != s.takes || l.Max.Round(time.Millisecond) != s.takes {
+		if l := sum.times().latency(); l.Min.Round(time.Millisecond) != s.takes || l.Max.Round(time.Millisecond) != s.takes {
 			t.Errorf("latencies %+v, want %v", l, s.takes)
 		}
 	})
@@ -102,13 +102,13 @@ func TestStallIsInTheLatencies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{takes: time.Millisecond, stalls: time.Now().Add(time.Second)}
 		loop := openLoop{ctx: t.Context(), send: s.send, schedule: func() schedule { return constant(100) }, outstanding: 1000}
-		open := loop.round(10 * time.Second).times.latency()
+		open := loop.round(10 * time.Second).times().latency()
 		// 100 of 1000 arrived during the stall, and waited for half of it on average.
 		if near(open.P90, time.Millisecond) == near(open.P99, time.Millisecond) || !near(open.P99, 900*time.Millisecond) || !near(open.Mean, 51*time.Millisecond) {
 			t.Errorf("open loop: %+v", open)
 		}
 		s.stalls = time.Now().Add(time.Second)
-		closed := closedLoop{ctx: t.Context(), senders: []sender{s.send}}.round(10 * time.Second).times.latency()
+		closed := closedLoop{ctx: t.Context(), senders: []sender{s.send}}.round(10 * time.Second).times().latency()
 		if !near(closed.P999, time.Millisecond) || !near(closed.Max, time.Second) {
 			t.Errorf("closed loop: %+v", closed)
 		}

@@ -25,6 +25,7 @@ type Report struct {
 	Setup       Setup
 	Cold        []Cold
 	Warm        []Warm
+	Replays     []Replay
 	Contests    []Contest
 	Added       []Added   // one for each workload that was measured directly at concurrency 1
 	Records     []Records // one for each workload of each kind, and for each of the contests
@@ -91,6 +92,18 @@ type Contest struct {
 	Generator   time.Duration // CPU time of the load generator, per good answer
 }
 
+// Replay is what a trace came to in one kind at one endpoint.
+type Replay struct {
+	Kind      string  `json:"kind"`
+	Endpoint  string  `json:"endpoint"` // "platform" or "versus"
+	Functions int     `json:"functions"`
+	Calls     int     `json:"calls"`
+	Speed     float64 `json:"speed"`
+	Side      Side    `json:"side"` // latencies are beyond what the function ran for
+	Warm      Latency `json:"warm"` // of the answers that were no cold starts
+	Cold      Latency `json:"cold"` // and of those that were
+}
+
 // Side is one side of a workload. The latencies are of good answers, over all
 // rounds; in an open loop they count from when a request was due.
 type Side struct {
@@ -132,6 +145,9 @@ func (r Report) Failures() int64 {
 				n += count(side.Errors)
 			}
 		}
+	}
+	for _, one := range r.Replays {
+		n += count(one.Side.Errors)
 	}
 	for _, one := range r.Contests {
 		n += count(one.Platform.Errors)
@@ -190,10 +206,11 @@ func (r Report) MarshalJSON() ([]byte, error) {
 		Failures    int64     `json:"failures"`
 		Cold        []Cold    `json:"cold"`
 		Warm        []Warm    `json:"warm"`
+		Replays     []Replay  `json:"replays,omitempty"`
 		Contests    []Contest `json:"contests,omitempty"`
 		Added       []Added   `json:"added"`
 		Records     []Records `json:"records"`
-	}{r.Started, r.Took.Seconds(), r.APIHost, r.Build, r.Versus, r.VersusBuild, r.Machine, r.Setup, r.Failures(), r.Cold, r.Warm, r.Contests, r.Added, r.Records})
+	}{r.Started, r.Took.Seconds(), r.APIHost, r.Build, r.Versus, r.VersusBuild, r.Machine, r.Setup, r.Failures(), r.Cold, r.Warm, r.Replays, r.Contests, r.Added, r.Records})
 }
 
 // MarshalJSON implements [json.Marshaler].

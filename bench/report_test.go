@@ -52,6 +52,10 @@ func report() bench.Report {
 				Platform: bench.Side{Rate: 140, Rates: []float64{139, 141}, Latency: latency(560, 12*time.Millisecond), Errors: map[string]int64{"status 429": 1}, Unsent: 39, Lag: latency(561, 10*time.Microsecond)},
 			},
 		},
+		Replays: []bench.Replay{{
+			Kind: "nodejs", Endpoint: "platform", Functions: 3, Calls: 50, Speed: 2, Warm: latency(40, time.Millisecond), Cold: latency(8, 90*time.Millisecond),
+			Side: bench.Side{Rate: 10, Rates: []float64{10}, Latency: latency(48, time.Millisecond), Errors: map[string]int64{"timeout": 1}, Cold: 8, Unsent: 1, Lag: latency(49, 10*time.Microsecond)},
+		}},
 		Contests: []bench.Contest{{
 			Kind: "nodejs", Actions: 4, Share: 0.75, Least: 0.5, Most: 1.5, Generator: 42 * time.Microsecond,
 			Platform: bench.Side{Connections: 40, Rate: 900, Rates: []float64{890, 910}, Latency: latency(3600, 10*time.Millisecond), Errors: map[string]int64{"timeout": 1}, Cold: 12},
@@ -64,7 +68,7 @@ func report() bench.Report {
 
 func TestReportGolden(t *testing.T) {
 	r := report()
-	if got := r.Failures(); got != 1+2+3+1+1+1+1 {
+	if got := r.Failures(); got != 1+2+3+1+1+1+1+1 {
 		t.Errorf("%d failures", got)
 	}
 	for file, write := range map[string]func(io.Writer) error{"report.txt": r.WriteText, "report.json": r.WriteJSON} {

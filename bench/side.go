@@ -49,7 +49,7 @@ func (s *side) round(duration time.Duration) error {
 		s.used[name] = usage{sofar.own + now.own - then.own, sofar.children + now.children - then.children, now.found}
 	}
 	s.rates = append(s.rates, sum.rate())
-	s.latencies = append(s.latencies, sum.times.latency())
+	s.latencies = append(s.latencies, sum.times().latency())
 	s.total.merge(sum)
 	return nil
 }
@@ -66,7 +66,7 @@ func (s *side) figures() Side {
 		Connections: s.connections,
 		Rate:        median(s.rates),
 		Rates:       s.rates,
-		Latency:     s.total.times.latency(),
+		Latency:     s.total.times().latency(),
 		Errors:      s.total.errors,
 		Cold:        s.total.cold,
 		Unsent:      s.total.unsent,

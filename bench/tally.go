@@ -21,13 +21,14 @@ type tally struct {
 	good   int64
 	cold   int64 // good ones that were cold starts
 	errors map[string]int64
-	times  histogram // of good answers
+	warms  histogram // latencies of good answers that were no cold starts
+	colds  histogram // and of those that were
 	unsent int64     // due when too many were under way
 	lag    histogram // of sending, after it was due
 }
 
 func newTally() *tally {
-	return &tally{errors: map[string]int64{}, times: newHistogram(), lag: newHistogram()}
+	return &tally{errors: map[string]int64{}, warms: newHistogram(), colds: newHistogram(), lag: newHistogram()}
 }
 
 // add counts an answer that came so long after it was due.
@@ -41,8 +42,10 @@ func (t *tally) add(took time.Duration, said verdict) {
 	t.good++
 	if said.cold {
 		t.cold++
+		t.colds.record(took)
+	} else {
+		t.warms.record(took)
 	}
-	t.times.record(took)
 }
 
 // late counts a request that was sent so long after it was due.
@@ -66,8 +69,17 @@ func (t *tally) merge(from *tally) {
 	for cause, n := range from.errors {
 		t.errors[cause] += n
 	}
-	t.times.merge(from.times)
+	t.warms.merge(from.warms)
+	t.colds.merge(from.colds)
 	t.lag.merge(from.lag)
+}
+
+// times are the latencies of all good answers.
+func (t *tally) times() histogram {
+	all := newHistogram()
+	all.merge(t.warms)
+	all.merge(t.colds)
+	return all
 }
 
 // rate is the number of good answers per second.

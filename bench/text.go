@@ -21,6 +21,7 @@ func (r Report) WriteText(w io.Writer) error {
 	r.writeCold(out)
 	r.writeWarm(out)
 	r.writeOpen(out)
+	r.writeReplays(out)
 	r.writeVersus(out)
 	r.writeContests(out)
 	r.writeAdded(out)
@@ -91,6 +92,22 @@ func (r Report) writeOpen(w io.Writer) {
 		p := one.Platform.Latency
 		t.row(one.Kind, one.Workload, one.Pace, rate(one.Offered), rate(one.Platform.Rate), one.Platform.Unsent, count(one.Platform.Errors), one.Platform.Cold,
 			ms(p.P50), ms(p.P90), ms(p.P99), ms(p.P999), ms(p.Max), ms(one.Platform.Lag.P99))
+	}
+	t.flush()
+}
+
+func (r Report) writeReplays(w io.Writer) {
+	if len(r.Replays) == 0 {
+		return
+	}
+	section(w, "Trace, latencies in ms",
+		"Each call when the trace has it, in an open loop; an action for each function, which sleeps for as long as the function ran.",
+		"Latencies count from when a call was due, without what the function ran for.")
+	t := newTable(w, "kind", "endpoint", "functions", "calls", "speed", "platform/s", "unsent", "errors", "warm", "p50", "p90", "p99", "max", "cold", "p50", "p90", "p99", "max", "lag p99")
+	for _, one := range r.Replays {
+		s, warm, cold := one.Side, one.Warm, one.Cold
+		t.row(one.Kind, one.Endpoint, one.Functions, one.Calls, one.Speed, rate(s.Rate), s.Unsent, count(s.Errors),
+			warm.Count, ms(warm.P50), ms(warm.P90), ms(warm.P99), ms(warm.Max), cold.Count, ms(cold.P50), ms(cold.P90), ms(cold.P99), ms(cold.Max), ms(s.Lag.P99))
 	}
 	t.flush()
 }
@@ -202,6 +219,9 @@ func (r Report) writeErrors(w io.Writer) {
 			writeCauses(w, one.describe()+", direct", one.Direct.Errors)
 		}
 	}
+	for _, one := range r.Replays {
+		writeCauses(w, one.describe(), one.Side.Errors)
+	}
 	for _, one := range r.Contests {
 		writeCauses(w, Rivals{one.Actions, one.Platform.Connections}.describe(one.Kind), one.Platform.Errors)
 	}
@@ -273,6 +293,15 @@ func (c Contest) summary() string {
 		s += fmt.Sprintf(", %.3f of one action", c.Share)
 	}
 	return s
+}
+
+func (r Replay) describe() string {
+	return fmt.Sprintf("%s, trace, %s", r.Kind, r.Endpoint)
+}
+
+func (r Replay) summary() string {
+	return fmt.Sprintf("%s: %d warm, p50 %s ms, p99 %s ms, %d cold, p50 %s ms, p99 %s ms, %d errors, %d not sent", r.describe(),
+		r.Warm.Count, ms(r.Warm.P50), ms(r.Warm.P99), r.Cold.Count, ms(r.Cold.P50), ms(r.Cold.P99), count(r.Side.Errors), r.Side.Unsent)
 }
 
 func (c Cold) summary() string {

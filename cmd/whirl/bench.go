@@ -35,7 +35,7 @@ throughput, errors by cause and the CPU time of the processes it is told of.
 With --rate or --burst requests are due at their own times, whether earlier ones
 have been answered or not, and latencies count from then. What is due when
 --outstanding requests are under way is not sent, and counted. There are no
-connections at once then, unless --concurrency asks for them, too.
+connections at once then or with --trace, unless --concurrency asks for them, too.
 
 --workload says what the actions do:
   noop            nothing
@@ -45,6 +45,10 @@ connections at once then, unless --concurrency asks for them, too.
   actions[:N]     nothing, but there are N of them, called in turns; without N 1, 4, 10 and 100
   sequence[:N]    nothing, in a sequence of N parts (3)
 Native actions have neither echo nor cpu.
+
+With --trace the calls of a CSV file are sent when it has them, FUNCTION,TIME,
+DURATION,MEMORY in each line: times in seconds or such as 20ms, memory in MB. An
+action stands for each function, and sleeps for as long as the call ran.
 
 With --vs a second endpoint is measured, too, in rounds that take turns with the
 platform's. The report has ratios of throughput and percentiles and the intervals
@@ -89,6 +93,8 @@ latency. docs/performance.md tells how to read it.`,
 	flags.Duration("burst-every", defaults.BurstEvery, "from one burst to the next")
 	flags.Int("outstanding", defaults.Outstanding, "requests of an open loop under way, at most")
 	flags.Uint64("seed", defaults.Seed, "of the arrivals: the same seed sends at the same times")
+	flags.String("trace", "", "replay the calls of this CSV `FILE`: function, time, duration, memory")
+	flags.Float64("trace-speed", defaults.TraceSpeed, "replay so many times as fast; 2 takes half the time")
 	flags.StringSlice("rivals", nil, "workloads of several actions at once, each `ACTIONS:CONNECTIONS` (of all together)")
 	flags.Int("rounds", defaults.Rounds, "rounds of each workload; figures are their medians")
 	flags.Duration("duration", defaults.Duration, "of one round")
@@ -139,7 +145,15 @@ func readBenchConfig(cmd *cobra.Command) (bench.Config, error) {
 	config.BurstEvery, _ = flags.GetDuration("burst-every")
 	config.Outstanding, _ = flags.GetInt("outstanding")
 	config.Seed, _ = flags.GetUint64("seed")
-	if !flags.Changed("concurrency") && len(config.Rates)+len(config.Bursts) > 0 {
+	if file, _ := flags.GetString("trace"); file != "" {
+		trace, err := readTrace(file)
+		if err != nil {
+			return config, err
+		}
+		config.Trace = &trace
+	}
+	config.TraceSpeed, _ = flags.GetFloat64("trace-speed")
+	if !flags.Changed("concurrency") && (len(config.Rates)+len(config.Bursts) > 0 || config.Trace != nil) {
 		config.Concurrency = nil
 	}
 	workloads, _ := flags.GetStringSlice("workload")
@@ -172,6 +186,19 @@ func readBenchConfig(cmd *cobra.Command) (bench.Config, error) {
 		config.Processes = append(config.Processes, bench.Process{Name: name, PID: pid})
 	}
 	return config, nil
+}
+
+func readTrace(file string) (bench.Trace, error) {
+	in, err := os.Open(file)
+	if err != nil {
+		return bench.Trace{}, fmt.Errorf("read the trace: %w", err)
+	}
+	defer in.Close()
+	trace, err := bench.ReadTrace(in)
+	if err != nil {
+		return bench.Trace{}, asUsage(fmt.Errorf("%s: %w", file, err))
+	}
+	return trace, nil
 }
 
 func (p program) writeReport(report bench.Report, file string) error {
