@@ -28,12 +28,13 @@ type closedLoop struct {
 // was sent has its answer.
 func (c closedLoop) round(duration time.Duration) *tally {
 	var (
-		sum     = newTally()
+		sum     = beginTally(duration)
 		next    atomic.Int64
 		callers sync.WaitGroup
 		start   = time.Now()
 		end     = start.Add(duration)
 	)
+	sum.steps = max(int(duration/sum.line.Step), 1) // what ends after the round was sent in it
 	for _, send := range c.senders {
 		callers.Go(func() { c.caller(send, &next, end, sum) })
 	}

@@ -141,7 +141,7 @@ func sumCold(kind, mode string, starts []coldStart) Cold {
 			init.record(one.init)
 		}
 	}
-	cold.Whole, cold.Invoke, cold.Wait, cold.Init = whole.latency(), invoke.latency(), wait.latency(), init.latency()
+	cold.Whole, cold.Invoke, cold.Wait, cold.Init = whole.curved(), invoke.curved(), wait.latency(), init.latency()
 	return cold
 }
 

@@ -25,7 +25,7 @@ type openLoop struct {
 // has its answer.
 func (o openLoop) round(duration time.Duration) *tally {
 	var (
-		sum      = newTally()
+		sum      = beginTally(duration)
 		slots    = make(chan struct{}, o.outstanding)
 		underWay sync.WaitGroup
 		alarm    = time.NewTimer(0)

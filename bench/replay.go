@@ -65,7 +65,7 @@ func (r *runner) replay(ctx context.Context, e *endpoint, kind string, t Trace) 
 	}
 	replay := Replay{
 		Kind: kind, Endpoint: e.name, Functions: len(t.functions), Calls: len(t.calls), Speed: r.config.TraceSpeed,
-		Side: side.figures(), Warm: side.total.warms.latency(), Cold: side.total.colds.latency(),
+		Side: side.figures(), Warm: side.total.warms.curved(), Cold: side.total.colds.curved(),
 	}
 	r.report.Replays = append(r.report.Replays, replay)
 	r.display.note("%s", replay.summary())

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Report is what a run measured. [Report.WriteText] shows it to people,
-// [Report.WriteJSON] to programs.
+// Report is what a run measured. [Report.WriteText] and [Report.WriteHTML] show
+// it to people, [Report.WriteJSON] to programs.
 type Report struct {
 	Started     time.Time
 	Took        time.Duration
@@ -111,10 +111,25 @@ type Side struct {
 	Rate        float64          `json:"per_second"`            // good answers, the median of the rounds
 	Rates       []float64        `json:"rounds"`
 	Latency     Latency          `json:"latency"`
+	Timeline    Timeline         `json:"timeline,omitzero"`
 	Errors      map[string]int64 `json:"errors"`           // by cause
 	Cold        int64            `json:"cold"`             // good answers that were cold starts
 	Unsent      int64            `json:"unsent,omitempty"` // requests that an open loop did not send, because too many were under way
 	Lag         Latency          `json:"lag,omitzero"`     // of an open loop's sending, after the request was due
+}
+
+// Timeline is how many good answers came in each step of each round.
+type Timeline struct {
+	Step   time.Duration
+	Rounds [][]int64
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (l Timeline) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Step   float64   `json:"step_s"`
+		Rounds [][]int64 `json:"rounds"`
+	}{l.Step.Seconds(), l.Rounds})
 }
 
 // Added is what the platform adds to the latency of an action at concurrency 1.

@@ -103,8 +103,7 @@ func (c *contest) round(duration time.Duration) *tally {
 	total := newTally()
 	c.good = nil
 	for _, one := range tallies {
-		total.merge(one)
-		total.took = max(total.took, one.took)
+		total.join(one)
 		c.good = append(c.good, one.good)
 	}
 	return total

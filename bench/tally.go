@@ -17,7 +17,10 @@ type verdict struct {
 // runs; it is read when the round is over.
 type tally struct {
 	mu     sync.Mutex
+	began  time.Time // of a round; zero if it is a sum of several
 	took   time.Duration
+	line   Timeline
+	steps  int // of a round's line at most: later answers count for the last one
 	good   int64
 	cold   int64 // good ones that were cold starts
 	errors map[string]int64
@@ -31,6 +34,19 @@ func newTally() *tally {
 	return &tally{errors: map[string]int64{}, warms: newHistogram(), colds: newHistogram(), lag: newHistogram()}
 }
 
+// mostSteps bounds a round's line.
+const mostSteps = 500
+
+// beginTally begins the tally of a round.
+func beginTally(duration time.Duration) *tally {
+	t := newTally()
+	t.began = time.Now()
+	// Ten steps show a short round's shape, and each second of a long one, within reason.
+	t.line.Step = max(min(duration/10, time.Second), duration/mostSteps, time.Millisecond)
+	t.line.Rounds, t.steps = [][]int64{nil}, mostSteps
+	return t
+}
+
 // add counts an answer that came so long after it was due.
 func (t *tally) add(took time.Duration, said verdict) {
 	t.mu.Lock()
@@ -40,6 +56,7 @@ func (t *tally) add(took time.Duration, said verdict) {
 		return
 	}
 	t.good++
+	t.line.count(time.Since(t.began), t.steps)
 	if said.cold {
 		t.cold++
 		t.colds.record(took)
@@ -62,7 +79,21 @@ func (t *tally) skip() {
 	t.unsent++
 }
 
+// merge adds what a later round came to.
 func (t *tally) merge(from *tally) {
+	t.line.Step = from.line.Step
+	t.line.Rounds = append(t.line.Rounds, from.line.Rounds...)
+	t.sum(from)
+}
+
+// join adds what another load came to at the same time.
+func (t *tally) join(from *tally) {
+	t.took = max(t.took, from.took)
+	t.line.overlay(from.line)
+	t.sum(from)
+}
+
+func (t *tally) sum(from *tally) {
 	t.good += from.good
 	t.cold += from.cold
 	t.unsent += from.unsent
@@ -88,4 +119,31 @@ func (t *tally) rate() float64 {
 		return 0
 	}
 	return float64(t.good) / t.took.Seconds()
+}
+
+// count adds a good answer at a time of the line's only round.
+func (l *Timeline) count(at time.Duration, steps int) {
+	if l.Step == 0 {
+		return
+	}
+	step := min(int(at/l.Step), steps-1)
+	for len(l.Rounds[0]) <= step {
+		l.Rounds[0] = append(l.Rounds[0], 0)
+	}
+	l.Rounds[0][step]++
+}
+
+// overlay adds a line that ran at the same time.
+func (l *Timeline) overlay(other Timeline) {
+	if len(l.Rounds) == 0 {
+		l.Step, l.Rounds = other.Step, [][]int64{nil}
+	}
+	mine, theirs := l.Rounds[0], other.Rounds[0]
+	for len(mine) < len(theirs) {
+		mine = append(mine, 0)
+	}
+	for i, n := range theirs {
+		mine[i] += n
+	}
+	l.Rounds[0] = mine
 }

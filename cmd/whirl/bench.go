@@ -69,7 +69,7 @@ latency. docs/performance.md tells how to read it.`,
   whirl bench --kinds nodejs --workload echo,cpu:5ms,actions,sequence:2 --concurrency 10
   whirl bench --kinds nodejs --rate 200,400 --burst 50 --cold 0 --cold-burst 0
   whirl bench --vs https://openwhisk.example.org --vs-auth UUID:KEY --rounds 10
-  whirl bench --apihost https://openwhisk.example.org --auth UUID:KEY --json report.json`,
+  whirl bench --apihost https://openwhisk.example.org --auth UUID:KEY --json report.json --html report.html`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := p.loadSettings(cmd); err != nil {
@@ -102,6 +102,7 @@ latency. docs/performance.md tells how to read it.`,
 	flags.Int("cold-burst", defaults.ColdBurst, "cold starts at once, per kind")
 	flags.StringSlice("process", nil, "report the CPU time of these processes, by name or number")
 	flags.Bool("direct", false, "compare with calling a sandbox of this machine directly")
+	flags.String("html", "", "also write the report as a page with plots to `FILE`")
 	flags.String("json", "", "also write the report as JSON to `FILE`; - writes only that, to stdout")
 	return cmd
 }
@@ -127,7 +128,8 @@ func (p program) runBench(cmd *cobra.Command) error {
 		return err
 	}
 	file, _ := cmd.Flags().GetString("json")
-	return p.writeReport(report, file)
+	page, _ := cmd.Flags().GetString("html")
+	return errors.Join(writeFile(page, report.WriteHTML), p.writeReport(report, file))
 }
 
 func readBenchConfig(cmd *cobra.Command) (bench.Config, error) {
@@ -208,11 +210,19 @@ func (p program) writeReport(report bench.Report, file string) error {
 	if err := report.WriteText(p.stdout); err != nil || file == "" {
 		return err
 	}
-	out, err := os.Create(file)
+	return writeFile(file, report.WriteJSON)
+}
+
+// writeFile writes a report to a file; to none if it has no name.
+func writeFile(name string, write func(io.Writer) error) error {
+	if name == "" {
+		return nil
+	}
+	out, err := os.Create(name)
 	if err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
-	return errors.Join(report.WriteJSON(out), out.Close())
+	return errors.Join(write(out), out.Close())
 }
 
 // sandboxMaker starts sandboxes outside the platform, as the platform does.

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestTicksAreRoundAndFew(t *testing.T) {
+	for name, row := range map[string]struct {
+		axis axis
+		want []string
+	}{
+		"linear":       {axis{least: 0, most: 1}, []string{"0", "0.2", "0.4", "0.6", "0.8", "1"}},
+		"large":        {axis{least: 0, most: 4321}, []string{"0", "500", "1000", "1500", "2000", "2500", "3000", "3500", "4000"}},
+		"decades":      {axis{least: 0.3, most: 12, log: true}, []string{"0.5", "1", "2", "5", "10"}},
+		"many decades": {axis{least: 0.09, most: 1001, log: true}, []string{"0.1", "1", "10", "100", "1000"}},
+	} {
+		var got []string
+		for _, mark := range row.axis.ticks() {
+			got = append(got, mark.Label)
+		}
+		if !slices.Equal(got, row.want) {
+			t.Errorf("%s: got %v, want %v", name, got, row.want)
+		}
+	}
+}
+
+func TestCurvesWithoutLengthAreNotDrawn(t *testing.T) {
+	if got := draw("", "", "", true, []curve{{"nothing", nil}, {"a point", []point{{1, 1}}}}); got != nil {
+		t.Errorf("got %+v", got)
+	}
+	// All in one place is a line nevertheless, and no division by zero.
+	same := draw("", "", "", true, []curve{{"same", []point{{1, 0}, {1, 0}}}})
+	if len(same) != 1 || same[0].Lines[0].Points != "60.0,230.0 60.0,230.0" {
+		t.Errorf("got %+v", same)
+	}
+}
+
+func TestCurvesKeepTheTail(t *testing.T) {
+	h := newHistogram()
+	for i := range 10_000 {
+		h.record(time.Duration(i+1) * time.Millisecond / 10)
+	}
+	at := map[float64]time.Duration{}
+	curve := h.curved().Curve
+	for _, q := range curve {
+		at[q.Share] = q.Within
+	}
+	for share, want := range map[float64]time.Duration{0.5: 500 * time.Millisecond, 0.99: 990 * time.Millisecond, 0.999: 999 * time.Millisecond, 1: time.Second} {
+		if !near(at[share], want) {
+			t.Errorf("%v are within %v, want %v", share, at[share], want)
+		}
+	}
+	if !slices.IsSortedFunc(curve, func(a, b Quantile) int { return int(a.Within - b.Within) }) {
+		t.Errorf("out of order: %v", curve)
+	}
+	if got := newHistogram().curved(); got.Curve != nil {
+		t.Errorf("nothing has a curve: %v", got)
+	}
+}
+
+// TestTimelines has answers in a closed loop, and the drain of an open one.
+func TestTimelines(t *testing.T) {
+	line := Timeline{Step: time.Second, Rounds: [][]int64{nil}}
+	for _, at := range []time.Duration{0, 2500 * time.Millisecond, 2600 * time.Millisecond, time.Hour} {
+		line.count(at, 4)
+	}
+	if want := []int64{1, 0, 2, 1}; !slices.Equal(line.Rounds[0], want) {
+		t.Errorf("got %v, want %v", line.Rounds[0], want)
+	}
+	var all Timeline
+	all.overlay(line)
+	all.overlay(Timeline{Step: time.Second, Rounds: [][]int64{{1, 1}}})
+	if want := []int64{2, 1, 2, 1}; !slices.Equal(all.Rounds[0], want) || all.Step != time.Second || line.Rounds[0][0] != 1 {
+		t.Errorf("got %v, want %v", all, want)
+	}
+}
