@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/whirl-faas/whirl/client"
@@ -27,7 +28,10 @@ func Run(ctx context.Context, config Config, progress io.Writer) (Report, error)
 	for _, e := range r.endpoints {
 		defer e.close()
 	}
-	defer r.display.clear()
+	var showing sync.WaitGroup
+	showing.Go(r.display.loop)
+	defer showing.Wait()
+	defer close(r.display.updates)
 	start := time.Now()
 	r.report = Report{Started: start.UTC(), APIHost: r.endpoints[0].base, Machine: thisMachine(), Setup: setupOf(config)}
 	if len(r.endpoints) > 1 {
@@ -109,6 +113,13 @@ func (r *runner) run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// newLoad makes a load whose answers the display counts.
+func (r *runner) newLoad(ctx context.Context, target target, connections int) *load {
+	l := newLoad(ctx, target, connections, r.config.Timeout)
+	l.answered = &r.display.answered
+	return l
 }
 
 // spec is an action of a kind that runs a task.

@@ -152,7 +152,7 @@ func TestAnActionThatGetsNothingIsTold(t *testing.T) {
 	config.Rivals = []bench.Rivals{{Actions: 2, Connections: 2}}
 	config.Rounds = 1
 	p.late = func(name string) bool { return strings.HasSuffix(name, "-1") }
-	config.Timeout = 10 * time.Millisecond
+	config.Timeout = time.Second
 	report, err := bench.Run(t.Context(), config, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -40,11 +41,13 @@ type load struct {
 	timeout time.Duration
 	ctx     context.Context // ends every connection
 	clients []*fasthttp.HostClient
+
+	answered *atomic.Int64 // answers so far, good or not
 }
 
 // newLoad makes a load of at most so many connections to each address.
 func newLoad(ctx context.Context, target target, connections int, timeout time.Duration) *load {
-	l := &load{target: target, timeout: timeout, ctx: ctx}
+	l := &load{target: target, timeout: timeout, ctx: ctx, answered: new(atomic.Int64)}
 	for _, address := range target.addresses {
 		l.clients = append(l.clients, &fasthttp.HostClient{
 			Addr:                      address.Address,
@@ -93,7 +96,7 @@ func (l *load) close() {
 
 // closed is the closed loop of so many connections.
 func (l *load) closed(connections int) closedLoop {
-	loop := closedLoop{ctx: l.ctx}
+	loop := closedLoop{ctx: l.ctx, next: new(atomic.Int64)}
 	for i := range connections {
 		loop.senders = append(loop.senders, l.sender(i))
 	}
@@ -115,6 +118,7 @@ func (l *load) once(client *fasthttp.HostClient, call call) verdict {
 	if err := client.Do(req, res); err != nil {
 		return verdict{fault: cause(err)}
 	}
+	l.answered.Add(1)
 	return l.target.judge(res.StatusCode(), res.Body(), call.want)
 }
 

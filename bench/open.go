@@ -18,6 +18,7 @@ type openLoop struct {
 	send        sender
 	schedule    func() schedule // of the next round
 	outstanding int
+	next        *int                      // number of the next request; rounds go on where the last one ended
 	asked       func(n int) time.Duration // how long request n is meant to take, which its latency is counted without; nil for not at all
 }
 
@@ -30,7 +31,6 @@ func (o openLoop) round(duration time.Duration) *tally {
 		underWay sync.WaitGroup
 		alarm    = time.NewTimer(0)
 		start    = time.Now()
-		n        = 0
 	)
 	defer alarm.Stop()
 	for at := range o.schedule() {
@@ -39,15 +39,15 @@ func (o openLoop) round(duration time.Duration) *tally {
 		}
 		select {
 		case slots <- struct{}{}:
-			request := n
+			n := *o.next
 			underWay.Go(func() {
 				defer func() { <-slots }()
-				o.request(request, start.Add(at), sum)
+				o.request(n, start.Add(at), sum)
 			})
 		default:
 			sum.skip()
 		}
-		n++
+		*o.next++
 	}
 	o.sleep(alarm, start.Add(duration))
 	underWay.Wait()

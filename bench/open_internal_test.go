@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,7 +83,7 @@ func (s *server) send(int) verdict {
 func TestOpenLoopDoesNotWaitForAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{takes: 250 * time.Millisecond}
-		loop := openLoop{ctx: t.Context(), send: s.send, schedule: func() schedule { return constant(10) }, outstanding: 100}
+		loop := openLoop{ctx: t.Context(), send: s.send, schedule: func() schedule { return constant(10) }, outstanding: 100, next: new(int)}
 		sum := loop.round(10 * time.Second)
 		if sum.good != 100 || sum.unsent != 0 || s.most != 3 {
 			t.Errorf("%d answers, %d not sent, %d at once; want 100, 0 and 3", sum.good, sum.unsent, s.most)
@@ -101,14 +102,14 @@ func TestOpenLoopDoesNotWaitForAnswers(t *testing.T) {
 func TestStallIsInTheLatencies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{takes: time.Millisecond, stalls: time.Now().Add(time.Second)}
-		loop := openLoop{ctx: t.Context(), send: s.send, schedule: func() schedule { return constant(100) }, outstanding: 1000}
+		loop := openLoop{ctx: t.Context(), send: s.send, schedule: func() schedule { return constant(100) }, outstanding: 1000, next: new(int)}
 		open := loop.round(10 * time.Second).times().latency()
 		// 100 of 1000 arrived during the stall, and waited for half of it on average.
 		if near(open.P90, time.Millisecond) == near(open.P99, time.Millisecond) || !near(open.P99, 900*time.Millisecond) || !near(open.Mean, 51*time.Millisecond) {
 			t.Errorf("open loop: %+v", open)
 		}
 		s.stalls = time.Now().Add(time.Second)
-		closed := closedLoop{ctx: t.Context(), senders: []sender{s.send}}.round(10 * time.Second).times().latency()
+		closed := closedLoop{ctx: t.Context(), senders: []sender{s.send}, next: new(atomic.Int64)}.round(10 * time.Second).times().latency()
 		if !near(closed.P999, time.Millisecond) || !near(closed.Max, time.Second) {
 			t.Errorf("closed loop: %+v", closed)
 		}
@@ -123,7 +124,7 @@ func near(got, want time.Duration) bool {
 func TestWhatIsNotSentIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{takes: 950 * time.Millisecond, verdict: verdict{cold: true}}
-		loop := openLoop{ctx: t.Context(), send: s.send, schedule: func() schedule { return constant(10) }, outstanding: 4}
+		loop := openLoop{ctx: t.Context(), send: s.send, schedule: func() schedule { return constant(10) }, outstanding: 4, next: new(int)}
 		sum := loop.round(2 * time.Second)
 		if sum.good+sum.unsent != 20 || sum.good != int64(s.served) || s.most != 4 || sum.cold != sum.good {
 			t.Errorf("%d answers, %d not sent, %d at once", sum.good, sum.unsent, s.most)
@@ -139,7 +140,7 @@ func TestOpenLoopEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
 		defer cancel()
 		s := &server{takes: 100 * time.Millisecond}
-		loop := openLoop{ctx: ctx, send: s.send, schedule: func() schedule { return constant(1) }, outstanding: 4}
+		loop := openLoop{ctx: ctx, send: s.send, schedule: func() schedule { return constant(1) }, outstanding: 4, next: new(int)}
 		start := time.Now()
 		if sum := loop.round(time.Hour); sum.good != 3 || time.Since(start) != 2500*time.Millisecond {
 			t.Errorf("%d answers in %v", sum.good, time.Since(start))

@@ -47,10 +47,10 @@ func (r *runner) replay(ctx context.Context, e *endpoint, kind string, t Trace) 
 		}
 		s.names, s.removes = append(s.names, name), append(s.removes, remove)
 	}
-	load := newLoad(ctx, e.trace(s.names, t), r.config.Outstanding, r.config.Timeout)
+	load := r.newLoad(ctx, e.trace(s.names, t), r.config.Outstanding)
 	defer load.close()
 	side := newSide(e.name, openLoop{
-		ctx: ctx, send: load.sender(0), outstanding: r.config.Outstanding,
+		ctx: ctx, send: load.sender(0), outstanding: r.config.Outstanding, next: new(int),
 		schedule: func() schedule { return t.schedule(r.config.TraceSpeed) },
 		asked:    func(n int) time.Duration { return t.calls[n].ran },
 	}, 0, nil)

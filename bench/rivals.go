@@ -63,7 +63,7 @@ func (r *runner) deployRivals(ctx context.Context, c *contest, kind, prefix stri
 			return err
 		}
 		c.names, c.removes = append(c.names, name), append(c.removes, remove)
-		c.loads = append(c.loads, newLoad(ctx, r.endpoints[0].target([]string{name}, body, want), c.share(rivals.Actions, i), r.config.Timeout))
+		c.loads = append(c.loads, r.newLoad(ctx, r.endpoints[0].target([]string{name}, body, want), c.share(rivals.Actions, i)))
 	}
 	return nil
 }

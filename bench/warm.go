@@ -128,7 +128,7 @@ func (r *runner) warmLoad(ctx context.Context, c course) error {
 	parameters, want := c.workload.parameters()
 	var sides []*side
 	for _, stage := range c.stages {
-		load := newLoad(ctx, stage.endpoint.target(stage.names, parameters, want), r.config.connections(c.pace), r.config.Timeout)
+		load := r.newLoad(ctx, stage.endpoint.target(stage.names, parameters, want), r.config.connections(c.pace))
 		defer load.close()
 		r.warmUp(ctx, c, stage, r.loop(load, c.pace))
 		sides = append(sides, newSide(stage.endpoint.name, r.loop(load, c.pace), c.pace.connections, nil))
@@ -136,7 +136,7 @@ func (r *runner) warmLoad(ctx context.Context, c course) error {
 	sides[0].meter = &r.meter
 	if c.direct != nil && !c.pace.open() {
 		connections := r.config.directConnections(c.pace.connections)
-		load := newLoad(ctx, *c.direct, connections, r.config.Timeout)
+		load := r.newLoad(ctx, *c.direct, connections)
 		defer load.close()
 		sides = append(sides, newSide("direct", load.closed(connections), connections, nil))
 	}
@@ -179,7 +179,7 @@ func (r *runner) loop(load *load, p pace) loader {
 	}
 	random := rand.New(rand.NewPCG(r.config.Seed, 0))
 	return openLoop{
-		ctx: load.ctx, send: load.sender(0), outstanding: r.config.Outstanding,
+		ctx: load.ctx, send: load.sender(0), outstanding: r.config.Outstanding, next: new(int),
 		schedule: func() schedule { return p.schedule(random) },
 	}
 }
