@@ -96,27 +96,10 @@ func (c Config) Validate() error {
 	if err := (client.Config{APIHost: c.APIHost, Auth: c.Auth}).Validate(); err != nil {
 		return err
 	}
-	if c.VersusHost != "" {
-		versus := client.Config{APIHost: c.VersusHost, Auth: c.VersusAuth}
-		if err := versus.Validate(); err != nil {
-			return fmt.Errorf("the endpoint to compare with: %w", err)
+	for _, validate := range []func() error{c.validateVersus, c.validateKinds, c.validatePaces} {
+		if err := validate(); err != nil {
+			return err
 		}
-		if c.VersusAuth == "" {
-			return whisk.Errorf(whisk.Invalid, "a key of the endpoint to compare with is needed, UUID:KEY")
-		}
-	}
-	for _, kind := range c.Kinds {
-		if !(Workload{}).runs(family(kind)) {
-			return whisk.Errorf(whisk.Invalid, "no workload for kind %q, want one of %s", kind, strings.Join(families, ", "))
-		}
-		for _, w := range c.Workloads {
-			if !w.runs(family(kind)) {
-				return whisk.Errorf(whisk.Invalid, "workload %s cannot be had in kind %q, only in nodejs and python", w, kind)
-			}
-		}
-	}
-	if err := c.validatePaces(); err != nil {
-		return err
 	}
 	for _, r := range c.Rivals {
 		if r.Actions < 2 || r.Connections < r.Actions || r.Connections > 10_000 {
@@ -143,6 +126,34 @@ func (c Config) Validate() error {
 		return whisk.Errorf(whisk.Invalid, "timeout %s of a request is less than 1ms", c.Timeout)
 	case c.Direct != nil && c.Sandboxes < 1:
 		return whisk.Errorf(whisk.Invalid, "the direct side needs at least one sandbox")
+	}
+	return nil
+}
+
+func (c Config) validateVersus() error {
+	if c.VersusHost == "" {
+		return nil
+	}
+	versus := client.Config{APIHost: c.VersusHost, Auth: c.VersusAuth}
+	if err := versus.Validate(); err != nil {
+		return fmt.Errorf("the endpoint to compare with: %w", err)
+	}
+	if c.VersusAuth == "" {
+		return whisk.Errorf(whisk.Invalid, "a key of the endpoint to compare with is needed, UUID:KEY")
+	}
+	return nil
+}
+
+func (c Config) validateKinds() error {
+	for _, kind := range c.Kinds {
+		if !(Workload{}).runs(family(kind)) {
+			return whisk.Errorf(whisk.Invalid, "no workload for kind %q, want one of %s", kind, strings.Join(families, ", "))
+		}
+		for _, w := range c.Workloads {
+			if !w.runs(family(kind)) {
+				return whisk.Errorf(whisk.Invalid, "workload %s cannot be had in kind %q, only in nodejs and python", w, kind)
+			}
+		}
 	}
 	return nil
 }
