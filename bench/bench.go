@@ -46,20 +46,20 @@ func Run(ctx context.Context, config Config, progress io.Writer) (Report, error)
 type runner struct {
 	config    Config
 	endpoints []*endpoint // the platform, and what it is compared with if anything
-	tag       string      // makes this run's action names its own
 	meter     meter
 	display   *display
 	report    Report
 }
 
 func newRunner(config Config, progress io.Writer) (*runner, error) {
-	platform, err := newEndpoint("platform", config.APIHost, config.Auth)
+	tag := strconv.FormatInt(time.Now().UnixMilli(), 36) // makes this run's action names its own
+	platform, err := newEndpoint("platform", tag, config.APIHost, config.Auth)
 	if err != nil {
 		return nil, err
 	}
 	endpoints := []*endpoint{platform}
 	if config.VersusHost != "" {
-		versus, err := newEndpoint("versus", config.VersusHost, config.VersusAuth)
+		versus, err := newEndpoint("versus", tag+"-vs", config.VersusHost, config.VersusAuth)
 		if err != nil {
 			return nil, err
 		}
@@ -68,7 +68,6 @@ func newRunner(config Config, progress io.Writer) (*runner, error) {
 	return &runner{
 		config:    config,
 		endpoints: endpoints,
-		tag:       strconv.FormatInt(time.Now().UnixMilli(), 36),
 		meter:     newMeter(config.Processes),
 		display:   newDisplay(progress),
 	}, nil
@@ -129,13 +128,4 @@ func (r *runner) spec(kind, task string) client.ActionSpec {
 		Exec:   &client.Exec{Kind: concrete(kind), Code: p.code},
 		Limits: &client.LimitsSpec{Memory: r.config.Memory.Megabytes()},
 	}
-}
-
-// name makes the name of an action of this run, from its kind and what it is for.
-func (r *runner) name(kind, purpose string) string {
-	name := fmt.Sprintf("whirl-bench-%s-%s", r.tag, family(kind))
-	if purpose != "" {
-		name += "-" + purpose
-	}
-	return name
 }

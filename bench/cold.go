@@ -61,7 +61,7 @@ func (r *runner) coldBatch(ctx context.Context, kind, mode string, n, atOnce int
 			slots <- struct{}{}
 			all.Go(func() {
 				defer func() { <-slots }()
-				starts[j][i], removes[i*len(endpoints)+j] = r.coldStart(ctx, e, r.name(kind, fmt.Sprintf("cold-%d-%d", atOnce, i)), kind)
+				starts[j][i], removes[i*len(endpoints)+j] = r.coldStart(ctx, e, e.actionName(kind, fmt.Sprintf("cold-%d-%d", atOnce, i)), kind)
 			})
 		}
 	}

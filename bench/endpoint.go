@@ -21,13 +21,14 @@ const cleanupTime = 20 * time.Second
 // endpoint is an API that is measured.
 type endpoint struct {
 	name    string // "platform" or "versus"
+	tag     string // in the actions' names: the same platform may be both
 	client  *client.Client
 	base    string // "scheme://host[:port]"
 	address whisk.Address
 	auth    string
 }
 
-func newEndpoint(name, host, auth string) (*endpoint, error) {
+func newEndpoint(name, tag, host, auth string) (*endpoint, error) {
 	api, err := client.New(client.Config{APIHost: host, Auth: auth})
 	if err != nil {
 		return nil, err
@@ -45,6 +46,7 @@ func newEndpoint(name, host, auth string) (*endpoint, error) {
 	}
 	return &endpoint{
 		name:    name,
+		tag:     tag,
 		client:  api,
 		base:    root.String(),
 		address: whisk.Address{Network: "tcp", Address: address},
@@ -61,6 +63,15 @@ func (e *endpoint) build(ctx context.Context) string {
 		return ""
 	}
 	return strings.TrimSpace(api.Build + " " + api.BuildNumber)
+}
+
+// actionName makes the name of an action of this run, from its kind and what it is for.
+func (e *endpoint) actionName(kind, purpose string) string {
+	name := fmt.Sprintf("whirl-bench-%s-%s", e.tag, family(kind))
+	if purpose != "" {
+		name += "-" + purpose
+	}
+	return name
 }
 
 // deploy makes an action and returns how to delete it. The deletion works also

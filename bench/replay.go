@@ -40,7 +40,7 @@ func (r *runner) replay(ctx context.Context, e *endpoint, kind string, t Trace) 
 	for i, f := range t.functions {
 		spec := r.spec(kind, "sleep")
 		spec.Limits = &client.LimitsSpec{Memory: f.memory.Megabytes(), Timeout: f.timeout().Milliseconds()}
-		name := r.name(kind, fmt.Sprintf("trace-%d", i))
+		name := e.actionName(kind, fmt.Sprintf("trace-%d", i))
 		_, remove, err := e.deploy(ctx, name, spec)
 		if err != nil {
 			return fmt.Errorf("function %q of the trace: %w", f.name, err)

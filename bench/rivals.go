@@ -16,7 +16,7 @@ const alone = 10
 // rivalLoads measures the workloads of several actions of one kind.
 func (r *runner) rivalLoads(ctx context.Context, kind string) error {
 	for i, rivals := range r.config.Rivals {
-		if err := r.rivalLoad(ctx, kind, r.name(kind, fmt.Sprintf("rival-%d", i)), rivals); err != nil {
+		if err := r.rivalLoad(ctx, kind, r.endpoints[0].actionName(kind, fmt.Sprintf("rival-%d", i)), rivals); err != nil {
 			return err
 		}
 	}

@@ -51,6 +51,25 @@ func TestVersusTakesTurns(t *testing.T) {
 	}
 }
 
+// TestVersusItself shows how much ratios differ from 1 by chance.
+func TestVersusItself(t *testing.T) {
+	p, config := startPlatform(t, nil)
+	config.VersusHost, config.VersusAuth = config.APIHost, config.Auth
+	config.Concurrency, config.Rounds = []int{1}, 1
+	report, err := bench.Run(t.Context(), config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.leftovers() != 0 || report.Failures() != 0 || len(report.Warm) != 1 || len(report.Cold) != 4 || len(report.Records) != 2 {
+		t.Errorf("%d actions are left, got %+v", p.leftovers(), report)
+	}
+	for _, records := range report.Records {
+		if records.Answered == 0 || records.Stored != records.Answered {
+			t.Errorf("got %+v", records)
+		}
+	}
+}
+
 func checkVersusCold(t *testing.T, cold []bench.Cold) {
 	t.Helper()
 	if len(cold) != 4 {

@@ -91,7 +91,7 @@ func (r *runner) deployWorkload(ctx context.Context, e *endpoint, kind string, w
 		return nil
 	}
 	for i := range w.actions() {
-		name := r.name(kind, purpose)
+		name := e.actionName(kind, purpose)
 		if w.actions() > 1 {
 			name = fmt.Sprintf("%s-%d", name, i)
 		}
@@ -104,7 +104,7 @@ func (r *runner) deployWorkload(ctx context.Context, e *endpoint, kind string, w
 	}
 	parts := slices.Repeat([]string{"/_/" + s.names[0]}, w.count)
 	s.names = nil // only the sequence is called
-	return s, add(r.name(kind, purpose+"-whole"), client.ActionSpec{Exec: &client.Exec{Kind: "sequence", Components: parts}})
+	return s, add(e.actionName(kind, purpose+"-whole"), client.ActionSpec{Exec: &client.Exec{Kind: "sequence", Components: parts}})
 }
 
 // course is one workload of one kind at one pace.

@@ -7,7 +7,9 @@ package test
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 )
@@ -59,6 +61,56 @@ func TestBench(t *testing.T) {
 		if w.Platform.PerSecond <= 0 || w.Share <= 0 || len(w.CPU) != 1 || w.CPU[0].Own <= 0 {
 			t.Errorf("%d at once: %+v", w.Concurrency, w)
 		}
+	}
+	if left, err := p.CountActions(t.Context()); err != nil || left != 0 {
+		t.Errorf("%d actions are left, %v", left, err)
+	}
+}
+
+// TestBenchWorkloads sends every workload at every pace for a moment, and
+// compares the platform with itself.
+func TestBenchWorkloads(t *testing.T) {
+	p := start(t)
+	trace, page := filepath.Join(t.TempDir(), "trace.csv"), filepath.Join(t.TempDir(), "report.html")
+	if err := os.WriteFile(trace, []byte("function,time,duration,memory\na,0,10ms,128\nb,50ms,0.02,128\na,0.3,1ms,128\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), whirlBinary, "bench", "--apihost", p.url, "--auth", guestKey, "--vs", p.url, "--vs-auth", guestKey,
+		"--kinds", "nodejs", "--workload", "noop,echo:1m,cpu:2ms,sleep:5ms,actions:2,sequence:2", "--concurrency", "2", "--rate", "20", "--burst", "3",
+		"--trace", trace, "--rounds", "2", "--duration", "300ms", "--cold", "2", "--cold-burst", "0", "--json", "-", "--html", page)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, &stderr)
+	}
+	var report struct {
+		Failures int
+		Warm     []struct {
+			Workload, Pace string
+			Platform       struct{ Latency struct{ Count int } }
+			Versus         *struct{ Latency struct{ Count int } }
+			Ratios         []struct{ Ratio float64 }
+		}
+		Replays []struct{ Side struct{ Latency struct{ Count int } } }
+	}
+	if err := json.Unmarshal(stdout.Bytes(), &report); err != nil {
+		t.Fatalf("%v\n%s", err, &stdout)
+	}
+	if report.Failures != 0 || len(report.Warm) != 6*3 || len(report.Replays) != 2 {
+		t.Fatalf("the report:\n%s", &stdout)
+	}
+	for _, w := range report.Warm {
+		if w.Platform.Latency.Count == 0 || w.Versus == nil || w.Versus.Latency.Count == 0 || len(w.Ratios) != 4 {
+			t.Errorf("%s, %s: %+v", w.Workload, w.Pace, w)
+		}
+	}
+	for _, replay := range report.Replays {
+		if replay.Side.Latency.Count != 3 {
+			t.Errorf("the trace's three calls have %d answers", replay.Side.Latency.Count)
+		}
+	}
+	if html, err := os.ReadFile(page); err != nil || !bytes.Contains(html, []byte("<polyline")) {
+		t.Errorf("%v, the page:\n%s", err, html)
 	}
 	if left, err := p.CountActions(t.Context()); err != nil || left != 0 {
 		t.Errorf("%d actions are left, %v", left, err)
