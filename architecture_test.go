@@ -63,6 +63,7 @@ var rooms = map[string][]string{
 	"rpc/rpctest":            {"whisk"},
 	"client":                 {"whisk"},
 	"bench":                  {"whisk", "client"},
+	"bench/schedulerload":    {"whisk"},
 	"sim":                    {"*"},
 	"test":                   {"client", "whisk"},
 	"test/compat":            {},

@@ -34,6 +34,7 @@ func (p program) benchCommand() *cobra.Command {
 	}
 	addConfigFlag(cmd)
 	addBenchFlags(cmd.Flags())
+	cmd.AddCommand(p.benchSchedulerCommand())
 	return cmd
 }
 

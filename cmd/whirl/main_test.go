@@ -13,11 +13,15 @@ import (
 	"github.com/whirl-faas/whirl/driver/process"
 )
 
-// TestMain lets this test binary play the parts that whirl plays inside a sandbox.
+// TestMain lets this test binary play the parts that whirl plays inside a
+// sandbox, and that of the scheduler that it measures.
 func TestMain(m *testing.M) {
 	process.InitStage()
 	if slices.Equal(os.Args[1:], []string{"native-proxy"}) {
 		os.Exit(serveNative())
+	}
+	if len(os.Args) > 3 && slices.Equal(os.Args[1:4], []string{"bench", "scheduler", benchedCommand}) {
+		main()
 	}
 	os.Exit(m.Run())
 }
@@ -201,6 +205,7 @@ func TestHelpAndVersion(t *testing.T) {
 		{"help", []string{"standalone"}},
 		{"standalone --help", []string{"--listen HOST:PORT", "127.0.0.1:3233", "--sandbox-network", "SIGTERM"}},
 		{"bench --help", []string{"--direct"}},
+		{"bench scheduler --help", []string{"--creations", "--in-memory"}},
 		{"admin user create --help", []string{"--namespace", "--revoke"}},
 		{"scheduler --help", []string{"--http HOST:PORT", "127.0.0.1:3241", "--http-secret", "--pprof"}},
 		{"admin status --help", []string{"--scheduler-http HOST:PORT", "--json", "--secret"}},
