@@ -263,7 +263,7 @@ func (l *ownerLoop) carryOut(effects []effect) {
 			continue
 		}
 		err := do.end
-		if err == nil && !to.post(do) {
+		if err == nil && !to.outbox.put(do) {
 			err = errLag
 		}
 		if err != nil {

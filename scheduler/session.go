@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/whirl-faas/whirl/whisk"
@@ -23,19 +24,9 @@ var (
 // goroutine of the session sends from.
 type session struct {
 	id     sessionID
-	peer   string      // "agent" or "controller"
-	outbox chan effect // never closed: only the owner loop sends
+	peer   string  // "agent" or "controller"
+	outbox *outbox // that the owner loop alone fills
 	stop   context.CancelCauseFunc
-}
-
-// post queues an effect; false if the outbox is full.
-func (s *session) post(e effect) bool {
-	select {
-	case s.outbox <- e:
-		return true
-	default:
-		return false
-	}
 }
 
 // ServeController speaks the Container Factory Protocol with a controller until
@@ -69,7 +60,7 @@ func serve[Out, In any](ctx context.Context, s *Scheduler, stream whisk.Stream[O
 	ctx, stop := context.WithCancelCause(ctx)
 	me := &session{
 		id: sessionID(s.lastSession.Add(1)), peer: peer,
-		outbox: make(chan effect, s.cfg.Outbox), stop: stop,
+		outbox: newOutbox(s.cfg.Outbox), stop: stop,
 	}
 	if err := s.post(ctx, letter{open: me}); err != nil {
 		return over(err)
@@ -114,18 +105,50 @@ func over(err error) error {
 // receiveLoop hands what the peer says to the owner loop, until the stream ends
 // or the peer is silent for too long.
 func receiveLoop[Out, In any](ctx context.Context, s *Scheduler, me *session, stream whisk.Stream[Out, In], said func(sessionID, In) event) error {
-	silence := time.AfterFunc(s.cfg.Silence, func() { me.stop(errSilence) })
-	defer silence.Stop()
+	silence := listen(s.cfg.Silence, func() { me.stop(errSilence) })
+	defer silence.timer.Stop()
 	for {
 		m, err := stream.Recv(ctx)
 		if err != nil {
 			return fmt.Errorf("receive from %s: %w", me.peer, err)
 		}
-		silence.Reset(s.cfg.Silence)
+		silence.heard()
 		if err := s.post(ctx, letter{event: said(me.id, m), from: me.id}); err != nil {
 			return err
 		}
 	}
+}
+
+// silence rings when nothing was heard for too long. To note a message costs a
+// look at the clock; the timer is set anew only when it has run out.
+type silence struct {
+	limit time.Duration
+	ring  func()
+	timer *time.Timer
+	start time.Time
+	last  atomic.Int64 // when something was heard, in nanoseconds since start
+}
+
+const never = 1<<63 - 1
+
+// listen begins to wait. Its timer has to be stopped.
+func listen(limit time.Duration, ring func()) *silence {
+	l := &silence{limit: limit, ring: ring, start: time.Now()}
+	l.timer = time.AfterFunc(never, l.check) // which needs to find the timer in its place
+	l.timer.Reset(limit)
+	return l
+}
+
+func (l *silence) heard() { l.last.Store(int64(time.Since(l.start))) }
+
+// check rings, or waits for the rest of the time.
+func (l *silence) check() {
+	lasted := time.Since(l.start) - time.Duration(l.last.Load())
+	if lasted >= l.limit {
+		l.ring()
+		return
+	}
+	l.timer.Reset(l.limit - lasted)
 }
 
 // sendLoop sends what the owner loop has for the peer, and a keep-alive now and
@@ -141,15 +164,30 @@ func sendLoop[Out, In any](ctx context.Context, s *Scheduler, me *session, strea
 			}
 			return fmt.Errorf("send to %s: %w", me.peer, err)
 		}
-		select {
-		case e := <-me.outbox:
+		e, ok, err := s.await(ctx, me, tick.C)
+		if err != nil {
+			return err
+		}
+		if next = alive; ok {
 			next = message(e)
-		case <-tick.C:
-			next = alive
+		}
+	}
+}
+
+// await waits for what a session is to send next; false when that is the tick's turn.
+func (s *Scheduler) await(ctx context.Context, me *session, tick <-chan time.Time) (e effect, ok bool, err error) {
+	for {
+		if e, ok = me.outbox.take(); ok {
+			return e, true, nil
+		}
+		select {
+		case <-me.outbox.ready:
+		case <-tick:
+			return e, false, nil
 		case <-s.ended:
-			return errEnded
+			return e, false, errEnded
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return e, false, context.Cause(ctx)
 		}
 	}
 }
