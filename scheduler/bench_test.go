@@ -214,3 +214,29 @@ func BenchmarkLook(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkEnlist measures how a node is taken in, and how news of it are,
+// among so many others.
+func BenchmarkEnlist(b *testing.B) {
+	for _, nodes := range []int{100, 1000, 10_000} {
+		b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) {
+			p := newPark(b, nodes, 0, 10)
+			report := whisk.NodeReport{Node: "node00050x", Memory: whisk.GB}
+			session := sessionID(nodes + 2)
+			p.nodes[session] = report.Node
+			b.ReportAllocs()
+			runtime.GC() // of what the park left
+			defer cpu(b)()
+			for b.Loop() {
+				p.now = p.now.Add(p.s.cfg.ForgetAfter)
+				p.handle(agentSaid{session, report})
+				report.Memory = whisk.GB - report.Memory/2
+				p.handle(agentSaid{session, report})
+				p.handle(sessionEnded{session: session})
+				p.now = p.now.Add(p.s.cfg.AgentGrace)
+				p.handle(timePassed{}) // it is given up
+				session++
+			}
+		})
+	}
+}

@@ -12,6 +12,9 @@ import (
 // checkBooks recomputes from the containers alone what the state keeps in sums
 // and indexes, and returns the first difference.
 func (s *state) checkBooks() error {
+	if err := s.checkOrder(); err != nil {
+		return err
+	}
 	var used, total whisk.Bytes
 	for _, n := range s.order {
 		if err := s.checkNode(n); err != nil {
@@ -35,6 +38,27 @@ func (s *state) checkBooks() error {
 		return err
 	}
 	return s.checkDemand()
+}
+
+// checkOrder looks at the places of the nodes, and at what is known of all together.
+func (s *state) checkOrder() error {
+	if len(s.order) != len(s.nodes) || len(s.view) != len(s.nodes) {
+		return fmt.Errorf("%d nodes, %d in order, %d in view", len(s.nodes), len(s.order), len(s.view))
+	}
+	open, largest := 0, whisk.Bytes(0)
+	for i, n := range s.order {
+		if s.nodes[n.id] != n || n.place != i || s.view[i].ID != n.id || i > 0 && s.order[i-1].id >= n.id {
+			return fmt.Errorf("node %s has place %d, and is in %d", n.id, n.place, i)
+		}
+		largest = max(largest, n.memory)
+		if n.open() {
+			open++
+		}
+	}
+	if open != s.open || largest != s.largest {
+		return fmt.Errorf("%d nodes are open, the largest has %s; booked are %d and %s", open, largest, s.open, s.largest)
+	}
+	return nil
 }
 
 func (s *state) checkNode(n *node) error {

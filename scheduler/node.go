@@ -88,23 +88,44 @@ func (s *state) nodeFor(id whisk.NodeID) *node {
 		n.trial.ring = func() { s.try(n) }
 		n.checkup.ring = func() { s.checkUp(n) }
 		s.nodes[id] = n
-		at, _ := slices.BinarySearchFunc(s.order, id, func(n *node, id whisk.NodeID) int { return cmp.Compare(n.id, id) })
-		s.order = slices.Insert(s.order, at, n)
-		s.renumber()
+		s.enrol(n)
 	}
 	return n
 }
 
-// renumber makes view anew, after a node came, went or changed its size.
-func (s *state) renumber() {
-	s.view = make([]policy.Node, len(s.order))
-	s.memory, s.largest = 0, 0
-	for i, n := range s.order {
-		n.place = i
-		s.memory += n.memory
-		s.largest = max(s.largest, n.memory)
-		n.show(s)
+// enrol gives a node, without memory so far, its place among the others.
+func (s *state) enrol(n *node) {
+	at, _ := slices.BinarySearchFunc(s.order, n.id, func(n *node, id whisk.NodeID) int { return cmp.Compare(n.id, id) })
+	s.order = slices.Insert(s.order, at, n)
+	s.view = slices.Insert(s.view, at, policy.Node{})
+	for i := at; i < len(s.order); i++ {
+		s.order[i].place = i
 	}
+	n.show(s)
+}
+
+// strike takes a node that is down from its place.
+func (s *state) strike(n *node) {
+	s.order = slices.Delete(s.order, n.place, n.place+1)
+	s.view = slices.Delete(s.view, n.place, n.place+1)
+	for i := n.place; i < len(s.order); i++ {
+		s.order[i].place = i
+	}
+}
+
+// resize notes how much memory a node has. All nodes are looked at only when the
+// largest one shrinks.
+func (s *state) resize(n *node, memory whisk.Bytes) {
+	before := n.memory
+	n.memory = memory
+	s.memory += memory - before
+	if s.largest = max(s.largest, memory); before == s.largest && memory < before {
+		s.largest = 0
+		for _, other := range s.order {
+			s.largest = max(s.largest, other.memory)
+		}
+	}
+	n.show(s)
 	s.recount()
 	s.roomier = true
 }
@@ -131,6 +152,11 @@ func (n *node) show(s *state) {
 	v.Idle = max(0, spare+n.idle-n.short()-free-v.Spare)
 	if oldest := n.resting[restFree].first(); oldest != nil {
 		v.Oldest = oldest.since.UnixNano()
+	}
+	if was := s.view[n.place].Open; was && !v.Open {
+		s.open--
+	} else if v.Open && !was {
+		s.open++
 	}
 	s.view[n.place] = v
 }

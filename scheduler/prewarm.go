@@ -110,24 +110,13 @@ func (s *state) adjust() {
 // recount finds how many stem cells are wanted, after that or the number of
 // nodes changed.
 func (s *state) recount() {
-	nodes := s.openNodes()
 	for _, p := range s.stemCells {
 		p.wanted = 0
 		for _, cell := range p.cells {
-			p.wanted += policy.StemCells(cell, nodes, p.lastStarts)
+			p.wanted += policy.StemCells(cell, s.open, p.lastStarts)
 		}
 	}
 	s.restock = true
-}
-
-func (s *state) openNodes() int {
-	count := 0
-	for _, n := range s.order {
-		if n.open() {
-			count++
-		}
-	}
-	return count
 }
 
 // refill orders the stem cells that are lacking, spread over the nodes. It does

@@ -126,8 +126,7 @@ func (s *state) bury(n *node) {
 		}
 		s.lost(c, "its node is gone")
 	}
-	n.memory = 0
-	s.renumber()
+	s.resize(n, 0)
 	s.rejectMisfits()
 }
 
@@ -144,8 +143,7 @@ func (s *state) graceOver(n *node) {
 	s.log.Info("node forgotten", "node", n.id)
 	s.alarms.stop(&n.trial)
 	delete(s.nodes, n.id)
-	s.order = slices.DeleteFunc(s.order, func(other *node) bool { return other == n })
 	s.touched = slices.DeleteFunc(s.touched, func(other *node) bool { return other == n })
+	s.strike(n)
 	s.stale = true
-	s.renumber()
 }

@@ -29,11 +29,11 @@ func (s *state) nodeReport(id sessionID, m whisk.NodeReport) {
 			return
 		}
 	}
-	n.memory, n.problem = m.Memory, m.Problem
+	n.problem = m.Problem
 	n.suspect = n.suspect || m.Problem != ""
 	s.reach(n, id)
 	n.address, n.probes = m.Address, m.Probes
-	s.renumber()
+	s.resize(n, m.Memory)
 	s.reconcile(n, m.Containers, first)
 	if first {
 		s.refute(n)

@@ -32,6 +32,7 @@ type state struct {
 	nodes       map[whisk.NodeID]*node
 	order       []*node       // by id; a node's place here is its place in view
 	view        []policy.Node // what placement sees, kept up to date by [node.show]
+	open        int           // nodes that placement sees open
 	memory      whisk.Bytes   // of all nodes
 	used        whisk.Bytes   // on all nodes
 	largest     whisk.Bytes   // memory of the largest node
