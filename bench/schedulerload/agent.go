@@ -27,9 +27,18 @@ func newAgent(c *cluster, number int) *agent {
 	return &agent{cluster: c, id: whisk.NodeID(fmt.Sprintf("node%05d", number)), hosted: make(map[whisk.ContainerID]whisk.HostedContainer)}
 }
 
-// open begins the session.
+// attempts is how often an agent tries to reach the scheduler.
+const attempts = 5
+
+// open begins the session. As agents do, it tries again: when very many come at
+// once some are too slow.
 func (a *agent) open(ctx context.Context) (err error) {
-	if a.stream, err = a.cluster.target.Agent(ctx); err != nil {
+	for range attempts {
+		if a.stream, err = a.cluster.target.Agent(ctx); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("agent of %s: %w", a.id, err)
 	}
 	if err := a.report(ctx, 0); err != nil {

@@ -15,6 +15,7 @@ import (
 	"runtime/pprof"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -89,7 +90,8 @@ func (p program) serveBenched(ctx context.Context, settings schedulerBench, conn
 	server, err := rpc.NewServer(rpc.ServerConfig{
 		Security: rpc.PlainLoopback(), Logger: logger,
 		Handlers: rpc.Handlers{Controller: s.ServeController, Agent: s.ServeAgent},
-		Limits:   rpc.Limits{Connections: connections},
+		// The whole cluster comes at once, to a machine that plays it besides.
+		Limits: rpc.Limits{Connections: connections, Handshake: time.Minute},
 	})
 	if err != nil {
 		return err
