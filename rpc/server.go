@@ -133,6 +133,7 @@ func stop(server *grpc.Server) {
 const (
 	window        = 256 << 10 // bytes that may be on their way in one direction
 	headers       = 8 << 10   // bytes of a request's headers
+	reading       = 4 << 10   // bytes that a connection reads at once; of a longer message it reads the rest in place
 	pingAfter     = 10 * time.Second
 	pingTimeout   = 5 * time.Second
 	unusedTimeout = 30 * time.Second // of a connection without a session
@@ -148,6 +149,8 @@ func (s *Server) options() []grpc.ServerOption {
 		grpc.MaxHeaderListSize(headers),
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.MaxSendMsgSize(MaxMessage),
+		grpc.ReadBufferSize(reading),
+		grpc.SharedWriteBuffer(true), // most connections have nothing to write most of the time
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(window),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout, MaxConnectionIdle: unusedTimeout}),
