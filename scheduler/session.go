@@ -112,10 +112,11 @@ func receiveLoop[Out, In any](ctx context.Context, s *Scheduler, me *session, st
 		if err != nil {
 			return fmt.Errorf("receive from %s: %w", me.peer, err)
 		}
-		silence.heard()
+		silence.suspend()
 		if err := s.post(ctx, letter{event: said(me.id, m), from: me.id}); err != nil {
 			return err
 		}
+		silence.heard()
 	}
 }
 
@@ -126,8 +127,10 @@ type silence struct {
 	ring  func()
 	timer *time.Timer
 	start time.Time
-	last  atomic.Int64 // when something was heard, in nanoseconds since start
+	last  atomic.Int64 // when something was heard, in nanoseconds since start; suspended while nobody listens
 }
+
+const suspended = -1
 
 const never = 1<<63 - 1
 
@@ -139,16 +142,24 @@ func listen(limit time.Duration, ring func()) *silence {
 	return l
 }
 
+// suspend says that nobody listens until heard is called: while the owner loop
+// is behind, it is not the peer that is silent.
+func (l *silence) suspend() { l.last.Store(suspended) }
+
 func (l *silence) heard() { l.last.Store(int64(time.Since(l.start))) }
 
 // check rings, or waits for the rest of the time.
 func (l *silence) check() {
-	lasted := time.Since(l.start) - time.Duration(l.last.Load())
-	if lasted >= l.limit {
+	last := l.last.Load()
+	lasted := time.Since(l.start) - time.Duration(last)
+	switch {
+	case last == suspended:
+		l.timer.Reset(l.limit)
+	case lasted >= l.limit:
 		l.ring()
-		return
+	default:
+		l.timer.Reset(l.limit - lasted)
 	}
-	l.timer.Reset(l.limit - lasted)
 }
 
 // sendLoop sends what the owner loop has for the peer, and a keep-alive now and
