@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/whirl-faas/whirl/whisk"
@@ -17,7 +16,6 @@ type agent struct {
 	cluster *cluster
 	id      whisk.NodeID
 	stream  whisk.AgentToScheduler
-	live    atomic.Bool // stream is there, and the agent has reported
 
 	mu     sync.Mutex
 	hosted map[whisk.ContainerID]whisk.HostedContainer
@@ -41,11 +39,7 @@ func (a *agent) open(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("agent of %s: %w", a.id, err)
 	}
-	if err := a.report(ctx, 0); err != nil {
-		return err
-	}
-	a.live.Store(true)
-	return nil
+	return a.report(ctx, 0)
 }
 
 // report tells all about the node, which has room for so many containers more.

@@ -85,13 +85,15 @@ func (c *cluster) loop(run func(context.Context) error) {
 // nor room for any.
 func (c *cluster) connectAgents() error {
 	c.loop(c.birthLoop)
-	c.loop(c.keepAliveLoop)
 	if err := c.each(len(c.agents), func(i int) error {
 		a := c.agents[i]
 		if err := a.open(c.ctx); err != nil {
 			return err
 		}
 		c.loop(a.receiveLoop)
+		c.loop(func(ctx context.Context) error {
+			return keepAliveLoop(ctx, i, len(c.agents), func() error { return a.say(ctx, whisk.KeepAlive{}) })
+		})
 		return nil
 	}); err != nil {
 		return err
@@ -122,6 +124,9 @@ func (c *cluster) fill() error {
 			return err
 		}
 		c.loop(ctl.receiveLoop)
+		c.loop(func(ctx context.Context) error {
+			return keepAliveLoop(ctx, i, len(c.controllers), func() error { return ctl.say(ctx, whisk.KeepAlive{}) })
+		})
 		return nil
 	})
 }
@@ -188,31 +193,22 @@ func (c *cluster) birthLoop(ctx context.Context) error {
 	}
 }
 
-// keepAliveLoop shows that all agents and controllers live, one after the other,
-// so that each says so once in the interval.
-func (c *cluster) keepAliveLoop(ctx context.Context) error {
-	const steps = 100
-	step := time.NewTicker(keepAlive / steps)
-	defer step.Stop()
-	for n := 0; ; n++ {
+// keepAliveLoop says now and then that a member of the cluster lives. They do so
+// one after the other, so that all of them have done it once in the interval.
+func keepAliveLoop(ctx context.Context, number, members int, say func() error) error {
+	if err := sleep(ctx, keepAlive*time.Duration(number)/time.Duration(members)); err != nil {
+		return err
+	}
+	tick := time.NewTicker(keepAlive)
+	defer tick.Stop()
+	for {
+		if err := say(); err != nil {
+			return err
+		}
 		select {
-		case <-step.C:
+		case <-tick.C:
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		}
-		for i := n % steps; i < len(c.agents); i += steps {
-			if a := c.agents[i]; a.live.Load() {
-				if err := a.say(ctx, whisk.KeepAlive{}); err != nil {
-					return err
-				}
-			}
-		}
-		for i := n % steps; i < len(c.controllers); i += steps {
-			if ctl := c.controllers[i]; ctl.live.Load() {
-				if err := ctl.say(ctx, whisk.KeepAlive{}); err != nil {
-					return err
-				}
-			}
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/whirl-faas/whirl/whisk"
@@ -22,7 +21,6 @@ type controller struct {
 	number  int
 	id      whisk.ControllerID
 	stream  whisk.ControllerToScheduler
-	live    atomic.Bool // stream is there, and the controller has registered
 
 	mu    sync.Mutex
 	last  whisk.RequisitionID
@@ -41,11 +39,7 @@ func (c *controller) open(ctx context.Context, held []whisk.HeldContainer) (err 
 	if c.stream, err = c.cluster.target.Controller(ctx); err != nil {
 		return fmt.Errorf("controller %s: %w", c.id, err)
 	}
-	if err := c.say(ctx, whisk.Register{Controller: c.id, Held: held}); err != nil {
-		return err
-	}
-	c.live.Store(true)
-	return nil
+	return c.say(ctx, whisk.Register{Controller: c.id, Held: held})
 }
 
 func (c *controller) say(ctx context.Context, m whisk.FactoryRequest) error {
