@@ -113,7 +113,6 @@ func (d *Dialer) options(handshake *clientHandshake) []grpc.DialOption {
 		grpc.WithDisableRetry(),
 		grpc.WithIdleTimeout(0),
 		grpc.WithReadBufferSize(reading),
-		grpc.WithSharedWriteBuffer(true),
 		grpc.WithStaticStreamWindowSize(window),
 		grpc.WithStaticConnWindowSize(window),
 		grpc.WithMaxHeaderListSize(headers),

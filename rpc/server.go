@@ -150,7 +150,6 @@ func (s *Server) options() []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.MaxSendMsgSize(MaxMessage),
 		grpc.ReadBufferSize(reading),
-		grpc.SharedWriteBuffer(true), // most connections have nothing to write most of the time
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(window),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout, MaxConnectionIdle: unusedTimeout}),
