@@ -98,7 +98,7 @@ func FuzzRunMessage(f *testing.F) {
 		if !isDictionaryOrArray(message.value) {
 			t.Errorf("%q has the value %q", body, message.value)
 		}
-		for _, variable := range (environment{}).with(message.fields).list() {
+		for _, variable := range (environment{}).with(message.fields()).list() {
 			if !strings.HasPrefix(variable, "__OW_") || strings.ContainsRune(variable, 0) {
 				t.Errorf("%q sets %q", body, variable)
 			}

@@ -8,35 +8,49 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+
+	"github.com/tidwall/gjson"
 )
 
 // runMessage is the body of /run.
 type runMessage struct {
-	value  json.RawMessage   // the parameters on one line, an object or an array
-	fields map[string]string // all other fields that are strings
-	whole  []byte            // the whole message on one line
+	value json.RawMessage // the parameters on one line, an object or an array
+	whole json.RawMessage // the whole message on one line, an object
 }
 
 func newRunMessage(body []byte) (runMessage, error) {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(body, &fields); err != nil {
+	whole := gjson.ParseBytes(body)
+	if !gjson.ValidBytes(body) || !whole.IsObject() && whole.Type != gjson.Null {
 		return runMessage{}, &refusal{http.StatusBadRequest, "Bad request."}
 	}
-	message := runMessage{whole: oneLine(body), fields: make(map[string]string, len(fields))}
-	for name, raw := range fields {
-		if name == "value" {
-			message.value = oneLine(raw)
-		} else if raw[0] == '"' {
-			message.fields[name] = textOf(raw)
+	message := runMessage{whole: oneLine(body)}
+	whole.ForEach(func(name, value gjson.Result) bool {
+		if name.Str == "value" { // the last one counts
+			message.value = oneLine([]byte(value.Raw))
 		}
-	}
+		return true
+	})
 	switch {
 	case len(message.value) == 0 || string(message.value) == "null":
 		message.value = json.RawMessage("{}")
-	case !isDictionaryOrArray(message.value):
+	case message.value[0] != '{' && message.value[0] != '[':
 		return runMessage{}, &refusal{http.StatusNotFound, "The action did not receive a dictionary or array as an argument."}
 	}
 	return message, nil
+}
+
+// fields returns all fields of the message that are strings, but for its value.
+func (m runMessage) fields() map[string]string {
+	fields := make(map[string]string)
+	gjson.ParseBytes(m.whole).ForEach(func(name, value gjson.Result) bool {
+		if value.Type == gjson.String && name.Str != "value" {
+			fields[name.Str] = value.Str
+		} else {
+			delete(fields, name.Str) // the last one of a name counts
+		}
+		return true
+	})
+	return fields
 }
 
 // oneLine returns valid JSON without line breaks. JSON has them only between

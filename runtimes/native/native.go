@@ -25,9 +25,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -38,9 +36,6 @@ import (
 
 	"github.com/whirl-faas/whirl/whisk"
 )
-
-// maxBody bounds a request in bytes. The platform's own limits are far below.
-const maxBody = 128 << 20
 
 // drainTimeout is how long Run waits for answers after its ctx ended.
 const drainTimeout = 2 * time.Second
@@ -100,13 +95,7 @@ func inheritListener(fd string) (net.Listener, error) {
 // other end is an error.
 func Run(ctx context.Context, config Config) error {
 	proxy := &proxy{config: config}
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /init", func(w http.ResponseWriter, r *http.Request) { serve(w, r, proxy.init) })
-	mux.HandleFunc("POST /run", func(w http.ResponseWriter, r *http.Request) { serve(w, r, proxy.run) })
-	server := &http.Server{ // without timeouts: the client decides when a connection ends
-		Handler:     mux,
-		BaseContext: func(net.Listener) context.Context { return ctx },
-	}
+	server := newServer(ctx, map[string]operation{"/init": proxy.init, "/run": proxy.run})
 	drained := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(drained)
@@ -114,16 +103,15 @@ func Run(ctx context.Context, config Config) error {
 		// its process group and holds on to its streams.
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 		defer cancel()
-		if server.Shutdown(grace) != nil {
-			server.Close()
-		}
+		server.ShutdownWithContext(grace) // what has not ended by then is left to the process's end
 	})
-	err := server.Serve(config.Listener)
+	err := cmp.Or(server.Serve(config.Listener), net.ErrClosed) // Serve takes a closed listener for its order to end
 	if !stop() {
 		<-drained
+		err = nil
 	}
 	proxy.close()
-	if errors.Is(err, http.ErrServerClosed) {
+	if err == nil {
 		return nil
 	}
 	return fmt.Errorf("serve actions: %w", err)
@@ -255,37 +243,4 @@ func (p *proxy) close() {
 	if status := p.status.Load(); status != empty && status != starting && p.program != nil {
 		p.program.close()
 	}
-}
-
-// serve reads a request's body, and answers with what handle returns.
-func serve(w http.ResponseWriter, r *http.Request, handle func(context.Context, []byte) ([]byte, error)) {
-	status, answer := http.StatusOK, []byte(nil)
-	body, err := readBody(w, r)
-	if err == nil {
-		answer, err = handle(r.Context(), body)
-	}
-	if err != nil {
-		status = http.StatusBadRequest
-		if refused, ok := errors.AsType[*refusal](err); ok {
-			status = refused.status
-		}
-		answer = whisk.ErrorResponse(whisk.DeveloperError, err.Error()).Result
-	}
-	header := w.Header()
-	header["Content-Type"] = []string{"application/json"}
-	header["Content-Length"] = []string{strconv.Itoa(len(answer))}
-	w.WriteHeader(status)
-	w.Write(answer) // the client is gone if this fails
-}
-
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if r.ContentLength < 0 {
-		return io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	}
-	if r.ContentLength > maxBody {
-		return nil, &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("The request has %d bytes, more than %d.", r.ContentLength, maxBody)}
-	}
-	body := make([]byte, r.ContentLength)
-	_, err := io.ReadFull(r.Body, body)
-	return body, err
 }

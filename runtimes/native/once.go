@@ -60,7 +60,7 @@ func (o once) run(ctx context.Context, message runMessage, env environment) ([]b
 		args = []string{string(message.value)}
 	}
 	output := lastLine{log: o.stdout}
-	if err := o.execute(ctx, args, message.value, env.with(message.fields).list(), &output); err != nil {
+	if err := o.execute(ctx, args, message.value, env.with(message.fields()).list(), &output); err != nil {
 		writeAll(o.stdout, fmt.Appendln(nil, err))
 		return nil, &refusal{http.StatusBadGateway, badResult}
 	}
