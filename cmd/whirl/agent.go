@@ -244,7 +244,7 @@ func (n *nodeProcess) assemble() error {
 	if err != nil {
 		return err
 	}
-	n.serveSessions, err = n.peers.serve(rpc.Handlers{Sandbox: n.back.agent.ServeController}, n.sessions)
+	n.serveSessions, err = n.peers.serve(rpc.Handlers{Sandbox: n.back.agent.ServeController}, rpc.Limits{}, n.sessions)
 	if err != nil {
 		return err
 	}

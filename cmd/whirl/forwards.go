@@ -70,7 +70,7 @@ func (f *front) openForwards(settings forwardSettings) error {
 
 // serveForwards serves sessions with other controllers until ctx ends.
 func (f *front) serveForwards(ctx context.Context) error {
-	serve, err := f.peers.serve(rpc.Handlers{Peer: f.balancer.ServePeer}, f.forwards.listener)
+	serve, err := f.peers.serve(rpc.Handlers{Peer: f.balancer.ServePeer}, rpc.Limits{}, f.forwards.listener)
 	if err != nil {
 		return err
 	}

@@ -124,6 +124,7 @@ func TestWrongUseIsRefused(t *testing.T) {
 		{"secret for everybody", nil, "admin status --secret x --scheduler-http 10.0.0.1:3241", []string{"10.0.0.1:3241", "this machine only"}},
 		{"scheduler's address", nil, "admin status --secret x --scheduler-http 3241", []string{"--scheduler-http", `"3241"`, "HOST:PORT"}},
 		{"operator's certificate", nil, "admin status --ca /nosuch --cert /nosuch --key /nosuch", []string{"/nosuch"}},
+		{"no sessions", nil, "scheduler --plain-loopback --max-sessions 0", []string{"--max-sessions", "1 or more", "0"}},
 		{"scheduler's HTTP", nil, "scheduler --plain-loopback --http 3241", []string{"--http", `"3241"`, "HOST:PORT"}},
 		{"plain HTTP for everybody", nil, "scheduler --plain-loopback --http 0.0.0.0:3241", []string{"--http 0.0.0.0:3241", "loopback"}},
 		{"standalone's plain HTTP for everybody", nil, "standalone --http 0.0.0.0:3241", []string{"--http 0.0.0.0:3241", "loopback"}},

@@ -100,8 +100,8 @@ func (p *peers) name(flag, given string) (string, error) {
 }
 
 // serve returns what serves sessions on the listener until its ctx ends.
-func (p *peers) serve(handlers rpc.Handlers, listener net.Listener) (func(context.Context) error, error) {
-	server, err := rpc.NewServer(rpc.ServerConfig{Security: p.security, Handlers: handlers, Logger: p.logger})
+func (p *peers) serve(handlers rpc.Handlers, limits rpc.Limits, listener net.Listener) (func(context.Context) error, error) {
+	server, err := rpc.NewServer(rpc.ServerConfig{Security: p.security, Handlers: handlers, Limits: limits, Logger: p.logger})
 	if err != nil {
 		return nil, err
 	}

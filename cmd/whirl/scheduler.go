@@ -28,6 +28,7 @@ const schedulerHTTP = "127.0.0.1:3241"
 // schedulerSettings are the flags of whirl scheduler, checked.
 type schedulerSettings struct {
 	listen    string
+	sessions  int
 	placement policy.Scheme
 	runtimes  string
 	http      officeSettings
@@ -67,6 +68,7 @@ the orders of whirl admin agent. There are /healthz, /readyz and /metrics too.
 	addConfigFlag(cmd)
 	flags := cmd.Flags()
 	flags.String("listen", schedulerAddress, "`HOST:PORT` for controllers and agents")
+	flags.Int("max-sessions", rpc.DefaultLimits().Connections, "how many controllers and agents may be connected at once, a `NUMBER`")
 	flags.String("placement", string(policy.SchemeSharding), fmt.Sprintf("the `SCHEME` by which new containers are placed, one of %v", policy.Schemes()))
 	flags.String("runtimes", "local", runtimesUsage+"; their stem cells are kept prewarmed")
 	addOfficeFlags(flags, schedulerHTTP)
@@ -80,6 +82,9 @@ func readSchedulerSettings(cmd *cobra.Command) (s schedulerSettings, err error) 
 	s.listen, s.runtimes = textOf(flags, "listen"), textOf(flags, "runtimes")
 	if s.logLevel, err = readLogLevel(flags); err != nil {
 		return s, err
+	}
+	if s.sessions, _ = flags.GetInt("max-sessions"); s.sessions < 1 {
+		return s, usageErrorf("--max-sessions must be 1 or more, not %d", s.sessions)
 	}
 	s.placement = policy.Scheme(textOf(flags, "placement"))
 	if s.placement.Placement() == nil {
@@ -116,7 +121,8 @@ func (p program) runScheduler(ctx context.Context, settings schedulerSettings) (
 		return err
 	}
 	defer func() { err = errors.Join(err, closeListener(listener)) }()
-	serve, err := peers.serve(rpc.Handlers{Controller: s.ServeController, Agent: s.ServeAgent}, listener)
+	handlers := rpc.Handlers{Controller: s.ServeController, Agent: s.ServeAgent}
+	serve, err := peers.serve(handlers, rpc.Limits{Connections: settings.sessions}, listener)
 	if err != nil {
 		return err
 	}
