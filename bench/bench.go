@@ -46,7 +46,7 @@ func Run(ctx context.Context, config Config, progress io.Writer) (Report, error)
 type runner struct {
 	config    Config
 	endpoints []*endpoint // the platform, and what it is compared with if anything
-	meter     meter
+	meters    []meter     // of each endpoint
 	display   *display
 	report    Report
 }
@@ -55,6 +55,9 @@ func newRunner(config Config, progress io.Writer) (*runner, error) {
 	tag := strconv.FormatInt(time.Now().UnixMilli(), 36) // makes this run's action names its own
 	platform, err := newEndpoint("platform", tag, config.APIHost, config.Auth)
 	if err != nil {
+		return nil, err
+	}
+	if err := platform.join(config.MoreAuths); err != nil {
 		return nil, err
 	}
 	endpoints := []*endpoint{platform}
@@ -68,7 +71,7 @@ func newRunner(config Config, progress io.Writer) (*runner, error) {
 	return &runner{
 		config:    config,
 		endpoints: endpoints,
-		meter:     newMeter(config.Processes),
+		meters:    []meter{newMeter(config.Processes), newMeter(config.VersusProcesses)},
 		display:   newDisplay(progress),
 	}, nil
 }
@@ -126,6 +129,6 @@ func (r *runner) spec(kind, task string) client.ActionSpec {
 	p, _ := programOf(task, family(kind)) // Validate saw that there is one
 	return client.ActionSpec{
 		Exec:   &client.Exec{Kind: concrete(kind), Code: p.code},
-		Limits: &client.LimitsSpec{Memory: r.config.Memory.Megabytes()},
+		Limits: &client.LimitsSpec{Memory: r.config.Memory.Megabytes(), Concurrency: r.config.ActionConcurrency},
 	}
 }

@@ -296,7 +296,7 @@ func TestWithoutKindsItMeasuresWhatTheServerOffers(t *testing.T) {
 func TestDirectThatFailsEndsTheRun(t *testing.T) {
 	p, config := startPlatform(t, nil)
 	broken := errors.New("no sandbox today")
-	config.Direct = func(context.Context, string) (whisk.Address, func(), error) { return whisk.Address{}, nil, broken }
+	config.Direct = func(context.Context, string, int) (whisk.Address, func(), error) { return whisk.Address{}, nil, broken }
 	if _, err := bench.Run(t.Context(), config, nil); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
 	}
@@ -343,7 +343,7 @@ func TestConfigs(t *testing.T) {
 		"speed":            {func(c *bench.Config) { c.Trace, c.TraceSpeed = trace(t, "a,0,0,128"), 0 }, "0.001 to 1000"},
 		"sandboxes": {func(c *bench.Config) {
 			c.Sandboxes = 0
-			c.Direct = func(context.Context, string) (whisk.Address, func(), error) { return whisk.Address{}, nil, nil }
+			c.Direct = func(context.Context, string, int) (whisk.Address, func(), error) { return whisk.Address{}, nil, nil }
 		}, "sandbox"},
 	} {
 		t.Run(name, func(t *testing.T) {

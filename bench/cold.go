@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,19 +19,67 @@ import (
 func (r *runner) coldStarts(ctx context.Context, kind string) error {
 	if n := r.config.ColdSequential; n > 0 {
 		r.display.step("%s: %d cold starts, one by one", kind, n)
-		if err := r.coldBatch(ctx, kind, "one by one", n, 1, r.endpoints); err != nil {
+		starts, err := r.coldBatch(ctx, kind, "cold-1", n, 1, r.endpoints)
+		if err != nil {
 			return err
 		}
+		r.addCold(kind, "one by one", starts, compareCold)
 	}
-	if n := r.config.ColdBurst; n > 0 {
-		for _, e := range r.endpoints {
-			r.display.step("%s: %d cold starts, at once, %s", kind, n, e.name)
-			if err := r.coldBatch(ctx, kind, "at once", n, n, []*endpoint{e}); err != nil {
-				return err
-			}
-		}
+	if r.config.ColdBurst > 0 {
+		return r.coldBursts(ctx, kind)
 	}
 	return nil
+}
+
+// coldBursts lets the endpoints take turns.
+func (r *runner) coldBursts(ctx context.Context, kind string) error {
+	n := r.config.ColdBurst
+	all := make([][]coldStart, len(r.endpoints))
+	turns := slices.Clone(r.endpoints)
+	for batch := range r.config.coldBatches() {
+		for _, e := range turns {
+			r.display.step("%s: %d cold starts, at once, %s", kind, n, e.name)
+			starts, err := r.coldBatch(ctx, kind, fmt.Sprintf("cold-%d-%d", n, batch), n, n, []*endpoint{e})
+			if err != nil {
+				return err
+			}
+			i := slices.Index(r.endpoints, e)
+			all[i] = append(all[i], starts[0]...)
+		}
+		slices.Reverse(turns)
+	}
+	r.addCold(kind, "at once", all, func(platform, versus []coldStart) []Ratio {
+		return compareCold(middles(platform, n), middles(versus, n))
+	})
+	return nil
+}
+
+// middles stands each batch's medians for the batch: cold starts at once depend
+// on each other, and are no pairs of their own. A batch with a failure is left out.
+func middles(starts []coldStart, size int) (all []coldStart) {
+	for batch := range slices.Chunk(starts, size) {
+		var whole, invoke []float64
+		good := true
+		for _, one := range batch {
+			whole, invoke = append(whole, float64(one.whole)), append(invoke, float64(one.invoke))
+			good = good && one.cold
+		}
+		all = append(all, coldStart{whole: time.Duration(median(whole)), invoke: time.Duration(median(invoke)), cold: good})
+	}
+	return all
+}
+
+// addCold reports the cold starts of each endpoint.
+func (r *runner) addCold(kind, mode string, starts [][]coldStart, compare func(platform, versus []coldStart) []Ratio) {
+	for i, e := range r.endpoints {
+		cold := sumCold(kind, mode, starts[i])
+		cold.Endpoint = e.name
+		if i == 0 && len(starts) > 1 {
+			cold.Ratios = compare(starts[0], starts[1])
+		}
+		r.report.Cold = append(r.report.Cold, cold)
+		r.display.note("%s", cold.summary())
+	}
 }
 
 // coldStart is one fresh action, made and invoked.
@@ -46,7 +95,7 @@ type coldStart struct {
 // coldBatch makes n cold starts at each endpoint, as many at once as told. An
 // action lives until the whole batch is done, so that no deletion disturbs the
 // others.
-func (r *runner) coldBatch(ctx context.Context, kind, mode string, n, atOnce int, endpoints []*endpoint) error {
+func (r *runner) coldBatch(ctx context.Context, kind, purpose string, n, atOnce int, endpoints []*endpoint) ([][]coldStart, error) {
 	var (
 		starts  = make([][]coldStart, len(endpoints))
 		removes = make([]func(), n*len(endpoints))
@@ -61,7 +110,7 @@ func (r *runner) coldBatch(ctx context.Context, kind, mode string, n, atOnce int
 			slots <- struct{}{}
 			all.Go(func() {
 				defer func() { <-slots }()
-				starts[j][i], removes[i*len(endpoints)+j] = r.coldStart(ctx, e, e.actionName(kind, fmt.Sprintf("cold-%d-%d", atOnce, i)), kind)
+				starts[j][i], removes[i*len(endpoints)+j] = r.coldStart(ctx, e, e.actionName(kind, fmt.Sprintf("%s-%d", purpose, i)), kind)
 			})
 		}
 	}
@@ -72,25 +121,16 @@ func (r *runner) coldBatch(ctx context.Context, kind, mode string, n, atOnce int
 		}
 	}
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
-	for j, e := range endpoints {
-		cold := sumCold(kind, mode, starts[j])
-		cold.Endpoint = e.name
-		if j == 0 && len(endpoints) > 1 {
-			cold.Ratios = compareCold(starts[0], starts[1])
-		}
-		r.report.Cold = append(r.report.Cold, cold)
-		r.display.note("%s", cold.summary())
-	}
-	return nil
+	return starts, nil
 }
 
 func (r *runner) coldStart(ctx context.Context, e *endpoint, name, kind string) (coldStart, func()) {
 	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
 	defer cancel()
 	begin := time.Now()
-	_, remove, err := e.deploy(ctx, name, r.spec(kind, "noop"))
+	_, remove, err := e.deploy(ctx, name, r.spec(kind, "start"))
 	if err != nil {
 		return coldStart{fault: coldFault(err)}, nil
 	}

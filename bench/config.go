@@ -4,6 +4,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,10 +22,19 @@ type Config struct {
 	VersusHost string // an endpoint to compare with, in turns; "" for none
 	VersusAuth string // its key
 
+	// MoreAuths are keys of more of the platform's namespaces. Each namespace gets
+	// the actions of a workload, and they are called in turns.
+	MoreAuths []string
+
 	// Kinds are the families to measure: "native", "nodejs", "python", or a kind
 	// of one of them such as "nodejs:20". None means each that the server offers.
 	Kinds  []string
 	Memory whisk.Bytes // of each action's container
+
+	// ActionConcurrency is how many activations at once a container may run, by
+	// the limit of each action and in the sandboxes of the direct side. 0 asks for
+	// nothing, which is one. Only nodejs can run more.
+	ActionConcurrency int
 
 	Workloads []Workload // what the loads' actions do; none means the no-op
 
@@ -48,9 +58,11 @@ type Config struct {
 	ColdBurst      int           // cold starts at once, per kind; 0 for none
 	Timeout        time.Duration // of one request
 
-	Processes []Process // whose CPU time to report; may be empty
-	Direct    Direct    // nil measures the platform alone
-	Sandboxes int       // at most, of the direct side: each takes one connection, because it runs one activation at a time
+	Processes       []Process // whose CPU time to report; may be empty
+	VersusProcesses []Process // and of the endpoint to compare with
+	Direct          Direct    // nil measures the platform alone
+	Sandboxes       int       // at most, of the direct side: each takes as many connections as it runs activations at a time
+	Hop             Hop       // nil for no bare hop; it needs Direct
 }
 
 // Rivals is a workload of several actions that compete for the containers of the
@@ -66,10 +78,15 @@ type Process struct {
 	PID  int
 }
 
-// Direct makes a started but empty sandbox of a kind, outside the platform but
-// as the platform would. Bench sends /init and /run to the address. The caller
-// takes what the sandbox writes off its pipes. Stop destroys it and is called once.
-type Direct func(ctx context.Context, kind string) (address whisk.Address, stop func(), err error)
+// Direct makes a started but empty sandbox of a kind, which runs so many
+// activations at a time, outside the platform but as the platform would. Bench
+// sends /init and /run to the address. The caller takes what the sandbox writes
+// off its pipes. Stop destroys it and is called once.
+type Direct func(ctx context.Context, kind string, concurrency int) (address whisk.Address, stop func(), err error)
+
+// Hop starts a process that runs [ServeHop] for these sandboxes, and tells where
+// it listens. Stop ends it and is called once.
+type Hop func(ctx context.Context, sandboxes []whisk.Address, concurrency int) (address whisk.Address, pid int, stop func(), err error)
 
 // Default returns a run of about three minutes with all three kinds.
 func Default() Config {
@@ -126,13 +143,25 @@ func (c Config) Validate() error {
 		return whisk.Errorf(whisk.Invalid, "timeout %s of a request is less than 1ms", c.Timeout)
 	case c.Direct != nil && c.Sandboxes < 1:
 		return whisk.Errorf(whisk.Invalid, "the direct side needs at least one sandbox")
+	case c.Hop != nil && c.Direct == nil:
+		return whisk.Errorf(whisk.Invalid, "a bare hop needs the sandboxes of the direct side")
 	}
 	return nil
 }
 
 func (c Config) validateVersus() error {
-	if c.VersusHost == "" {
+	for _, auth := range c.MoreAuths {
+		if err := (client.Config{APIHost: c.APIHost, Auth: auth}).Validate(); err != nil || auth == "" {
+			return errors.Join(whisk.Errorf(whisk.Invalid, "a key of another namespace: want UUID:KEY"), err)
+		}
+	}
+	switch {
+	case c.VersusHost == "" && len(c.VersusProcesses) > 0:
+		return whisk.Errorf(whisk.Invalid, "processes of an endpoint to compare with, and there is none")
+	case c.VersusHost == "":
 		return nil
+	case len(c.MoreAuths) > 0:
+		return whisk.Errorf(whisk.Invalid, "several namespaces cannot be compared with another endpoint")
 	}
 	versus := client.Config{APIHost: c.VersusHost, Auth: c.VersusAuth}
 	if err := versus.Validate(); err != nil {
@@ -145,7 +174,13 @@ func (c Config) validateVersus() error {
 }
 
 func (c Config) validateKinds() error {
+	if c.ActionConcurrency < 0 || c.ActionConcurrency > 1000 {
+		return whisk.Errorf(whisk.Invalid, "concurrency %d of an action is not in the range of 1 to 1000", c.ActionConcurrency)
+	}
 	for _, kind := range c.Kinds {
+		if !c.runsAtOnce(family(kind)) {
+			return whisk.Errorf(whisk.Invalid, "containers of kind %q run one activation at a time, only those of nodejs may be asked for %d", kind, c.ActionConcurrency)
+		}
 		if !(Workload{}).runs(family(kind)) {
 			return whisk.Errorf(whisk.Invalid, "no workload for kind %q, want one of %s", kind, strings.Join(families, ", "))
 		}
@@ -198,14 +233,24 @@ func concrete(kind string) string {
 	return kind + ":default"
 }
 
-// directConnections returns how many connections the direct side has beside so
-// many of the platform's.
-func (c Config) directConnections(concurrency int) int { return min(concurrency, c.Sandboxes) }
+// atOnce is how many activations a container runs at a time.
+func (c Config) atOnce() int { return max(c.ActionConcurrency, 1) }
+
+// runsAtOnce says whether containers of a family run as many activations at a
+// time as they are to.
+func (c Config) runsAtOnce(family string) bool { return c.atOnce() == 1 || family == "nodejs" }
+
+// directConnections returns how many connections the direct side has beside
+// those of the platform, and to how many sandboxes.
+func (c Config) directConnections(p pace) (connections, sandboxes int) {
+	connections = min(c.connections(p), c.Sandboxes*c.atOnce())
+	return connections, (connections + c.atOnce() - 1) / c.atOnce()
+}
 
 // hitsDirectly says whether a workload is compared with sandboxes. A sequence
 // takes more than one activation of one of them.
 func (c Config) hitsDirectly(w Workload) bool {
-	return c.Direct != nil && len(c.Concurrency) > 0 && w.name != "sequence"
+	return c.Direct != nil && len(c.paces()) > 0 && w.name != "sequence"
 }
 
 // workloads returns what to run in a kind.
@@ -223,9 +268,21 @@ func (c Config) endpoints() int {
 	return 1
 }
 
+// coldBatches is how often cold starts are made at once: with another endpoint
+// as often as rounds, so that there are pairs to compare.
+func (c Config) coldBatches() int {
+	if c.endpoints() > 1 {
+		return max(c.Rounds, 1)
+	}
+	return 1
+}
+
 // steps is how many steps the display shows for a kind.
 func (c Config) steps(kind string) int {
 	n := len(c.Rivals)
+	if c.endpoints() > 1 {
+		n *= c.endpoints() * c.Rounds // otherwise all rounds are one
+	}
 	if c.ColdSequential > 0 {
 		n++ // of all endpoints in turns
 	}
@@ -233,12 +290,24 @@ func (c Config) steps(kind string) int {
 		n += c.endpoints()
 	}
 	if c.ColdBurst > 0 {
-		n += c.endpoints()
+		n += c.endpoints() * c.coldBatches()
 	}
 	for _, w := range c.workloads(kind) {
-		n += len(c.paces()) * c.Rounds * c.endpoints()
-		if c.hitsDirectly(w) {
-			n += len(c.Concurrency) * c.Rounds
+		n += len(c.paces()) * c.Rounds * c.sides(w)
+	}
+	return n
+}
+
+// sides is how many sides the courses of a workload have.
+func (c Config) sides(w Workload) int {
+	n := c.endpoints()
+	if w.actions() > 1 {
+		n++ // one action alone
+	}
+	if c.hitsDirectly(w) {
+		n++
+		if c.Hop != nil {
+			n++
 		}
 	}
 	return n
@@ -252,7 +321,7 @@ func (c Config) kinds(infos []client.ServerInfo) ([]string, error) {
 	var kinds []string
 	for _, name := range families {
 		missing := func(info client.ServerInfo) bool { return len(info.Runtimes[name]) == 0 }
-		if !slices.ContainsFunc(infos, missing) {
+		if !slices.ContainsFunc(infos, missing) && c.runsAtOnce(name) {
 			kinds = append(kinds, name)
 		}
 	}

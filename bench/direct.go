@@ -17,10 +17,20 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
+// runURI is where a sandbox runs an activation.
+const runURI = "http://sandbox/run"
+
+// sandboxes are those of the direct side.
+type sandboxes struct {
+	target   target
+	hop      *target // the bare hop to them; nil if there is none
+	hopMeter *meter
+}
+
 // direct starts the sandboxes of the direct side and loads the workload's program
-// into them. The target is nil if the caller provides none, or if it takes more
-// than one activation; stop is never nil.
-func (r *runner) direct(ctx context.Context, kind, concrete string, w Workload) (*target, func(), error) {
+// into them. There are none if the caller provides none, or if the workload takes
+// more than one activation; stop is never nil.
+func (r *runner) direct(ctx context.Context, kind, concrete string, w Workload) (*sandboxes, func(), error) {
 	if !r.config.hitsDirectly(w) {
 		return nil, func() {}, nil
 	}
@@ -32,22 +42,33 @@ func (r *runner) direct(ctx context.Context, kind, concrete string, w Workload) 
 	}
 	p, _ := programOf(w.task(), family(kind)) // Validate saw that there is one
 	parameters, want := w.parameters()
-	t := &target{calls: []call{{uri: "http://sandbox/run", body: runBody(parameters, time.Now()), want: want}}, judge: judgeRun}
-	for range r.config.directConnections(slices.Max(r.config.Concurrency)) {
+	s := &sandboxes{target: target{calls: []call{{uri: runURI, body: runBody(parameters, time.Now()), want: want}}, judge: judgeRun}}
+	needed := 0
+	for _, pace := range r.config.paces() {
+		_, count := r.config.directConnections(pace)
+		needed = max(needed, count)
+	}
+	for range needed {
 		r.display.pending("%s: starting a sandbox to hit directly", kind)
-		address, one, err := r.config.Direct(ctx, concrete)
+		address, one, err := r.config.Direct(ctx, concrete, r.config.atOnce())
 		if err != nil {
 			stop()
 			return nil, nil, fmt.Errorf("start a sandbox of kind %s: %w", concrete, err)
 		}
 		stops = append(stops, one)
-		t.addresses = append(t.addresses, address)
+		s.target.addresses = append(s.target.addresses, address)
 		if err := r.initialise(ctx, address, p); err != nil {
 			stop()
 			return nil, nil, fmt.Errorf("initialise a sandbox of kind %s: %w", concrete, err)
 		}
 	}
-	return t, stop, nil
+	stopHop, err := r.hop(ctx, s)
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	stops = append(stops, stopHop)
+	return s, stop, nil
 }
 
 // initialise sends /init. As a controller does, it tries again as long as the

@@ -26,6 +26,8 @@ type endpoint struct {
 	base    string // "scheme://host[:port]"
 	address whisk.Address
 	auth    string
+
+	others []*endpoint // the same API in other namespaces
 }
 
 func newEndpoint(name, tag, host, auth string) (*endpoint, error) {
@@ -54,7 +56,29 @@ func newEndpoint(name, tag, host, auth string) (*endpoint, error) {
 	}, nil
 }
 
-func (e *endpoint) close() { e.client.Close() }
+// join adds namespaces by their keys.
+func (e *endpoint) join(auths []string) error {
+	for i, auth := range auths {
+		other, err := newEndpoint(e.name, fmt.Sprintf("%s-%d", e.tag, i+1), e.base, auth)
+		if err != nil {
+			return err
+		}
+		e.others = append(e.others, other)
+	}
+	return nil
+}
+
+func (e *endpoint) close() {
+	for _, other := range e.others {
+		other.close()
+	}
+	e.client.Close()
+}
+
+// authorization is the value of the header.
+func (e *endpoint) authorization() string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(e.auth))
+}
 
 // build is what the server tells of its version, "" if it tells nothing.
 func (e *endpoint) build(ctx context.Context) string {
@@ -96,17 +120,31 @@ func (e *endpoint) deploy(ctx context.Context, name string, spec client.ActionSp
 
 // target is where blocking invokes of some actions go, in turns, each with the
 // same parameters.
-func (e *endpoint) target(names []string, parameters, want []byte) target {
+func (e *endpoint) target(actions []deployed, parameters, want []byte) target {
 	t := target{
 		addresses: []whisk.Address{e.address},
 		tls:       strings.HasPrefix(e.base, "https:"),
-		auth:      "Basic " + base64.StdEncoding.EncodeToString([]byte(e.auth)),
+		auth:      e.authorization(),
 		judge:     judgeRecord,
 	}
-	for _, name := range names {
-		t.calls = append(t.calls, call{uri: e.uri(name), body: parameters, want: want})
+	for _, action := range actions {
+		t.calls = append(t.calls, call{uri: e.uri(action.name), auth: action.endpoint.authorization(), body: parameters, want: want})
 	}
 	return t
+}
+
+// deployed is an action, and the endpoint in whose namespace it is.
+type deployed struct {
+	endpoint *endpoint
+	name     string
+}
+
+// own are actions in the endpoint's own namespace.
+func (e *endpoint) own(names ...string) (actions []deployed) {
+	for _, name := range names {
+		actions = append(actions, deployed{e, name})
+	}
+	return actions
 }
 
 func (e *endpoint) uri(name string) string {

@@ -166,7 +166,7 @@ type sandbox struct {
 }
 
 func (s *sandbox) start(t *testing.T) bench.Direct {
-	return func(_ context.Context, kind string) (whisk.Address, func(), error) {
+	return func(_ context.Context, kind string, _ int) (whisk.Address, func(), error) {
 		s.mu.Lock()
 		path := filepath.Join(t.TempDir(), fmt.Sprintf("%d.sock", len(s.started)))
 		s.started = append(s.started, kind)

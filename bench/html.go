@@ -102,8 +102,14 @@ func (w Warm) sides() []namedSide {
 	if w.Versus != nil {
 		sides = append(sides, namedSide{"versus", *w.Versus})
 	}
+	if w.Alone != nil {
+		sides = append(sides, namedSide{sideAlone, *w.Alone})
+	}
 	if w.Direct != nil {
-		sides = append(sides, namedSide{"direct", *w.Direct})
+		sides = append(sides, namedSide{sideDirect, *w.Direct})
+	}
+	if w.Hop != nil {
+		sides = append(sides, namedSide{sideHop, *w.Hop})
 	}
 	return sides
 }

@@ -4,6 +4,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type target struct {
 // call is a request.
 type call struct {
 	uri  string
+	auth string // "" for the target's
 	body []byte
 	want []byte // in the body of a good answer
 }
@@ -109,6 +111,16 @@ func (l *load) sender(i int) sender {
 	return func(n int) verdict { return l.once(client, l.target.calls[n%len(l.target.calls)]) }
 }
 
+// placed sends by any connection that is free, of so many, and waits for one.
+func (l *load) placed(connections int) sender {
+	places := newPlaces(l.clients, connections)
+	return func(n int) verdict {
+		client := places.take()
+		defer places.give(client)
+		return l.once(client, l.target.calls[n%len(l.target.calls)])
+	}
+}
+
 // once sends one request and judges the answer.
 func (l *load) once(client *fasthttp.HostClient, call call) verdict {
 	req, res := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
@@ -127,8 +139,8 @@ func (t target) fill(req *fasthttp.Request, call call) {
 	req.SetRequestURI(call.uri)
 	req.Header.SetContentType("application/json")
 	req.Header.Set("Accept", "application/json")
-	if t.auth != "" {
-		req.Header.Set("Authorization", t.auth)
+	if auth := cmp.Or(call.auth, t.auth); auth != "" {
+		req.Header.Set("Authorization", auth)
 	}
 	req.SetBodyRaw(call.body)
 }

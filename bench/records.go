@@ -14,7 +14,7 @@ const recordsWait = 15 * time.Second // for the last records to be written
 
 // countRecords compares the answers that actions gave with the records that were
 // stored of them. A record may be written a moment after its answer.
-func (r *runner) countRecords(ctx context.Context, e *endpoint, kind string, names []string, answered int64) error {
+func (r *runner) countRecords(ctx context.Context, kind string, actions []deployed, answered int64) error {
 	r.display.pending("%s: counting records", kind)
 	ctx, cancel := context.WithTimeout(ctx, recordsWait)
 	defer cancel()
@@ -23,8 +23,8 @@ func (r *runner) countRecords(ctx context.Context, e *endpoint, kind string, nam
 	records := Records{Kind: kind, Answered: answered}
 	for {
 		var stored int64
-		for _, name := range names {
-			n, err := e.client.CountActivations(ctx, client.ActivationQuery{Name: name})
+		for _, action := range actions {
+			n, err := action.endpoint.client.CountActivations(ctx, client.ActivationQuery{Name: action.name})
 			if err != nil && ctx.Err() == nil {
 				return fmt.Errorf("count the records of %s: %w", kind, err)
 			}

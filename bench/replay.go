@@ -45,18 +45,16 @@ func (r *runner) replay(ctx context.Context, e *endpoint, kind string, t Trace) 
 		if err != nil {
 			return fmt.Errorf("function %q of the trace: %w", f.name, err)
 		}
-		s.names, s.removes = append(s.names, name), append(s.removes, remove)
+		s.actions, s.removes = append(s.actions, deployed{e, name}), append(s.removes, remove)
 	}
-	load := r.newLoad(ctx, e.trace(s.names, t), r.config.Outstanding)
+	load := r.newLoad(ctx, e.trace(s.actions, t), r.config.Outstanding)
 	defer load.close()
 	side := newSide(e.name, openLoop{
 		ctx: ctx, send: load.sender(0), outstanding: r.config.Outstanding, next: new(int),
 		schedule: func() schedule { return t.schedule(r.config.TraceSpeed) },
 		asked:    func(n int) time.Duration { return t.calls[n].ran },
 	}, 0, nil)
-	if e == r.endpoints[0] {
-		side.meter = &r.meter
-	}
+	side.meter = r.meterOf(e)
 	if err := side.round(t.length(r.config.TraceSpeed) + 1); err != nil { // + 1: the last call is due, too
 		return err
 	}
@@ -69,7 +67,7 @@ func (r *runner) replay(ctx context.Context, e *endpoint, kind string, t Trace) 
 	}
 	r.report.Replays = append(r.report.Replays, replay)
 	r.display.note("%s", replay.summary())
-	return r.countRecords(ctx, e, replay.describe(), s.names, side.total.good)
+	return r.countRecords(ctx, replay.describe(), s.actions, side.total.good)
 }
 
 // timeout is the limit that a function's action needs.
@@ -79,11 +77,11 @@ func (f function) timeout() time.Duration {
 }
 
 // trace is where a trace's calls go: request n is call n.
-func (e *endpoint) trace(names []string, t Trace) target {
+func (e *endpoint) trace(actions []deployed, t Trace) target {
 	target := e.target(nil, nil, nil)
-	uris := make([]string, len(names))
-	for i, name := range names {
-		uris[i] = e.uri(name)
+	uris := make([]string, len(actions))
+	for i, action := range actions {
+		uris[i] = e.uri(action.name)
 	}
 	target.calls = slices.Grow(target.calls, len(t.calls))
 	for _, one := range t.calls {

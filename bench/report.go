@@ -42,6 +42,7 @@ type Machine struct {
 // Setup is the part of the configuration that all figures depend on.
 type Setup struct {
 	Memory      string  `json:"memory"`
+	AtOnce      int     `json:"action_concurrency,omitempty"` // activations at once in a container; 0 for the default, one
 	Rounds      int     `json:"rounds"`
 	Round       float64 `json:"round_s"`
 	Warmup      float64 `json:"warmup_s"`
@@ -62,7 +63,7 @@ type Cold struct {
 	Init     Latency          `json:"init"`     // initTime of the records: /init
 	Warm     int              `json:"warm"`     // answers that were no cold start, and are not in the figures
 	Errors   map[string]int64 `json:"errors"`
-	Ratios   []Ratio          `json:"ratios,omitempty"` // of the platform's in the other endpoint's, where they were made in turns
+	Ratios   []Ratio          `json:"ratios,omitempty"` // of the platform's in the other endpoint's: of cold starts one by one, of those at once of the medians of each batch
 }
 
 // Warm is what one workload came to.
@@ -75,9 +76,15 @@ type Warm struct {
 	Platform    Side
 	Versus      *Side         // nil if there was no other endpoint
 	Ratios      []Ratio       // of Platform in Versus
+	Alone       *Side         // of several actions' load on a single one; nil if there is but one
+	OfAlone     []Ratio       // of Platform in Alone
 	Direct      *Side         // nil if no sandbox was hit directly
 	Share       float64       // of Platform.Rate in Direct.Rate, 0 if unknown
+	Hop         *Side         // of the bare hop to the sandboxes; nil if there was none
+	OfHop       []Ratio       // of Platform in Hop
 	CPU         []CPU         // of each named process, per good answer
+	VersusCPU   []CPU         // the same of the other endpoint
+	HopCPU      []CPU         // and of the bare hop
 	Generator   time.Duration // CPU time of the load generator, per good answer
 }
 
@@ -86,9 +93,12 @@ type Contest struct {
 	Kind        string
 	Actions     int
 	Platform    Side
+	Versus      *Side         // nil if there was no other endpoint
+	Ratios      []Ratio       // of Platform in Versus
 	Share       float64       // of Platform.Rate in that of one action alone at 10 connections, 0 if that was not measured
 	Least, Most float64       // of the answers, that one action got, in an even share
 	CPU         []CPU         // of each named process, per good answer
+	VersusCPU   []CPU         // the same of the other endpoint
 	Generator   time.Duration // CPU time of the load generator, per good answer
 }
 
@@ -132,10 +142,12 @@ func (l Timeline) MarshalJSON() ([]byte, error) {
 	}{l.Step.Seconds(), l.Rounds})
 }
 
-// Added is what the platform adds to the latency of an action at concurrency 1.
+// Added is what the platform adds to the latency of an action at concurrency 1,
+// or in an open loop.
 type Added struct {
 	Kind     string
 	Workload string
+	Pace     string
 	P50, P99 time.Duration // platform minus direct; the clocks' noise may make it negative
 }
 
@@ -155,7 +167,7 @@ func (r Report) Failures() int64 {
 	}
 	for _, w := range r.Warm {
 		n += count(w.Platform.Errors)
-		for _, side := range []*Side{w.Versus, w.Direct} {
+		for _, side := range []*Side{w.Versus, w.Alone, w.Direct, w.Hop} {
 			if side != nil {
 				n += count(side.Errors)
 			}
@@ -166,6 +178,9 @@ func (r Report) Failures() int64 {
 	}
 	for _, one := range r.Contests {
 		n += count(one.Platform.Errors)
+		if one.Versus != nil {
+			n += count(one.Versus.Errors)
+		}
 	}
 	for _, one := range r.Records {
 		n += max(one.Answered-one.Stored, 0)
@@ -183,9 +198,9 @@ func count(errors map[string]int64) (n int64) {
 // addWarm adds the figures of a workload, and what they say about added latency.
 func (r *Report) addWarm(w Warm) {
 	r.Warm = append(r.Warm, w)
-	if w.Concurrency == 1 && w.Direct != nil && w.Direct.Latency.Count > 0 && w.Platform.Latency.Count > 0 {
+	if w.Concurrency <= 1 && w.Direct != nil && w.Direct.Latency.Count > 0 && w.Platform.Latency.Count > 0 {
 		platform, direct := w.Platform.Latency, w.Direct.Latency
-		r.Added = append(r.Added, Added{w.Kind, w.Workload, platform.P50 - direct.P50, platform.P99 - direct.P99})
+		r.Added = append(r.Added, Added{w.Kind, w.Workload, w.Pace, platform.P50 - direct.P50, platform.P99 - direct.P99})
 	}
 }
 
@@ -240,10 +255,19 @@ func (w Warm) MarshalJSON() ([]byte, error) {
 		Platform    Side    `json:"platform"`
 		Versus      *Side   `json:"versus,omitempty"`
 		Ratios      []Ratio `json:"ratios,omitempty"`
+		Alone       *Side   `json:"one_action,omitempty"`
+		OfAlone     []Ratio `json:"one_action_ratios,omitempty"`
 		Direct      *Side   `json:"direct,omitempty"`
+		Hop         *Side   `json:"bare_hop,omitempty"`
+		OfHop       []Ratio `json:"bare_hop_ratios,omitempty"`
 		CPU         []CPU   `json:"cpu,omitempty"`
+		VersusCPU   []CPU   `json:"versus_cpu,omitempty"`
+		HopCPU      []CPU   `json:"bare_hop_cpu,omitempty"`
 		Generator   float64 `json:"generator_cpu_us"`
-	}{w.Kind, w.Workload, w.Pace, w.Concurrency, w.Offered, w.Share, w.Platform, w.Versus, w.Ratios, w.Direct, w.CPU, micros(w.Generator)})
+	}{
+		w.Kind, w.Workload, w.Pace, w.Concurrency, w.Offered, w.Share, w.Platform, w.Versus, w.Ratios, w.Alone, w.OfAlone,
+		w.Direct, w.Hop, w.OfHop, w.CPU, w.VersusCPU, w.HopCPU, micros(w.Generator),
+	})
 }
 
 // MarshalJSON implements [json.Marshaler].
@@ -255,9 +279,12 @@ func (c Contest) MarshalJSON() ([]byte, error) {
 		Least     float64 `json:"least"`
 		Most      float64 `json:"most"`
 		Platform  Side    `json:"platform"`
+		Versus    *Side   `json:"versus,omitempty"`
+		Ratios    []Ratio `json:"ratios,omitempty"`
 		CPU       []CPU   `json:"cpu,omitempty"`
+		VersusCPU []CPU   `json:"versus_cpu,omitempty"`
 		Generator float64 `json:"generator_cpu_us"`
-	}{c.Kind, c.Actions, c.Share, c.Least, c.Most, c.Platform, c.CPU, micros(c.Generator)})
+	}{c.Kind, c.Actions, c.Share, c.Least, c.Most, c.Platform, c.Versus, c.Ratios, c.CPU, c.VersusCPU, micros(c.Generator)})
 }
 
 // MarshalJSON implements [json.Marshaler].
@@ -275,14 +302,15 @@ func (a Added) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Kind     string  `json:"kind"`
 		Workload string  `json:"workload"`
+		Pace     string  `json:"pace"`
 		P50      float64 `json:"p50_us"`
 		P99      float64 `json:"p99_us"`
-	}{a.Kind, a.Workload, micros(a.P50), micros(a.P99)})
+	}{a.Kind, a.Workload, a.Pace, micros(a.P50), micros(a.P99)})
 }
 
 func setupOf(c Config) Setup {
 	w := Setup{
-		Memory: c.Memory.String(), Rounds: c.Rounds,
+		Memory: c.Memory.String(), AtOnce: c.ActionConcurrency, Rounds: c.Rounds,
 		Round: c.Duration.Seconds(), Warmup: c.Warmup.Seconds(), Seed: c.Seed, Outstanding: c.Outstanding, Timeout: c.Timeout.Seconds(),
 	}
 	if c.Direct != nil {

@@ -16,41 +16,77 @@ const alone = 10
 // rivalLoads measures the workloads of several actions of one kind.
 func (r *runner) rivalLoads(ctx context.Context, kind string) error {
 	for i, rivals := range r.config.Rivals {
-		if err := r.rivalLoad(ctx, kind, r.endpoints[0].actionName(kind, fmt.Sprintf("rival-%d", i)), rivals); err != nil {
+		if err := r.rivalLoad(ctx, kind, fmt.Sprintf("rival-%d", i), rivals); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// rivalLoad measures one such workload, with actions of its own. All rounds are
-// one: a pause between them, in which containers are idle, would change who has
-// them.
-func (r *runner) rivalLoad(ctx context.Context, kind, prefix string, rivals Rivals) error {
+// rivalLoad measures one such workload, with actions of its own.
+func (r *runner) rivalLoad(ctx context.Context, kind, purpose string, rivals Rivals) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // breaks the connections that are still open
-	c := &contest{connections: rivals.Connections}
-	defer c.close()
-	if err := r.deployRivals(ctx, c, kind, prefix, rivals); err != nil {
+	var contests []*contest
+	for _, e := range r.endpoints {
+		c := &contest{endpoint: e, connections: rivals.Connections}
+		defer c.close()
+		if err := r.deployRivals(ctx, c, kind, e.actionName(kind, purpose), rivals); err != nil {
+			return err
+		}
+		c.side = newSide(e.name, c, rivals.Connections, r.meterOf(e))
+		contests = append(contests, c)
+	}
+	if err := r.contestRounds(ctx, rivals.describe(kind), contests); err != nil {
 		return err
 	}
-	r.display.pending("%s: warming up", rivals.describe(kind))
-	var answered int64
-	if r.config.Warmup > 0 {
-		answered = c.round(r.config.Warmup).good
+	result := contests[0].figures(kind, rivals)
+	if len(contests) > 1 {
+		versus := contests[1].figures(kind, rivals)
+		result.Versus, result.VersusCPU = &versus.Platform, versus.CPU
+		result.Ratios = contests[0].side.compare(contests[1].side)
 	}
-	side := newSide("platform", c, rivals.Connections, &r.meter)
-	r.display.step("%s: measuring", rivals.describe(kind))
-	if err := side.round(time.Duration(r.config.Rounds) * r.config.Duration); err != nil {
-		return err
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	result := c.figures(kind, rivals, side)
 	r.report.addContest(result)
 	r.display.note("%s", result.summary())
-	return r.countRecords(ctx, r.endpoints[0], rivals.describe(kind), c.names, answered+side.total.good)
+	for _, c := range contests {
+		of := rivals.describe(kind)
+		if c.endpoint != r.endpoints[0] {
+			of += ", " + c.endpoint.name
+		}
+		if err := r.countRecords(ctx, of, c.endpoint.own(c.names...), c.answered+c.side.total.good); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// contestRounds lets the endpoints take turns. A pause, in which containers are
+// idle, changes who has them: with a single endpoint all rounds are one, and with
+// two each begins with a warm-up of its own.
+func (r *runner) contestRounds(ctx context.Context, what string, contests []*contest) error {
+	rounds, length := 1, time.Duration(r.config.Rounds)*r.config.Duration
+	if len(contests) > 1 {
+		rounds, length = r.config.Rounds, r.config.Duration
+	}
+	turns := slices.Clone(contests)
+	for round := range rounds {
+		for _, c := range turns {
+			r.display.step("%s: round %d of %d, %s", what, round+1, rounds, c.endpoint.name)
+			if r.config.Warmup > 0 {
+				c.answered += c.round(r.config.Warmup).good
+				c.good = c.before // those do not count
+			}
+			if err := c.side.round(length); err != nil {
+				return err
+			}
+			c.before = c.good
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+		}
+		slices.Reverse(turns)
+	}
+	return nil
 }
 
 // deployRivals makes the actions of a contest, and a load for each.
@@ -58,12 +94,12 @@ func (r *runner) deployRivals(ctx context.Context, c *contest, kind, prefix stri
 	body, want := Workload{}.parameters()
 	for i := range rivals.Actions {
 		name := fmt.Sprintf("%s-%d", prefix, i)
-		_, remove, err := r.endpoints[0].deploy(ctx, name, r.spec(kind, "noop"))
+		_, remove, err := c.endpoint.deploy(ctx, name, r.spec(kind, "noop"))
 		if err != nil {
 			return err
 		}
 		c.names, c.removes = append(c.names, name), append(c.removes, remove)
-		c.loads = append(c.loads, r.newLoad(ctx, r.endpoints[0].target([]string{name}, body, want), c.share(rivals.Actions, i)))
+		c.loads = append(c.loads, r.newLoad(ctx, c.endpoint.target(c.endpoint.own(name), body, want), c.share(rivals.Actions, i)))
 	}
 	return nil
 }
@@ -74,11 +110,15 @@ func (r Rivals) describe(kind string) string {
 
 // contest drives several actions side by side.
 type contest struct {
+	endpoint    *endpoint
 	connections int
 	names       []string
 	removes     []func()
 	loads       []*load // one for each action
-	good        []int64 // answers of each action in the last round
+	side        *side
+	good        []int64 // answers of each action so far
+	before      []int64 // the same at the end of the last round
+	answered    int64   // good answers of the warm-ups
 }
 
 func (c *contest) close() {
@@ -101,19 +141,21 @@ func (c *contest) round(duration time.Duration) *tally {
 	}
 	all.Wait()
 	total := newTally()
-	c.good = nil
-	for _, one := range tallies {
+	good := make([]int64, len(c.loads))
+	copy(good, c.good)
+	for i, one := range tallies {
 		total.join(one)
-		c.good = append(c.good, one.good)
+		good[i] += one.good
 	}
+	c.good = good
 	return total
 }
 
 // figures makes the report of a workload that is over.
-func (c *contest) figures(kind string, rivals Rivals, side *side) Contest {
-	result := Contest{Kind: kind, Actions: rivals.Actions, Platform: side.figures()}
-	result.CPU, result.Generator = side.cpuEach()
-	if even := float64(side.total.good) / float64(rivals.Actions); even > 0 {
+func (c *contest) figures(kind string, rivals Rivals) Contest {
+	result := Contest{Kind: kind, Actions: rivals.Actions, Platform: c.side.figures()}
+	result.CPU, result.Generator = c.side.cpuEach()
+	if even := float64(c.side.total.good) / float64(rivals.Actions); even > 0 {
 		result.Least, result.Most = float64(slices.Min(c.good))/even, float64(slices.Max(c.good))/even
 	}
 	return result

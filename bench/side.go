@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"context"
 	"slices"
 	"time"
 )
@@ -13,17 +14,22 @@ type loader interface {
 	round(duration time.Duration) *tally
 }
 
-// side is the platform or the sandbox alone, in one workload.
+const warmupRounds = 20 // at most, while cold starts still happen
+
+// side is one of those that take turns in a workload: the platform, what it is
+// compared with, the sandbox alone.
 type side struct {
 	name        string
 	load        loader
 	connections int    // of a closed loop
 	meter       *meter // nil where CPU time is not measured
+	stage       *stage // whose records count the answers; nil for none
 
 	rates     []float64 // one of each round
 	latencies []Latency // of each round
 	total     *tally
 	used      map[string]usage // CPU time over all rounds
+	cpus      []float64        // own CPU time of all processes for each good answer, of each round, in seconds; nil where there is none to read
 	generator time.Duration    // CPU time of this process over all rounds
 }
 
@@ -44,9 +50,14 @@ func (s *side) round(duration time.Duration) error {
 	if err != nil {
 		return err
 	}
+	var all time.Duration
 	for name, now := range after {
 		then, sofar := before[name], s.used[name]
 		s.used[name] = usage{sofar.own + now.own - then.own, sofar.children + now.children - then.children, now.found}
+		all += now.own - then.own
+	}
+	if len(after) > 0 {
+		s.cpus = append(s.cpus, all.Seconds()/float64(max(sum.good, 1)))
 	}
 	s.rates = append(s.rates, sum.rate())
 	s.latencies = append(s.latencies, sum.times().latency())
@@ -59,6 +70,22 @@ func (s *side) cpu() (map[string]usage, error) {
 		return nil, nil
 	}
 	return s.meter.read()
+}
+
+// warmUp drives the load until no more containers are started for it, and
+// returns how many good answers that took.
+func (s *side) warmUp(ctx context.Context, duration time.Duration) (answered int64) {
+	if duration == 0 {
+		return 0
+	}
+	for range warmupRounds {
+		sum := s.load.round(duration)
+		answered += sum.good
+		if ctx.Err() != nil || sum.cold == 0 {
+			break
+		}
+	}
+	return answered
 }
 
 func (s *side) figures() Side {
@@ -94,6 +121,9 @@ func (s *side) compare(versus *side) []Ratio {
 		}
 		ratios = append(ratios, ratio(quantile.name, each(s), each(versus)))
 	}
+	if s.cpus != nil && versus.cpus != nil {
+		ratios = append(ratios, ratio("CPU", s.cpus, versus.cpus))
+	}
 	return ratios
 }
 
@@ -101,6 +131,9 @@ func (s *side) compare(versus *side) []Ratio {
 // each good answer.
 func (s *side) cpuEach() (processes []CPU, generator time.Duration) {
 	per := time.Duration(max(s.total.good, 1))
+	if s.meter == nil {
+		return nil, s.generator / per
+	}
 	for _, process := range s.meter.processes {
 		used := s.used[process.Name]
 		processes = append(processes, CPU{process.Name, used.own / per, used.children / per, used.found})

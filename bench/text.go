@@ -22,6 +22,8 @@ func (r Report) WriteText(w io.Writer) error {
 	r.writeWarm(out)
 	r.writeOpen(out)
 	r.writeReplays(out)
+	r.writeMany(out)
+	r.writeHop(out)
 	r.writeVersus(out)
 	r.writeContests(out)
 	r.writeAdded(out)
@@ -62,20 +64,28 @@ func (r Report) writeWarm(w io.Writer) {
 	section(w, "Warm activations, latencies in ms",
 		fmt.Sprintf("Closed loop of blocking activations, each with its record, %s of memory; %d rounds of %gs; rates are medians of the rounds, latencies of all.",
 			r.Setup.Memory, r.Setup.Rounds, r.Setup.Round),
-		fmt.Sprintf("direct: the same code by /run without the platform, in up to %d sandboxes with a connection each (one runs one activation at a time), in alternating rounds; share: platform/s in direct/s.",
-			r.Setup.Sandboxes))
+		fmt.Sprintf("direct: the same code by /run without the platform, in up to %d sandboxes with a connection for each activation that one runs at a time (%d), in alternating rounds; share: platform/s in direct/s.",
+			r.Setup.Sandboxes, max(r.Setup.AtOnce, 1)))
 	t := newTable(w, "kind", "workload", "at once", "platform/s", "direct/s", "share", "errors", "cold", "p50", "p90", "p99", "p99.9", "max", "direct p50", "p99")
 	for _, one := range closed {
 		p := one.Platform.Latency
-		direct, share, d50, d99 := "-", "-", "-", "-"
+		direct, share := "-", "-"
 		if one.Direct != nil {
 			direct, share = rate(one.Direct.Rate), fmt.Sprintf("%.3f", one.Share)
-			d50, d99 = ms(one.Direct.Latency.P50), ms(one.Direct.Latency.P99)
 		}
+		d50, d99 := one.directly()
 		t.row(one.Kind, one.Workload, one.Concurrency, rate(one.Platform.Rate), direct, share, count(one.Platform.Errors), one.Platform.Cold,
 			ms(p.P50), ms(p.P90), ms(p.P99), ms(p.P999), ms(p.Max), d50, d99)
 	}
 	t.flush()
+}
+
+// directly returns the percentiles of the direct side, as cells.
+func (w Warm) directly() (p50, p99 string) {
+	if w.Direct == nil {
+		return "-", "-"
+	}
+	return ms(w.Direct.Latency.P50), ms(w.Direct.Latency.P99)
 }
 
 // writeOpen shows what had its own times to be sent at.
@@ -87,11 +97,12 @@ func (r Report) writeOpen(w io.Writer) {
 	section(w, "Open loop, latencies in ms",
 		fmt.Sprintf("Blocking activations that are due at their own times, whether earlier ones were answered or not; %d rounds of %gs. Latencies of good answers count from when they were due.", r.Setup.Rounds, r.Setup.Round),
 		fmt.Sprintf("unsent: due when %d were under way already. lag p99: how late this program sent; where it is not small, the latencies are its own.", r.Setup.Outstanding))
-	t := newTable(w, "kind", "workload", "pace", "due/s", "platform/s", "unsent", "errors", "cold", "p50", "p90", "p99", "p99.9", "max", "lag p99")
+	t := newTable(w, "kind", "workload", "pace", "due/s", "platform/s", "unsent", "errors", "cold", "p50", "p90", "p99", "p99.9", "max", "lag p99", "direct p50", "p99")
 	for _, one := range open {
 		p := one.Platform.Latency
+		d50, d99 := one.directly()
 		t.row(one.Kind, one.Workload, one.Pace, rate(one.Offered), rate(one.Platform.Rate), one.Platform.Unsent, count(one.Platform.Errors), one.Platform.Cold,
-			ms(p.P50), ms(p.P90), ms(p.P99), ms(p.P999), ms(p.Max), ms(one.Platform.Lag.P99))
+			ms(p.P50), ms(p.P90), ms(p.P99), ms(p.P999), ms(p.Max), ms(one.Platform.Lag.P99), d50, d99)
 	}
 	t.flush()
 }
@@ -110,32 +121,6 @@ func (r Report) writeReplays(w io.Writer) {
 			warm.Count, ms(warm.P50), ms(warm.P90), ms(warm.P99), ms(warm.Max), cold.Count, ms(cold.P50), ms(cold.P90), ms(cold.P99), ms(cold.Max), ms(s.Lag.P99))
 	}
 	t.flush()
-}
-
-// writeVersus compares the platform with the other endpoint.
-func (r Report) writeVersus(w io.Writer) {
-	if r.Versus == "" {
-		return
-	}
-	section(w, "Platform in terms of "+r.Versus,
-		"Ratios, and the interval that the true one is in. Above 1 the platform has more throughput, or is slower.",
-		"Rounds in turns make pairs; the ratio is the Hodges-Lehmann estimate over their logarithms, the interval is by Wilcoxon's signed ranks. sure: the confidence, as far as so many pairs can give 95 %.")
-	t := newTable(w, "kind", "what", "of", "ratio", "low", "high", "sure", "pairs")
-	for _, c := range r.Cold {
-		t.ratios(c.Kind, "cold, "+c.Mode, c.Ratios)
-	}
-	for _, one := range r.Warm {
-		t.ratios(one.Kind, one.Workload+", "+one.Pace, one.Ratios)
-	}
-	t.flush()
-}
-
-// ratios adds a row for each.
-func (t table) ratios(kind, what string, ratios []Ratio) {
-	for _, one := range ratios {
-		t.row(kind, what, one.Of, fmt.Sprintf("%.3f", one.Value), fmt.Sprintf("%.3f", one.Low), fmt.Sprintf("%.3f", one.High),
-			fmt.Sprintf("%.1f%%", 100*one.Confidence), one.Pairs)
-	}
 }
 
 // loops picks the courses of a kind of loop.
@@ -166,10 +151,10 @@ func (r Report) writeAdded(w io.Writer) {
 	if len(r.Added) == 0 {
 		return
 	}
-	section(w, "Added latency, in ms", "Platform minus direct, one connection.")
-	t := newTable(w, "kind", "workload", "p50", "p99")
+	section(w, "Added latency, in ms", "Platform minus direct, where both were sent the same: with one connection, and in open loops.")
+	t := newTable(w, "kind", "workload", "pace", "p50", "p99")
 	for _, a := range r.Added {
-		t.row(a.Kind, a.Workload, ms(a.P50), ms(a.P99))
+		t.row(a.Kind, a.Workload, a.Pace, ms(a.P50), ms(a.P99))
 	}
 	t.flush()
 }
@@ -179,27 +164,32 @@ func (r Report) writeCPU(w io.Writer) {
 		return
 	}
 	section(w, "CPU time per warm activation, in microseconds",
-		"User and kernel time of /proc/PID/stat over the platform's rounds; own: the process itself; children: what it started, sandboxes included.")
+		"User and kernel time of /proc/PID/stat over the rounds of the platform, or of whose process it is; own: the process itself; children: what it started, sandboxes included.")
 	t := newTable(w, "kind", "workload", "pace", "process", "own", "children")
 	for _, one := range r.Warm {
-		t.cpu(one.Kind, one.Workload, one.Pace, one.CPU, one.Generator)
+		t.cpu(one.Kind, one.Workload, one.Pace, "", one.CPU)
+		t.cpu(one.Kind, one.Workload, one.Pace, "versus: ", one.VersusCPU)
+		t.cpu(one.Kind, one.Workload, one.Pace, "", one.HopCPU)
+		t.row(one.Kind, one.Workload, one.Pace, "load generator", us(one.Generator), "-")
 	}
 	for _, one := range r.Contests {
-		t.cpu(one.Kind, fmt.Sprintf("%d rivals", one.Actions), pace{connections: one.Platform.Connections}.String(), one.CPU, one.Generator)
+		what, at := fmt.Sprintf("%d rivals", one.Actions), pace{connections: one.Platform.Connections}.String()
+		t.cpu(one.Kind, what, at, "", one.CPU)
+		t.cpu(one.Kind, what, at, "versus: ", one.VersusCPU)
+		t.row(one.Kind, what, at, "load generator", us(one.Generator), "-")
 	}
 	t.flush()
 }
 
-// cpu adds the rows of one workload.
-func (t table) cpu(kind, workload, pace string, processes []CPU, generator time.Duration) {
+// cpu adds a row for each process of a side.
+func (t table) cpu(kind, workload, pace, side string, processes []CPU) {
 	for _, c := range processes {
 		if c.Processes == 0 {
-			t.row(kind, workload, pace, c.Process, "not found", "-")
+			t.row(kind, workload, pace, side+c.Process, "not found", "-")
 			continue
 		}
-		t.row(kind, workload, pace, c.Process, us(c.Own), us(c.Children))
+		t.row(kind, workload, pace, side+c.Process, us(c.Own), us(c.Children))
 	}
-	t.row(kind, workload, pace, "load generator", us(generator), "-")
 }
 
 func (r Report) writeErrors(w io.Writer) {
@@ -211,19 +201,23 @@ func (r Report) writeErrors(w io.Writer) {
 		writeCauses(w, fmt.Sprintf("%s, cold %s, %s", c.Kind, c.Mode, c.Endpoint), c.Errors)
 	}
 	for _, one := range r.Warm {
-		writeCauses(w, one.describe(), one.Platform.Errors)
-		if one.Versus != nil {
-			writeCauses(w, one.describe()+", versus", one.Versus.Errors)
-		}
-		if one.Direct != nil {
-			writeCauses(w, one.describe()+", direct", one.Direct.Errors)
+		for _, named := range one.sides() {
+			where := one.describe()
+			if named.name != "platform" {
+				where += ", " + named.name
+			}
+			writeCauses(w, where, named.side.Errors)
 		}
 	}
 	for _, one := range r.Replays {
 		writeCauses(w, one.describe(), one.Side.Errors)
 	}
 	for _, one := range r.Contests {
-		writeCauses(w, Rivals{one.Actions, one.Platform.Connections}.describe(one.Kind), one.Platform.Errors)
+		where := Rivals{one.Actions, one.Platform.Connections}.describe(one.Kind)
+		writeCauses(w, where, one.Platform.Errors)
+		if one.Versus != nil {
+			writeCauses(w, where+", versus", one.Versus.Errors)
+		}
 	}
 	fmt.Fprintf(w, "  %d failures in all\n", r.Failures())
 }
@@ -276,6 +270,12 @@ func (w Warm) summary() string {
 	if w.Direct != nil {
 		fmt.Fprintf(&s, ", %.3f of direct %.0f/s", w.Share, w.Direct.Rate)
 	}
+	if w.Alone != nil {
+		fmt.Fprintf(&s, ", %.3f of one action %.0f/s, %d cold starts", w.OfAlone[0].Value, w.Alone.Rate, w.Platform.Cold)
+	}
+	if w.Hop != nil {
+		fmt.Fprintf(&s, ", %.3f of bare hop %.0f/s", w.OfHop[0].Value, w.Hop.Rate)
+	}
 	if w.Versus != nil {
 		fmt.Fprintf(&s, ", %.3f of versus %.0f/s", w.Ratios[0].Value, w.Versus.Rate)
 	}
@@ -291,6 +291,9 @@ func (c Contest) summary() string {
 		count(c.Platform.Errors), c.Least, c.Most)
 	if c.Share > 0 {
 		s += fmt.Sprintf(", %.3f of one action", c.Share)
+	}
+	if c.Versus != nil {
+		s += fmt.Sprintf(", %.3f of versus %.0f/s", c.Ratios[0].Value, c.Versus.Rate)
 	}
 	return s
 }

@@ -7,11 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-
-	"github.com/whirl-faas/whirl/client"
 )
-
-const warmupRounds = 20 // at most, while cold starts still happen
 
 // warmLoads measures a workload of one kind at every pace, beside the same code
 // in sandboxes without the platform if there are any.
@@ -29,13 +25,13 @@ func (r *runner) warmLoads(ctx context.Context, kind string, w Workload) error {
 		defer stage.remove()
 		stages = append(stages, stage)
 	}
-	direct, stop, err := r.direct(ctx, kind, stages[0].kind, w)
+	sandboxes, stop, err := r.direct(ctx, kind, stages[0].kind, w)
 	if err != nil {
 		return err
 	}
 	defer stop()
 	for _, pace := range paces {
-		if err := r.warmLoad(ctx, course{kind: kind, workload: w, pace: pace, stages: stages, direct: direct}); err != nil {
+		if err := r.warmLoad(ctx, course{kind: kind, workload: w, pace: pace, stages: stages, sandboxes: sandboxes}); err != nil {
 			return err
 		}
 	}
@@ -44,7 +40,7 @@ func (r *runner) warmLoads(ctx context.Context, kind string, w Workload) error {
 		if stage.endpoint != r.endpoints[0] {
 			of += ", " + stage.endpoint.name
 		}
-		if err := r.countRecords(ctx, stage.endpoint, of, stage.names, stage.answered); err != nil {
+		if err := r.countRecords(ctx, of, stage.actions, stage.answered); err != nil {
 			return err
 		}
 	}
@@ -59,90 +55,43 @@ func describe(kind string, w Workload) string {
 	return kind + ", " + w.String()
 }
 
-// stage is what was deployed for a workload at an endpoint.
-type stage struct {
-	endpoint *endpoint
-	kind     string   // as the server has it, such as "nodejs:20"
-	names    []string // of the actions to call
-	removes  []func()
-	answered int64 // good answers, warm-up included
-}
-
-func (s *stage) remove() {
-	for _, remove := range slices.Backward(s.removes) {
-		remove()
-	}
-}
-
-// deployWorkload makes the actions of a workload at an endpoint.
-func (r *runner) deployWorkload(ctx context.Context, e *endpoint, kind string, w Workload) (*stage, error) {
-	s := &stage{endpoint: e}
-	purpose := ""
-	if w != (Workload{}) {
-		purpose = w.slug()
-	}
-	add := func(name string, spec client.ActionSpec) error {
-		action, remove, err := e.deploy(ctx, name, spec)
-		if err != nil {
-			s.remove()
-			return err
-		}
-		s.kind, s.names, s.removes = action.Exec.Kind, append(s.names, name), append(s.removes, remove)
-		return nil
-	}
-	for i := range w.actions() {
-		name := e.actionName(kind, purpose)
-		if w.actions() > 1 {
-			name = fmt.Sprintf("%s-%d", name, i)
-		}
-		if err := add(name, r.spec(kind, w.task())); err != nil {
-			return nil, err
-		}
-	}
-	if w.name != "sequence" {
-		return s, nil
-	}
-	parts := slices.Repeat([]string{"/_/" + s.names[0]}, w.count)
-	s.names = nil // only the sequence is called
-	return s, add(e.actionName(kind, purpose+"-whole"), client.ActionSpec{Exec: &client.Exec{Kind: "sequence", Components: parts}})
-}
-
 // course is one workload of one kind at one pace.
 type course struct {
-	kind     string
-	workload Workload
-	pace     pace
-	stages   []*stage // the platform's, and that of what it is compared with
-	direct   *target  // nil if no sandbox is hit directly
+	kind      string
+	workload  Workload
+	pace      pace
+	stages    []*stage   // the platform's, and that of what it is compared with
+	sandboxes *sandboxes // nil if none is hit directly
 }
 
 func (c course) String() string {
 	return fmt.Sprintf("%s, %s", describe(c.kind, c.workload), c.pace)
 }
 
+// The sides of a course that are not named for an endpoint.
+const (
+	sideAlone  = "one action"
+	sideDirect = "direct"
+	sideHop    = "bare hop"
+)
+
 // warmLoad measures one course. It reports nothing if not even one round of each
 // side was finished.
 func (r *runner) warmLoad(ctx context.Context, c course) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // breaks the connections that are still open
-	parameters, want := c.workload.parameters()
-	var sides []*side
-	for _, stage := range c.stages {
-		load := r.newLoad(ctx, stage.endpoint.target(stage.names, parameters, want), r.config.connections(c.pace))
-		defer load.close()
-		r.warmUp(ctx, c, stage, r.loop(load, c.pace))
-		sides = append(sides, newSide(stage.endpoint.name, r.loop(load, c.pace), c.pace.connections, nil))
-	}
-	sides[0].meter = &r.meter
-	if c.direct != nil && !c.pace.open() {
-		connections := r.config.directConnections(c.pace.connections)
-		load := r.newLoad(ctx, *c.direct, connections)
-		defer load.close()
-		sides = append(sides, newSide("direct", load.closed(connections), connections, nil))
+	sides, closeSides := r.platformSides(ctx, c)
+	defer closeSides()
+	if c.sandboxes != nil {
+		direct, closeDirect := r.directSides(ctx, c)
+		defer closeDirect()
+		sides = append(sides, direct...)
 	}
 	err := r.rounds(ctx, c, sides)
-	for i, stage := range c.stages {
-		stage.answered += sides[i].total.good
+	for _, side := range sides {
+		if side.stage != nil {
+			side.stage.answered += side.total.good
+		}
 	}
 	if err != nil {
 		return err
@@ -152,6 +101,55 @@ func (r *runner) warmLoad(ctx context.Context, c course) error {
 	r.display.note("%s", warm.summary())
 	return nil
 }
+
+// platformSides are the endpoints' sides, warmed up, the platform's first. Where
+// the workload has several actions one of the platform's alone is a side, too.
+func (r *runner) platformSides(ctx context.Context, c course) (sides []*side, closeAll func()) {
+	parameters, want := c.workload.parameters()
+	var loads []*load
+	add := func(name string, stage *stage, actions []deployed) {
+		load := r.newLoad(ctx, stage.endpoint.target(actions, parameters, want), r.config.connections(c.pace))
+		loads = append(loads, load)
+		r.display.pending("%s: warming up, %s", c, name)
+		warming := newSide(name, r.loop(load, c.pace), 0, nil)
+		stage.answered += warming.warmUp(ctx, r.config.Warmup)
+		side := newSide(name, r.loop(load, c.pace), c.pace.connections, r.meterOf(stage.endpoint))
+		side.stage = stage
+		sides = append(sides, side)
+	}
+	for _, stage := range c.stages {
+		add(stage.endpoint.name, stage, stage.actions)
+	}
+	if c.workload.actions() > 1 {
+		add(sideAlone, c.stages[0], c.stages[0].actions[:1])
+	}
+	return sides, func() {
+		for _, load := range loads {
+			load.close()
+		}
+	}
+}
+
+// directSides are the sandboxes' side and that of the bare hop before them.
+func (r *runner) directSides(ctx context.Context, c course) (sides []*side, closeAll func()) {
+	connections, count := r.config.directConnections(c.pace)
+	target := c.sandboxes.target
+	target.addresses = target.addresses[:count]
+	direct := r.newLoad(ctx, target, connections)
+	sides = append(sides, newSide(sideDirect, r.directLoop(direct, c.pace, connections), connections, nil))
+	if c.sandboxes.hop == nil {
+		return sides, direct.close
+	}
+	hop := r.newLoad(ctx, *c.sandboxes.hop, r.config.connections(c.pace))
+	sides = append(sides, newSide(sideHop, r.loop(hop, c.pace), c.pace.connections, c.sandboxes.hopMeter))
+	return sides, func() {
+		direct.close()
+		hop.close()
+	}
+}
+
+// meterOf reads the CPU time of an endpoint's processes.
+func (r *runner) meterOf(e *endpoint) *meter { return &r.meters[slices.Index(r.endpoints, e)] }
 
 // rounds lets the sides of a course take turns.
 func (r *runner) rounds(ctx context.Context, c course, sides []*side) error {
@@ -177,25 +175,23 @@ func (r *runner) loop(load *load, p pace) loader {
 	if !p.open() {
 		return load.closed(p.connections)
 	}
-	random := rand.New(rand.NewPCG(r.config.Seed, 0))
-	return openLoop{
-		ctx: load.ctx, send: load.sender(0), outstanding: r.config.Outstanding, next: new(int),
-		schedule: func() schedule { return p.schedule(random) },
-	}
+	return r.openLoop(load.ctx, load.sender(0), p)
 }
 
-// warmUp drives an endpoint until no more containers are started for the load.
-func (r *runner) warmUp(ctx context.Context, c course, stage *stage, loop loader) {
-	if r.config.Warmup == 0 {
-		return
+// directLoop is loop for sandboxes. In an open loop a request waits for one that
+// is free, as it does in the platform.
+func (r *runner) directLoop(load *load, p pace, connections int) loader {
+	if !p.open() {
+		return load.closed(connections)
 	}
-	for range warmupRounds {
-		r.display.pending("%s: warming up, %s", c, stage.endpoint.name)
-		sum := loop.round(r.config.Warmup)
-		stage.answered += sum.good
-		if ctx.Err() != nil || sum.cold == 0 {
-			return
-		}
+	return r.openLoop(load.ctx, load.placed(connections), p)
+}
+
+func (r *runner) openLoop(ctx context.Context, send sender, p pace) openLoop {
+	random := rand.New(rand.NewPCG(r.config.Seed, 0))
+	return openLoop{
+		ctx: ctx, send: send, outstanding: r.config.Outstanding, next: new(int),
+		schedule: func() schedule { return p.schedule(random) },
 	}
 }
 
@@ -211,13 +207,19 @@ func figures(c course, sides []*side) Warm {
 	for _, side := range sides[1:] {
 		figures := side.figures()
 		switch side.name {
-		case "versus":
-			warm.Versus, warm.Ratios = &figures, platform.compare(side)
-		case "direct":
+		case sideAlone:
+			warm.Alone, warm.OfAlone = &figures, platform.compare(side)
+		case sideDirect:
 			warm.Direct = &figures
 			if figures.Rate > 0 {
 				warm.Share = warm.Platform.Rate / figures.Rate
 			}
+		case sideHop:
+			warm.Hop, warm.OfHop = &figures, platform.compare(side)
+			warm.HopCPU, _ = side.cpuEach()
+		default:
+			warm.Versus, warm.Ratios = &figures, platform.compare(side)
+			warm.VersusCPU, _ = side.cpuEach()
 		}
 	}
 	return warm

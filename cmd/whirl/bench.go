@@ -34,7 +34,7 @@ func (p program) benchCommand() *cobra.Command {
 	}
 	addConfigFlag(cmd)
 	addBenchFlags(cmd.Flags())
-	cmd.AddCommand(p.benchSchedulerCommand())
+	cmd.AddCommand(p.benchSchedulerCommand(), p.benchHopCommand())
 	return cmd
 }
 
@@ -50,6 +50,9 @@ func (p program) runBench(cmd *cobra.Command) error {
 		}
 		defer maker.close()
 		config.Direct = maker.start
+		if hop, _ := cmd.Flags().GetBool("hop"); hop {
+			config.Hop = p.startHop
+		}
 	}
 	if err := config.Validate(); err != nil {
 		return asUsage(err)
@@ -106,8 +109,9 @@ func newSandboxMaker(ctx context.Context) (*sandboxMaker, error) {
 
 func (m *sandboxMaker) close() { m.driver.Close() }
 
-// start makes an empty sandbox of a kind; stop destroys it.
-func (m *sandboxMaker) start(ctx context.Context, kind string) (whisk.Address, func(), error) {
+// start makes an empty sandbox of a kind that runs so many activations at once;
+// stop destroys it.
+func (m *sandboxMaker) start(ctx context.Context, kind string, concurrency int) (whisk.Address, func(), error) {
 	m.mu.Lock()
 	m.made++
 	id := whisk.ContainerID(fmt.Sprintf("bench_%d_%d", os.Getpid(), m.made))
@@ -120,6 +124,7 @@ func (m *sandboxMaker) start(ctx context.Context, kind string) (whisk.Address, f
 	sandbox, err := m.driver.Create(ctx, whisk.CreateSandbox{
 		ID:   id,
 		Spec: whisk.ContainerSpec{Kind: runtime.Kind, Memory: bench.Default().Memory},
+		Env:  (&backSettings{concurrency: concurrency}).environment(),
 	})
 	if err != nil {
 		return whisk.Address{}, nil, err

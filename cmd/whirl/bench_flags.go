@@ -43,6 +43,10 @@ With --vs a second endpoint is measured, too, in rounds that take turns with the
 platform's. The report has ratios of throughput and percentiles and the intervals
 that the true ratios are in with 95 % of confidence; that takes 6 --rounds at least.
 
+With --action-concurrency each action may run so many activations at once in a
+container, and sandboxes of --direct are called so, too. That is for nodejs, and
+the platform must allow it: whirl standalone --max-concurrency.
+
 With --rivals several actions at once compete for the platform's containers: 4:40
 are four actions at 40 connections in all. How many containers there are is the
 platform's --memory, at 128 MB each. The report tells what each action got, and
@@ -51,10 +55,12 @@ how much all together in comparison with one action at 10 connections.
 With --direct it also starts sandboxes of its own, as the platform on this
 machine does, and calls their /run itself in turn with the platform: the report
 then has the platform's throughput as a share of that, and what it adds to the
-latency. docs/performance.md tells how to read it.`
+latency. With --hop there is a third side: a process that does nothing but pass
+requests on to those sandboxes, the least that anything in the platform's place
+could cost on this machine. docs/performance.md tells how to read it.`
 
 const benchExamples = `  whirl bench
-  whirl bench --kinds native --direct --process whirl
+  whirl bench --kinds native --direct --hop --process whirl
   whirl bench --kinds native --concurrency 10 --rivals 4:40,10:40 --cold 0 --cold-burst 0
   whirl bench --kinds nodejs --workload echo,cpu:5ms,actions,sequence:2 --concurrency 10
   whirl bench --kinds nodejs --rate 200,400 --burst 50 --cold 0 --cold-burst 0
@@ -83,8 +89,11 @@ func addBenchFlags(flags *pflag.FlagSet) {
 	flags.Duration("duration", defaults.Duration, "of one round")
 	flags.Int("cold", defaults.ColdSequential, "cold starts one after the other, per kind")
 	flags.Int("cold-burst", defaults.ColdBurst, "cold starts at once, per kind")
+	flags.Int("action-concurrency", 0, "activations at once in one container of an action (default: one)")
 	flags.StringSlice("process", nil, "report the CPU time of these processes, by name or number")
+	flags.StringSlice("vs-process", nil, "and of these, of the endpoint of --vs")
 	flags.Bool("direct", false, "compare with calling a sandbox of this machine directly")
+	flags.Bool("hop", false, "with --direct: compare with a bare hop to the sandboxes, too")
 	flags.String("html", "", "also write the report as a page with plots to `FILE`")
 	flags.String("json", "", "also write the report as JSON to `FILE`; - writes only that, to stdout")
 }
@@ -100,10 +109,11 @@ func readBenchConfig(cmd *cobra.Command) (bench.Config, error) {
 	config.Duration, _ = flags.GetDuration("duration")
 	config.ColdSequential, _ = flags.GetInt("cold")
 	config.ColdBurst, _ = flags.GetInt("cold-burst")
-	processes, _ := flags.GetStringSlice("process")
-	for _, name := range processes {
-		pid, _ := strconv.Atoi(name) // a name that is no number is looked for
-		config.Processes = append(config.Processes, bench.Process{Name: name, PID: pid})
+	config.ActionConcurrency, _ = flags.GetInt("action-concurrency")
+	config.Processes, config.VersusProcesses = readProcesses(flags, "process"), readProcesses(flags, "vs-process")
+	direct, _ := flags.GetBool("direct")
+	if hop, _ := flags.GetBool("hop"); hop && !direct {
+		return config, usageErrorf("--hop needs --direct: it goes to the same sandboxes")
 	}
 	for _, read := range []func(*pflag.FlagSet, *bench.Config) error{readWorkloads, readRivals, readPaces} {
 		if err := read(flags, &config); err != nil {
@@ -111,6 +121,15 @@ func readBenchConfig(cmd *cobra.Command) (bench.Config, error) {
 		}
 	}
 	return config, nil
+}
+
+func readProcesses(flags *pflag.FlagSet, flag string) (processes []bench.Process) {
+	names, _ := flags.GetStringSlice(flag)
+	for _, name := range names {
+		pid, _ := strconv.Atoi(name) // a name that is no number is looked for
+		processes = append(processes, bench.Process{Name: name, PID: pid})
+	}
+	return processes
 }
 
 func readWorkloads(flags *pflag.FlagSet, config *bench.Config) error {
