@@ -7,7 +7,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -46,6 +49,95 @@ func TestRunMeasuresBothSides(t *testing.T) {
 	}
 	if strings.ContainsAny(progress.String(), "\r\x1b") {
 		t.Error("progress that is not on a terminal has control characters")
+	}
+}
+
+// TestTheBareHopTakesTurns has three sides: it, the platform and the sandboxes.
+func TestTheBareHopTakesTurns(t *testing.T) {
+	p, config := startPlatform(t, nil)
+	boxes := &sandbox{}
+	config.ColdSequential, config.ColdBurst = 0, 0
+	config.Concurrency, config.Rates, config.Arrivals = []int{4}, []float64{100}, bench.Constant
+	config.Direct, config.Sandboxes = boxes.start(t), 2
+	config.Processes = []bench.Process{{Name: "platform", PID: os.Getpid()}}
+	hops := 0
+	config.Hop = func(_ context.Context, sandboxes []whisk.Address, concurrency int) (whisk.Address, int, func(), error) {
+		if len(sandboxes) != 2 || concurrency != 1 {
+			t.Errorf("a hop to %v, %d at once", sandboxes, concurrency)
+		}
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return whisk.Address{}, 0, nil, err
+		}
+		ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+		done := make(chan error, 1)
+		go func() { done <- bench.ServeHop(ctx, listener, sandboxes, concurrency) }()
+		hops++
+		return whisk.Address{Network: "tcp", Address: listener.Addr().String()}, os.Getpid(), func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			hops--
+		}, nil
+	}
+	report, err := bench.Run(t.Context(), config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.leftovers() != 0 || hops != 0 || boxes.stopped != 2 || report.Failures() != 0 {
+		t.Errorf("%d actions and %d hops are left, %d sandboxes stopped, %d failures", p.leftovers(), hops, boxes.stopped, report.Failures())
+	}
+	if len(report.Warm) != 2 || len(report.Added) != 1 || report.Added[0].Pace != "100/s constant" {
+		t.Fatalf("got %+v", report)
+	}
+	for _, w := range report.Warm {
+		if w.Hop == nil || w.Hop.Latency.Count == 0 || len(w.HopCPU) != 1 || w.HopCPU[0].Processes != 1 || len(w.OfHop) != 5 || w.OfHop[4].Of != "CPU" {
+			t.Errorf("%s: got %+v", w.Pace, w)
+		}
+		if w.Direct == nil || w.Direct.Latency.Count == 0 {
+			t.Errorf("%s: direct %+v", w.Pace, w.Direct)
+		}
+	}
+	// In the open loop all are asked equally often.
+	if open := report.Warm[1]; open.Platform.Latency.Count != open.Direct.Latency.Count || open.Hop.Latency.Count != open.Direct.Latency.Count {
+		t.Errorf("got %d, %d and %d answers", open.Platform.Latency.Count, open.Direct.Latency.Count, open.Hop.Latency.Count)
+	}
+}
+
+// TestActionsMayRunSeveralAtOnce looks at what is asked for, of the platform and
+// of the sandboxes.
+func TestActionsMayRunSeveralAtOnce(t *testing.T) {
+	p, config := startPlatform(t, nil)
+	config.ColdSequential, config.ColdBurst = 0, 0
+	config.Kinds, p.native = nil, true
+	config.ActionConcurrency, config.Sandboxes, config.Concurrency = 3, 2, []int{2, 4, 64}
+	var atOnce []int
+	boxes := &sandbox{atOnce: 3}
+	start := boxes.start(t)
+	config.Direct = func(ctx context.Context, kind string, concurrency int) (whisk.Address, func(), error) {
+		atOnce = append(atOnce, concurrency)
+		return start(ctx, kind, concurrency)
+	}
+	report, err := bench.Run(t.Context(), config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Failures() != 0 || len(report.Warm) != 3 {
+		t.Fatalf("got %+v", report)
+	}
+	if !slices.Equal(atOnce, []int{3, 3}) {
+		t.Errorf("sandboxes for %v activations at once", atOnce)
+	}
+	for i, want := range []int{2, 4, 6} {
+		if w := report.Warm[i]; w.Kind != "nodejs" || w.Direct.Connections != want {
+			t.Errorf("%s, %s: %d connections to sandboxes, want %d", w.Kind, w.Pace, w.Direct.Connections, want)
+		}
+	}
+	for name, concurrency := range p.concurrency {
+		if concurrency != 3 {
+			t.Errorf("%s may run %d at once", name, concurrency)
+		}
 	}
 }
 
@@ -341,6 +433,20 @@ func TestConfigs(t *testing.T) {
 		"versus host":      {func(c *bench.Config) { c.VersusHost, c.VersusAuth = "ftp://x", "uuid:key" }, "the endpoint to compare with"},
 		"versus key":       {func(c *bench.Config) { c.VersusHost = "other.example.org" }, "key of the endpoint to compare with"},
 		"speed":            {func(c *bench.Config) { c.Trace, c.TraceSpeed = trace(t, "a,0,0,128"), 0 }, "0.001 to 1000"},
+		"at once":          {func(c *bench.Config) { c.Kinds, c.ActionConcurrency = []string{"nodejs:20"}, 64 }, ""},
+		"native at once":   {func(c *bench.Config) { c.Kinds, c.ActionConcurrency = []string{"native"}, 2 }, "one activation at a time"},
+		"too many at once": {func(c *bench.Config) { c.ActionConcurrency = 1001 }, "1 to 1000"},
+		"namespaces":       {func(c *bench.Config) { c.MoreAuths = []string{"a:b", "c:d"} }, ""},
+		"bad namespace":    {func(c *bench.Config) { c.MoreAuths = []string{""} }, "key of another namespace"},
+		"two of both": {func(c *bench.Config) {
+			c.MoreAuths, c.VersusHost, c.VersusAuth = []string{"a:b"}, "other.example.org", "uuid:key"
+		}, "several namespaces"},
+		"processes of nobody": {func(c *bench.Config) { c.VersusProcesses = []bench.Process{{Name: "x"}} }, "there is none"},
+		"hop to nothing": {func(c *bench.Config) {
+			c.Hop = func(context.Context, []whisk.Address, int) (whisk.Address, int, func(), error) {
+				return whisk.Address{}, 0, nil, nil
+			}
+		}, "needs the sandboxes"},
 		"sandboxes": {func(c *bench.Config) {
 			c.Sandboxes = 0
 			c.Direct = func(context.Context, string, int) (whisk.Address, func(), error) { return whisk.Address{}, nil, nil }

@@ -31,14 +31,17 @@ type platform struct {
 	actions map[string]int // invokes by the names that exist
 	records map[string]int // by name, also of deleted actions
 	invokes int
-	memory  map[string]int  // MB, by name
-	asked   map[string]int  // milliseconds of work, by name
-	auth    map[string]bool // keys seen
+	memory  map[string]int // MB, by name
+
+	concurrency map[string]int // that was asked for, by name
+
+	asked map[string]int  // milliseconds of work, by name
+	auth  map[string]bool // keys seen
 }
 
 func startPlatform(t *testing.T, answer func(n int, w http.ResponseWriter) bool) (*platform, bench.Config) {
 	t.Helper()
-	p := &platform{answer: answer, actions: map[string]int{}, records: map[string]int{}, memory: map[string]int{}, asked: map[string]int{}, auth: map[string]bool{}}
+	p := &platform{answer: answer, actions: map[string]int{}, records: map[string]int{}, memory: map[string]int{}, concurrency: map[string]int{}, asked: map[string]int{}, auth: map[string]bool{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		native := ""
@@ -72,7 +75,7 @@ func (p *platform) put(w http.ResponseWriter, r *http.Request) {
 			Kind, Code string
 			Components []string
 		}
-		Limits struct{ Memory int }
+		Limits struct{ Memory, Concurrency int }
 	}
 	err := json.NewDecoder(r.Body).Decode(&spec)
 	p.mu.Lock()
@@ -88,6 +91,9 @@ func (p *platform) put(w http.ResponseWriter, r *http.Request) {
 	}
 	p.actions[r.PathValue("name")] = 0
 	p.memory[r.PathValue("name")] = spec.Limits.Memory
+	if len(spec.Exec.Components) == 0 {
+		p.concurrency[r.PathValue("name")] = spec.Limits.Concurrency
+	}
 	_, _ = io.WriteString(w, `{"name":"x","exec":{"kind":"nodejs:20"}}`)
 }
 
@@ -160,6 +166,8 @@ func (p *platform) leftovers() int {
 // sandbox starts action containers on Unix sockets: they want one /init each
 // and run one activation at a time.
 type sandbox struct {
+	atOnce int // activations, if not one
+
 	mu      sync.Mutex
 	started []string
 	stopped int
@@ -175,7 +183,7 @@ func (s *sandbox) start(t *testing.T) bench.Direct {
 		if err != nil {
 			return whisk.Address{}, nil, err
 		}
-		server := &http.Server{Handler: actionContainer()}
+		server := &http.Server{Handler: actionContainer(max(s.atOnce, 1))}
 		done := make(chan struct{})
 		go func() { defer close(done); _ = server.Serve(listener) }()
 		return whisk.Address{Network: "unix", Address: path}, func() {
@@ -189,10 +197,10 @@ func (s *sandbox) start(t *testing.T) bench.Direct {
 }
 
 // actionContainer answers /init and /run as a runtime does.
-func actionContainer() http.Handler {
+func actionContainer(atOnce int) http.Handler {
 	mux := http.NewServeMux()
 	inits := make(chan struct{}, 1)
-	var running sync.Mutex
+	running := make(chan struct{}, atOnce)
 	mux.HandleFunc("POST /init", func(w http.ResponseWriter, r *http.Request) {
 		var body struct {
 			Value struct{ Code, Main string }
@@ -208,11 +216,13 @@ func actionContainer() http.Handler {
 		}
 	})
 	mux.HandleFunc("POST /run", func(w http.ResponseWriter, r *http.Request) {
-		if !running.TryLock() { // a real one would refuse it too
+		select {
+		case running <- struct{}{}:
+		default: // a real one would refuse it too
 			w.WriteHeader(http.StatusForbidden)
 			return
 		}
-		defer running.Unlock()
+		defer func() { <-running }()
 		var body struct{ Value map[string]any }
 		if len(inits) == 0 || json.NewDecoder(r.Body).Decode(&body) != nil || body.Value == nil {
 			w.WriteHeader(http.StatusBadGateway)

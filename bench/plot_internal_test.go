@@ -8,37 +8,6 @@ import (
 	"time"
 )
 
-func TestTicksAreRoundAndFew(t *testing.T) {
-	for name, row := range map[string]struct {
-		axis axis
-		want []string
-	}{
-		"linear":       {axis{least: 0, most: 1}, []string{"0", "0.2", "0.4", "0.6", "0.8", "1"}},
-		"large":        {axis{least: 0, most: 4321}, []string{"0", "500", "1000", "1500", "2000", "2500", "3000", "3500", "4000"}},
-		"decades":      {axis{least: 0.3, most: 12, log: true}, []string{"0.5", "1", "2", "5", "10"}},
-		"many decades": {axis{least: 0.09, most: 1001, log: true}, []string{"0.1", "1", "10", "100", "1000"}},
-	} {
-		var got []string
-		for _, mark := range row.axis.ticks() {
-			got = append(got, mark.Label)
-		}
-		if !slices.Equal(got, row.want) {
-			t.Errorf("%s: got %v, want %v", name, got, row.want)
-		}
-	}
-}
-
-func TestCurvesWithoutLengthAreNotDrawn(t *testing.T) {
-	if got := draw("", "", "", true, []curve{{"nothing", nil}, {"a point", []point{{1, 1}}}}); got != nil {
-		t.Errorf("got %+v", got)
-	}
-	// All in one place is a line nevertheless, and no division by zero.
-	same := draw("", "", "", true, []curve{{"same", []point{{1, 0}, {1, 0}}}})
-	if len(same) != 1 || same[0].Lines[0].Points != "60.0,230.0 60.0,230.0" {
-		t.Errorf("got %+v", same)
-	}
-}
-
 func TestCurvesKeepTheTail(t *testing.T) {
 	h := newHistogram()
 	for i := range 10_000 {

@@ -37,15 +37,21 @@ func report() bench.Report {
 		Warm: []bench.Warm{
 			{
 				Kind: "nodejs", Workload: "noop", Pace: "1 at once", Concurrency: 1, Share: 0.5, Generator: 40500 * time.Nanosecond,
-				Platform: bench.Side{Connections: 1, Rate: 1000, Rates: []float64{990, 1010}, Latency: latency(4000, 500*time.Microsecond), Errors: map[string]int64{}},
-				Direct:   &bench.Side{Connections: 1, Rate: 2000, Rates: []float64{2000, 2000}, Latency: latency(8000, 250*time.Microsecond), Errors: map[string]int64{}},
-				Versus:   &bench.Side{Connections: 1, Rate: 800, Rates: []float64{790, 810}, Latency: latency(3200, 600*time.Microsecond), Errors: map[string]int64{"timeout": 1}},
-				Ratios:   []bench.Ratio{{Of: "throughput", Value: 1.25, Low: 1.2, High: 1.3, Confidence: 0.9375, Pairs: 5}},
-				CPU:      []bench.CPU{{Process: "whirl", Own: 200 * time.Microsecond, Children: 300 * time.Microsecond, Processes: 1}, {Process: "absent"}},
+				Platform:  bench.Side{Connections: 1, Rate: 1000, Rates: []float64{990, 1010}, Latency: latency(4000, 500*time.Microsecond), Errors: map[string]int64{}},
+				Direct:    &bench.Side{Connections: 1, Rate: 2000, Rates: []float64{2000, 2000}, Latency: latency(8000, 250*time.Microsecond), Errors: map[string]int64{}},
+				Versus:    &bench.Side{Connections: 1, Rate: 800, Rates: []float64{790, 810}, Latency: latency(3200, 600*time.Microsecond), Errors: map[string]int64{"timeout": 1}},
+				Ratios:    []bench.Ratio{{Of: "throughput", Value: 1.25, Low: 1.2, High: 1.3, Confidence: 0.9375, Pairs: 5}},
+				Hop:       &bench.Side{Connections: 1, Rate: 1600, Rates: []float64{1600, 1600}, Latency: latency(6400, 300*time.Microsecond), Errors: map[string]int64{"timeout": 1}},
+				OfHop:     []bench.Ratio{{Of: "CPU", Value: 2.5, Low: 2.4, High: 2.6, Confidence: 0.9375, Pairs: 5}},
+				HopCPU:    []bench.CPU{{Process: "bare hop", Own: 80 * time.Microsecond, Processes: 1}},
+				VersusCPU: []bench.CPU{{Process: "java", Own: 900 * time.Microsecond, Processes: 3}},
+				CPU:       []bench.CPU{{Process: "whirl", Own: 200 * time.Microsecond, Children: 300 * time.Microsecond, Processes: 1}, {Process: "absent"}},
 			},
 			{
 				Kind: "python", Workload: "echo:1k", Pace: "64 at once", Concurrency: 64, Generator: 41 * time.Microsecond,
 				Platform: bench.Side{Connections: 64, Rate: 1500.25, Rates: []float64{1500.25}, Latency: latency(6000, 12345*time.Nanosecond), Errors: map[string]int64{"timeout": 2, "status 429": 3}, Cold: 4},
+				Alone:    &bench.Side{Connections: 64, Rate: 1600, Rates: []float64{1600}, Latency: latency(6400, 12*time.Millisecond), Errors: map[string]int64{"timeout": 1}, Cold: 2},
+				OfAlone:  []bench.Ratio{{Of: "throughput", Value: 0.94, Low: 0.9, High: 0.97, Confidence: 0.9375, Pairs: 5}},
 			},
 			{
 				Kind: "nodejs", Workload: "cpu:10ms", Pace: "150/s poisson", Offered: 150, Generator: 45 * time.Microsecond,
@@ -59,16 +65,18 @@ func report() bench.Report {
 		Contests: []bench.Contest{{
 			Kind: "nodejs", Actions: 4, Share: 0.75, Least: 0.5, Most: 1.5, Generator: 42 * time.Microsecond,
 			Platform: bench.Side{Connections: 40, Rate: 900, Rates: []float64{890, 910}, Latency: latency(3600, 10*time.Millisecond), Errors: map[string]int64{"timeout": 1}, Cold: 12},
+			Versus:   &bench.Side{Connections: 40, Rate: 450, Rates: []float64{450}, Latency: latency(1800, 20*time.Millisecond), Errors: map[string]int64{"status 429": 1}},
+			Ratios:   []bench.Ratio{{Of: "throughput", Value: 2, Low: 1.9, High: 2.1, Confidence: 0.9375, Pairs: 5}},
 			CPU:      []bench.CPU{{Process: "whirl", Own: 250 * time.Microsecond, Children: 350 * time.Microsecond, Processes: 1}},
 		}},
-		Added:   []bench.Added{{Kind: "nodejs", Workload: "noop", P50: 500 * time.Microsecond, P99: 1250 * time.Microsecond}},
+		Added:   []bench.Added{{Kind: "nodejs", Workload: "noop", Pace: "1 at once", P50: 500 * time.Microsecond, P99: 1250 * time.Microsecond}},
 		Records: []bench.Records{{Kind: "nodejs", Answered: 4100, Stored: 4100}, {Kind: "python", Answered: 10, Stored: 9}},
 	}
 }
 
 func TestReportGolden(t *testing.T) {
 	r := report()
-	if got := r.Failures(); got != 1+2+3+1+1+1+1+1 {
+	if got := r.Failures(); got != 1+2+3+1+1+1+1+1+3 {
 		t.Errorf("%d failures", got)
 	}
 	for file, write := range map[string]func(io.Writer) error{"report.txt": r.WriteText, "report.json": r.WriteJSON} {

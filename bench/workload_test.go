@@ -106,14 +106,60 @@ func TestWorkloadsSendWhatTheyAreNamedFor(t *testing.T) {
 	if len(called) != 8 || called["echo-1m"] == 0 || called["sequence-3"] != 0 || called["sequence-3-whole"] == 0 {
 		t.Errorf("called %v", called)
 	}
-	least, most := called["actions-4-0"], called["actions-4-0"]
-	for i := range 4 {
+	least, most := called["actions-4-1"], called["actions-4-1"]
+	for i := 1; i < 4; i++ {
 		n := called[fmt.Sprintf("actions-4-%d", i)]
 		least, most = min(least, n), max(most, n)
 	}
 	// In turns, once for the warm-up and once for the rounds.
 	if least == 0 || most-least > 2 {
 		t.Errorf("actions in turns got from %d to %d calls", least, most)
+	}
+	if first := called["actions-4-0"]; first <= most {
+		t.Errorf("the action that was called alone, too, got %d calls, and the others up to %d", first, most)
+	}
+}
+
+func TestSeveralActionsAreComparedWithOne(t *testing.T) {
+	_, config := startPlatform(t, nil)
+	config.ColdSequential, config.ColdBurst = 0, 0
+	config.Concurrency, config.Workloads = []int{2}, workloads(t, "actions:1", "actions:3")
+	report, err := bench.Run(t.Context(), config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Failures() != 0 || len(report.Warm) != 2 || report.Warm[0].Alone != nil {
+		t.Fatalf("got %+v", report)
+	}
+	w := report.Warm[1]
+	if w.Alone == nil || w.Alone.Latency.Count == 0 || len(w.OfAlone) != 4 || w.OfAlone[0].Of != "throughput" || w.OfAlone[0].Pairs != config.Rounds {
+		t.Fatalf("got %+v", w)
+	}
+	if got := report.Records[1]; got.Stored != got.Answered || got.Answered < w.Platform.Latency.Count+w.Alone.Latency.Count {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestNamespacesTakeTurns(t *testing.T) {
+	p, config := startPlatform(t, nil)
+	config.ColdSequential, config.ColdBurst = 0, 0
+	config.Concurrency, config.MoreAuths = []int{2}, []string{"second:secret", "third:secret"}
+	report, err := bench.Run(t.Context(), config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.leftovers() != 0 || report.Failures() != 0 {
+		t.Errorf("%d actions are left, %d failures", p.leftovers(), report.Failures())
+	}
+	if len(p.auth) != 3 || !p.auth["uuid:secret"] || !p.auth["second:secret"] || !p.auth["third:secret"] {
+		t.Errorf("keys seen: %v", p.auth)
+	}
+	var calls []int
+	for _, n := range p.records {
+		calls = append(calls, n)
+	}
+	if len(calls) != 3 || slices.Max(calls)-slices.Min(calls) > 2 {
+		t.Errorf("the actions got %v calls", calls)
 	}
 }
 

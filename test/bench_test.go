@@ -18,7 +18,7 @@ import (
 // missing figures, not for speed.
 func TestBench(t *testing.T) {
 	p := start(t)
-	cmd := exec.CommandContext(t.Context(), whirlBinary, "bench", "--apihost", p.url, "--auth", guestKey, "--kinds", "native", "--direct",
+	cmd := exec.CommandContext(t.Context(), whirlBinary, "bench", "--apihost", p.url, "--auth", guestKey, "--kinds", "native", "--direct", "--hop",
 		"--concurrency", "1,10", "--rounds", "2", "--duration", "300ms", "--cold", "3", "--cold-burst", "5",
 		"--process", strconv.Itoa(p.cmd.Process.Pid), "--json", "-")
 	var stdout, stderr bytes.Buffer
@@ -43,6 +43,9 @@ func TestBench(t *testing.T) {
 			CPU []struct {
 				Own float64 `json:"own_us"`
 			}
+			HopCPU []struct {
+				Own float64 `json:"own_us"`
+			} `json:"bare_hop_cpu"`
 		}
 		Records []struct{ Answered, Stored int }
 	}
@@ -58,12 +61,34 @@ func TestBench(t *testing.T) {
 		}
 	}
 	for _, w := range report.Warm {
-		if w.Platform.PerSecond <= 0 || w.Share <= 0 || len(w.CPU) != 1 || w.CPU[0].Own <= 0 {
+		if w.Platform.PerSecond <= 0 || w.Share <= 0 || len(w.CPU) != 1 || w.CPU[0].Own <= 0 || len(w.HopCPU) != 1 || w.HopCPU[0].Own <= 0 {
 			t.Errorf("%d at once: %+v", w.Concurrency, w)
 		}
 	}
 	if left, err := p.CountActions(t.Context()); err != nil || left != 0 {
 		t.Errorf("%d actions are left, %v", left, err)
+	}
+}
+
+// TestBenchGrowth lets two kinds of work grow for a moment: of a platform, and of a
+// control plane.
+func TestBenchGrowth(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "growth")
+	cmd := exec.CommandContext(t.Context(), whirlBinary, "bench", "growth", "--dimensions", "rate,controllers", "--passes", "1", "--duration", "200ms", "--out", out)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, &stderr)
+	}
+	for _, want := range []string{"### Activations a second", "| CPU of an activation, µs | ", "### Controllers", "| CPU of a requisition, µs | "} {
+		if !bytes.Contains(stdout.Bytes(), []byte(want)) {
+			t.Errorf("no %q in:\n%s", want, &stdout)
+		}
+	}
+	for _, name := range []string{"growth.json", "rate.svg", "controllers.svg"} {
+		if file, err := os.Stat(filepath.Join(out, name)); err != nil || file.Size() < 1000 {
+			t.Errorf("%s: %v, %v", name, file, err)
+		}
 	}
 }
 

@@ -34,7 +34,7 @@ func (p program) benchCommand() *cobra.Command {
 	}
 	addConfigFlag(cmd)
 	addBenchFlags(cmd.Flags())
-	cmd.AddCommand(p.benchSchedulerCommand(), p.benchHopCommand())
+	cmd.AddCommand(p.benchSchedulerCommand(), p.benchHopCommand(), p.benchGrowthCommand())
 	return cmd
 }
 

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package growth
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/whirl-faas/whirl/bench/plot"
+)
+
+// Report is how costs grow along some dimensions.
+type Report struct {
+	Started    time.Time     `json:"started"`
+	Took       time.Duration `json:"took_ns"`
+	Machine    string        `json:"machine"`
+	Passes     int           `json:"passes"` // over each dimension, every other one backwards
+	Dimensions []Dimension   `json:"dimensions"`
+}
+
+// Dimension is one kind of work, and what it costs.
+type Dimension struct {
+	Name  string `json:"name"`  // of its file, too
+	Work  string `json:"work"`  // what there is more and more of
+	Setup string `json:"setup"` // what stayed as it was
+	Costs []Cost `json:"costs"`
+}
+
+// Cost is what was measured along a dimension.
+type Cost struct {
+	Name   string  `json:"name"`
+	Unit   string  `json:"unit"`
+	Total  bool    `json:"total,omitempty"` // of all the work and what is there without any, as memory is
+	Points []Point `json:"points"`          // of all passes, in the order in which they were measured
+	Fit    Fit     `json:"fit"`
+}
+
+// Add adds a measurement of a cost, which is otherwise without points.
+func (d *Dimension) Add(cost Cost, measured Point) {
+	i := slices.IndexFunc(d.Costs, func(c Cost) bool { return c.Name == cost.Name })
+	if i < 0 {
+		i = len(d.Costs)
+		d.Costs = append(d.Costs, cost)
+	}
+	c := &d.Costs[i]
+	c.Points = append(c.Points, measured)
+	c.Fit = FitTo(c.Points)
+}
+
+// middles are the medians of the passes at each amount of work, in order.
+func (c Cost) middles() (all []Point) {
+	costs := map[float64][]float64{}
+	for _, p := range c.Points {
+		costs[p.Work] = append(costs[p.Work], p.Cost)
+	}
+	for _, work := range slices.Sorted(maps.Keys(costs)) {
+		sorted := slices.Sorted(slices.Values(costs[work]))
+		n := len(sorted)
+		all = append(all, Point{work, (sorted[(n-1)/2] + sorted[n/2]) / 2})
+	}
+	return all
+}
+
+// EachMore is what one more of the work adds to a total, from the least to the
+// most that was measured; 0 for what is no total. The exponent of a total hides
+// that as long as what is there without any work is most of it.
+func (c Cost) EachMore() float64 {
+	middles := c.middles()
+	if !c.Total || len(middles) < 2 {
+		return 0
+	}
+	first, last := middles[0], middles[len(middles)-1]
+	return (last.Cost - first.Cost) / (last.Work - first.Work)
+}
+
+// WriteMarkdown writes a table for each dimension: the medians of the passes, the
+// exponent of each cost with its margin, and what one more adds to totals.
+func (r Report) WriteMarkdown(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	fmt.Fprintf(out, "%s; %s; medians of %d passes; exponents with their margin of 95 %%; the whole took %s.\n",
+		r.Machine, r.Started.UTC().Format("2006-01-02 15:04 UTC"), r.Passes, r.Took.Round(time.Second))
+	for _, d := range r.Dimensions {
+		d.writeMarkdown(out)
+	}
+	return out.Flush()
+}
+
+func (d Dimension) writeMarkdown(w io.Writer) {
+	if len(d.Costs) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n### %s\n\n%s ([plot](growth/%s.svg))\n\n", strings.ToUpper(d.Work[:1])+d.Work[1:], d.Setup, d.Name)
+	heads, rule := "| "+d.Work, "|---"
+	works := d.Costs[0].middles()
+	for _, p := range works {
+		heads += " | " + short(p.Work)
+		rule += "|---"
+	}
+	fmt.Fprintf(w, "%s | exponent | each more |\n%s|---|---|\n", heads, rule)
+	for _, c := range d.Costs {
+		row := "| " + c.Name
+		if c.Unit != "" {
+			row += ", " + c.Unit
+		}
+		at := map[float64]float64{}
+		for _, p := range c.middles() {
+			at[p.Work] = p.Cost
+		}
+		for _, p := range works {
+			cell := "-"
+			if cost, measured := at[p.Work]; measured {
+				cell = short(cost)
+			}
+			row += " | " + cell
+		}
+		each := ""
+		if c.Total {
+			each = " " + short(c.EachMore())
+		}
+		fmt.Fprintf(w, "%s | %s |%s |\n", row, c.Fit, each)
+	}
+}
+
+// Plot draws the costs of a dimension with their fits, each relative to what the
+// fit says of the least work, so that different units share an axis. There is none
+// if nothing was measured.
+func (d Dimension) Plot() []plot.Plot {
+	var curves []plot.Curve
+	for _, c := range d.Costs {
+		middles := c.middles()
+		if len(middles) < 2 || c.Fit.Factor == 0 {
+			continue
+		}
+		first, last := middles[0].Work, middles[len(middles)-1].Work
+		base := c.Fit.At(first)
+		dots := plot.Curve{Name: fmt.Sprintf("%s (1 = %s)", c.Name, strings.TrimSpace(short(base)+" "+c.Unit)), Dots: true}
+		for _, p := range slices.SortedStableFunc(slices.Values(c.Points), func(a, b Point) int { return cmp.Compare(a.Work, b.Work) }) {
+			if p.Cost > 0 {
+				dots.Points = append(dots.Points, plot.Point{X: p.Work, Y: p.Cost / base})
+			}
+		}
+		fit := plot.Curve{
+			Name:   fmt.Sprintf("  exponent %s", c.Fit),
+			Points: []plot.Point{{X: first, Y: 1}, {X: last, Y: c.Fit.At(last) / base}},
+		}
+		curves = append(curves, dots, fit)
+	}
+	return plot.Draw("Cost by "+d.Work, plot.Axes{X: d.Work, Y: "in terms of the least", LogX: true, LogY: true}, curves)
+}
+
+// short is a number to three digits.
+func short(value float64) string {
+	if value == 0 {
+		return "0"
+	}
+	digits := max(2-int(math.Floor(math.Log10(math.Abs(value)))), 0)
+	whole, part, _ := strings.Cut(strconv.FormatFloat(value, 'f', digits, 64), ".")
+	for i := len(whole) - 3; i > 0; i -= 3 {
+		whole = whole[:i] + "," + whole[i:]
+	}
+	if part = strings.TrimRight(part, "0"); part != "" {
+		return whole + "." + part
+	}
+	return whole
+}
+
+// WriteJSON writes the report as one JSON object.
+func (r Report) WriteJSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", " ")
+	if err := encoder.Encode(r); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
