@@ -64,6 +64,7 @@ var rooms = map[string][]string{
 	"client":                 {"whisk"},
 	"bench":                  {"whisk", "client", "bench/plot"},
 	"bench/plot":             {},
+	"bench/cputime":          {},
 	"bench/growth":           {"bench/plot"},
 	"bench/schedulerload":    {"whisk"},
 	"sim":                    {"*"},

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/whirl-faas/whirl/bench/cputime"
 	"github.com/whirl-faas/whirl/controller/apijson"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -132,10 +133,11 @@ func TestPackagedActions(t *testing.T) {
 func BenchmarkAppendActivation(b *testing.B) {
 	r := record()
 	buffer := make([]byte, 0, 2048)
-	b.ReportAllocs()
+	end := cputime.Report(b)
 	for b.Loop() {
 		buffer = apijson.AppendActivation(buffer[:0], r)
 	}
+	end()
 	b.SetBytes(int64(len(buffer)))
 }
 

@@ -8,6 +8,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/whirl-faas/whirl/bench/cputime"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -35,10 +36,10 @@ func benchAction(b *testing.B, n, concurrency int) *action {
 
 // BenchmarkTakeAndLeave is what the balancer's books cost an activation.
 func BenchmarkTakeAndLeave(b *testing.B) {
-	for _, n := range []int{1, 100, 10_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			a := benchAction(b, n, 1)
-			b.ReportAllocs()
+	for _, row := range []struct{ containers, concurrency int }{{1, 1}, {100, 1}, {10_000, 1}, {1, 64}, {100, 64}} {
+		b.Run(fmt.Sprintf("containers=%d/concurrency=%d", row.containers, row.concurrency), func(b *testing.B) {
+			a := benchAction(b, row.containers, row.concurrency)
+			end := cputime.Report(b)
 			for b.Loop() {
 				now := a.b.now()
 				a.mu.Lock()
@@ -48,6 +49,7 @@ func BenchmarkTakeAndLeave(b *testing.B) {
 				a.leaveLocked(c, now)
 				a.mu.Unlock()
 			}
+			end()
 		})
 	}
 }
@@ -66,10 +68,11 @@ func BenchmarkOverflow(b *testing.B) {
 	for range 1000 {
 		enter()
 	}
-	b.ReportAllocs()
+	end := cputime.Report(b)
 	for b.Loop() {
 		enter()
 		a.waiting.next(verdict{})
 		a.room.release(inv.Size)
 	}
+	end()
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/whirl-faas/whirl/bench/cputime"
 	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -40,11 +41,12 @@ func serve(p *platform, r *http.Request, body *strings.Reader, text string) {
 func BenchmarkRouteAndAuthenticate(b *testing.B) {
 	p := newPlatform(b)
 	r := benchRequest("GET", root+"/namespaces", "")
-	b.ReportAllocs()
 	var body strings.Reader
+	end := cputime.Report(b)
 	for b.Loop() {
 		serve(p, r, &body, "")
 	}
+	end()
 }
 
 // Routing alone, by hand and by http.ServeMux with the same patterns.
@@ -60,10 +62,11 @@ func BenchmarkServeMuxAlone(b *testing.B) {
 	}
 	r := benchRequest("POST", guest+"/actions/hello", "")
 	w := nowhere{http.Header{}}
-	b.ReportAllocs()
+	end := cputime.Report(b)
 	for b.Loop() {
 		mux.ServeHTTP(w, r)
 	}
+	end()
 }
 
 // A whole blocking call on a balancer that answers at once, record included.
@@ -89,10 +92,11 @@ func BenchmarkBlockingInvoke(b *testing.B) {
 			go func() { done <- p.control.Run(ctx) }()
 			r := benchRequest("POST", path, `{"name":"world"}`)
 			var body strings.Reader
-			b.ReportAllocs()
+			end := cputime.Report(b)
 			for b.Loop() {
 				serve(p, r, &body, `{"name":"world"}`)
 			}
+			end()
 			b.StopTimer()
 			cancel()
 			if err := <-done; err != nil {
@@ -113,10 +117,11 @@ func BenchmarkWebAction(b *testing.B) {
 	r := benchRequest("GET", webRoot+"/hello.json?name=world", "")
 	r.Header = http.Header{"Accept": {"*/*"}, "User-Agent": {"curl/8.5.0"}}
 	var body strings.Reader
-	b.ReportAllocs()
+	end := cputime.Report(b)
 	for b.Loop() {
 		serve(p, r, &body, "")
 	}
+	end()
 	b.StopTimer()
 	cancel()
 	if err := <-done; err != nil {
@@ -136,12 +141,13 @@ func BenchmarkInvokeWithoutHTTP(b *testing.B) {
 		b.Fatal(err)
 	}
 	call := controller.Call{Caller: caller, Action: whisk.FullName{Namespace: "guest", Name: "hello"}, Payload: []byte(`{"name":"world"}`), Transaction: "tid"}
-	b.ReportAllocs()
+	end := cputime.Report(b)
 	for b.Loop() {
 		if _, err := p.control.Invoke(ctx, call, p.control.Limits().BlockingWait); err != nil {
 			b.Fatal(err)
 		}
 	}
+	end()
 	b.StopTimer()
 	cancel()
 	<-done

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/whirl-faas/whirl/bench/cputime"
 	"github.com/whirl-faas/whirl/controller/controllertest"
 	"github.com/whirl-faas/whirl/controller/recorder"
 	"github.com/whirl-faas/whirl/whisk"
@@ -247,7 +248,7 @@ func BenchmarkRecord(b *testing.B) {
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
 	record := &whisk.Activation{ID: "1", Namespace: "ns", Response: whisk.Response{Result: []byte(`{"ok":true}`)}}
-	b.ReportAllocs()
+	end := cputime.Report(b)
 	for b.Loop() {
 		slot, err := r.Reserve(ctx, 0)
 		if err != nil {
@@ -259,6 +260,7 @@ func BenchmarkRecord(b *testing.B) {
 		slot.Announce(record, false)
 		slot.Write()
 	}
+	end()
 	cancel()
 	<-done
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/whirl-faas/whirl/bench/cputime"
 	"github.com/whirl-faas/whirl/scheduler/policy"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -289,11 +290,12 @@ func BenchmarkPlacement(b *testing.B) {
 			{"least-loaded", policy.LeastLoaded, room}, {"bin-pack", policy.BinPack, room}, {"eviction", policy.EvictionNode, full},
 		} {
 			b.Run(fmt.Sprintf("%s/nodes=%d", c.name, n), func(b *testing.B) {
-				b.ReportAllocs()
+				end := cputime.Report(b)
 				for b.Loop() {
 					hash += 2654435761
 					c.place(c.nodes, policy.Request{Hash: hash, Memory: 256, Cap: 8, Crowded: 0.6})
 				}
+				end()
 			})
 		}
 	}

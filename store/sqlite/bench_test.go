@@ -26,8 +26,9 @@ func cpu(b *testing.B) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// measure runs the benchmark's loop and reports rate and CPU per unit of work.
+// measure runs the benchmark's loop and reports allocations, and rate and CPU per unit of work.
 func measure(b *testing.B, perLoop int, loop func()) {
+	b.ReportAllocs()
 	before := cpu(b)
 	for b.Loop() {
 		loop()
