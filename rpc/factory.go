@@ -70,6 +70,7 @@ func outFactoryEvent(f *fields, message whisk.FactoryEvent) frame {
 			Container:   f.outContainer(m.Container),
 			Agent:       f.line("agent's address", m.Agent, longestAddress),
 			Origin:      outEnum[proto.Origin](f, "origin", m.Origin, whisk.Transferred),
+			Creation:    f.outDuration("creation", m.Creation),
 		}}
 	case whisk.Redirect:
 		out.Kind = &proto.FactoryEvent_Redirect{Redirect: &proto.Redirect{
@@ -112,6 +113,7 @@ func inFactoryEvent(f *fields, wire *proto.FactoryEvent) whisk.FactoryEvent {
 			Container:   f.inContainer(m.Allocation.Container),
 			Agent:       f.line("agent's address", m.Allocation.Agent, longestAddress),
 			Origin:      inEnum(f, "origin", m.Allocation.Origin, whisk.Transferred),
+			Creation:    f.inDuration("creation", m.Allocation.Creation),
 		}
 	case *proto.FactoryEvent_Redirect:
 		return whisk.Redirect{

@@ -69,6 +69,7 @@ func (s *state) containerCreated(n *node, m whisk.ContainerCreated) {
 		}
 	case c != nil && c.condition == creating:
 		s.log.Debug("container created", "container", c.ID, "node", n.id, "took", m.Took)
+		c.made, c.creation = s.now, max(0, m.Took)
 		s.created(c, m.Container.Address)
 	}
 }

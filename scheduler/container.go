@@ -29,6 +29,8 @@ type container struct {
 	redirected  int                // slots pointed to since it was last reported
 	since       time.Time          // when it was last used, for the order of eviction; while it is busy, when that began
 	took        time.Duration      // to make it; 0 if we found it
+	made        time.Time          // when its agent said so; zero if it did not
+	creation    time.Duration      // by its agent's word; 0 if there was none
 	timer       alarm              // its time is up: kept, surplus, or asked back in vain
 
 	byNode    link[*container] // in node.containers

@@ -197,11 +197,16 @@ func (s *state) deliver(c *container, r *requisition) {
 	c.redirected = 0
 	s.move(c, leased)
 	s.figures.allocated(origin, s.now.Sub(r.arrived))
-	s.tell(r.caller, whisk.Allocation{Requisition: r.id, Container: c.Container, Agent: c.node.address, Origin: origin})
+	s.tell(r.caller, whisk.Allocation{Requisition: r.id, Container: c.Container, Agent: c.node.address, Origin: origin, Creation: c.creationSince(r.arrived)})
 	if c.purpose == r {
 		s.unbindDelivered(c)
 	}
 	s.settleSlots(r, min(r.concurrency, r.outstanding))
+}
+
+// creationSince returns how long the container was being made after some moment.
+func (c *container) creationSince(t time.Time) time.Duration {
+	return max(0, min(c.creation, c.made.Sub(t)))
 }
 
 // unbindDelivered unties a container without letting its requisition wait anew.

@@ -444,6 +444,46 @@ func TestWithdrawnWhileMade(t *testing.T) {
 	})
 }
 
+// An allocation tells what its creation took of the time since the requisition: all of
+// it, the rest of what had begun before, or nothing.
+func TestAllocationTellsItsCreation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, stemCells(1, nil))
+		agent, ctl := st.agent(node(256*whisk.MB)), st.controller("one")
+		made := func(order whisk.CreateContainer, took time.Duration) whisk.Container {
+			c := whisk.Container{ID: order.Container, Node: "node", Spec: order.Spec}
+			agent.say(whisk.ContainerCreated{Container: c, Took: took})
+			return c
+		}
+		order := agent.hear().(whisk.CreateContainer)
+		time.Sleep(30 * time.Millisecond)
+		ctl.say(request(1, "hello"))
+		time.Sleep(20 * time.Millisecond)
+		c := made(order, 50*time.Millisecond)
+		grants(agent, c, "", "one")
+		ctl.want(whisk.Allocation{Requisition: 1, Container: c, Origin: whisk.Created, Creation: 20 * time.Millisecond})
+
+		ctl.say(whisk.Release{Container: c.ID, Reason: whisk.ReleaseUnused})
+		grants(agent, c, "one", "")
+		time.Sleep(time.Second)
+		ctl.say(request(2, "hello"))
+		grants(agent, c, "", "one")
+		ctl.want(whisk.Allocation{Requisition: 2, Container: c, Origin: whisk.Prewarmed})
+
+		r := request(3, "other")
+		r.Spec.Kind = "python:3"
+		ctl.say(whisk.Release{Container: c.ID, Reason: whisk.ReleaseFailed})
+		ctl.say(r)
+		agent.want(whisk.RemoveContainer{Epoch: 1, Container: c.ID, Lessee: "one"})
+		time.Sleep(10 * time.Millisecond)
+		agent.say(whisk.ContainerGone{Container: c.ID})
+		order = agent.hear().(whisk.CreateContainer)
+		time.Sleep(7 * time.Millisecond)
+		c = made(order, 7*time.Millisecond)
+		ctl.want(whisk.Allocation{Requisition: 3, Container: c, Origin: whisk.Created, Creation: 7 * time.Millisecond})
+	})
+}
+
 func TestCreationsPerNodeAreCapped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newStage(t, func(c *scheduler.Config) { c.CreationsPerNode = 2 })

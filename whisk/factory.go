@@ -118,6 +118,7 @@ type Allocation struct {
 	Container   Container
 	Agent       string // where controllers reach the node's agent, as its [NodeReport] says
 	Origin      Origin
+	Creation    time.Duration // of the time since the requisition came, how long the node took to make it; 0 if it was there
 }
 
 // Origin says where an allocated container came from.

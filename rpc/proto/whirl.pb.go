@@ -1620,7 +1620,8 @@ type Allocation struct {
 	Requisition   uint64                 `protobuf:"varint,1,opt,name=requisition,proto3" json:"requisition,omitempty"`
 	Container     *Container             `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
 	Origin        Origin                 `protobuf:"varint,3,opt,name=origin,proto3,enum=whirl.v1.Origin" json:"origin,omitempty"`
-	Agent         string                 `protobuf:"bytes,4,opt,name=agent,proto3" json:"agent,omitempty"` // where controllers reach the node's agent; empty if they know
+	Agent         string                 `protobuf:"bytes,4,opt,name=agent,proto3" json:"agent,omitempty"`        // where controllers reach the node's agent; empty if they know
+	Creation      uint64                 `protobuf:"varint,5,opt,name=creation,proto3" json:"creation,omitempty"` // of the time since the requisition came; 0 if the container was there
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1681,6 +1682,13 @@ func (x *Allocation) GetAgent() string {
 		return x.Agent
 	}
 	return ""
+}
+
+func (x *Allocation) GetCreation() uint64 {
+	if x != nil {
+		return x.Creation
+	}
+	return 0
 }
 
 type Redirect struct {
@@ -4264,13 +4272,14 @@ const file_whirl_proto_rawDesc = "" +
 	"\t_since_in\"X\n" +
 	"\aRelease\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12/\n" +
-	"\x06reason\x18\x02 \x01(\x0e2\x17.whirl.v1.ReleaseReasonR\x06reason\"\xa1\x01\n" +
+	"\x06reason\x18\x02 \x01(\x0e2\x17.whirl.v1.ReleaseReasonR\x06reason\"\xbd\x01\n" +
 	"\n" +
 	"Allocation\x12 \n" +
 	"\vrequisition\x18\x01 \x01(\x04R\vrequisition\x121\n" +
 	"\tcontainer\x18\x02 \x01(\v2\x13.whirl.v1.ContainerR\tcontainer\x12(\n" +
 	"\x06origin\x18\x03 \x01(\x0e2\x10.whirl.v1.OriginR\x06origin\x12\x14\n" +
-	"\x05agent\x18\x04 \x01(\tR\x05agent\"b\n" +
+	"\x05agent\x18\x04 \x01(\tR\x05agent\x12\x1a\n" +
+	"\bcreation\x18\x05 \x01(\x04R\bcreation\"b\n" +
 	"\bRedirect\x12 \n" +
 	"\vrequisition\x18\x01 \x01(\x04R\vrequisition\x12\x1e\n" +
 	"\n" +

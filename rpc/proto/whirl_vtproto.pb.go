@@ -1166,6 +1166,11 @@ func (m *Allocation) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.Creation != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Creation))
+		i--
+		dAtA[i] = 0x28
+	}
 	if len(m.Agent) > 0 {
 		i -= len(m.Agent)
 		copy(dAtA[i:], m.Agent)
@@ -4138,6 +4143,9 @@ func (m *Allocation) SizeVT() (n int) {
 	l = len(m.Agent)
 	if l > 0 {
 		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	if m.Creation != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.Creation))
 	}
 	n += len(m.unknownFields)
 	return n
@@ -7800,6 +7808,25 @@ func (m *Allocation) UnmarshalVT(dAtA []byte) error {
 			}
 			m.Agent = string(dAtA[iNdEx:postIndex])
 			iNdEx = postIndex
+		case 5:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Creation", wireType)
+			}
+			m.Creation = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Creation |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
