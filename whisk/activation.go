@@ -107,8 +107,11 @@ type Outcome struct {
 	Response  Response
 	Start     time.Time     // of /init, or of /run where none was needed; of the failure where it never ran
 	Wait      time.Duration // from Received to Start
+	Asking    time.Duration // of Wait: until the scheduler had this container for us, less Creation
+	Creation  time.Duration // of Wait: until its node had made it
 	Init      time.Duration // of /init; meaningless unless Cold
 	Run       time.Duration // of /run; 0 if it never ran
+	Resume    time.Duration // of Run: until the container was resumed; 0 if it was not paused
 	Cold      bool          // /init was sent
 	TimedOut  bool          // init or run reached the action's time limit
 	Container ContainerID   // "" if it never had one

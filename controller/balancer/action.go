@@ -42,7 +42,8 @@ type action struct {
 // requisition is what is left of one that the scheduler got.
 type requisition struct {
 	id       whisk.RequisitionID
-	left     int // slots, at least 1
+	sent     int64 // when, on the balancer's clock
+	left     int   // slots, at least 1
 	deadline time.Time
 }
 
@@ -232,7 +233,7 @@ func (a *action) comingSlots(s state) int {
 func (a *action) settleLocked(now int64) (messages []whisk.FactoryRequest) {
 	missing := a.missingLocked()
 	if missing > 0 && now >= a.quietUntil {
-		r := requisition{id: a.b.factory.nextID(a), left: missing, deadline: a.startBy}
+		r := requisition{id: a.b.factory.nextID(a), sent: now, left: missing, deadline: a.startBy}
 		a.requisitions = append(a.requisitions, r)
 		a.oweLocked(missing)
 		return []whisk.FactoryRequest{whisk.Requisition{
@@ -247,6 +248,15 @@ func (a *action) settleLocked(now int64) (messages []whisk.FactoryRequest) {
 		messages = append(messages, whisk.Withdraw{ID: r.id, Count: n})
 	}
 	return messages
+}
+
+// askedLocked returns when a requisition was sent, or now if nothing of it is left.
+func (a *action) askedLocked(id whisk.RequisitionID, now int64) int64 {
+	i := slices.IndexFunc(a.requisitions, func(r requisition) bool { return r.id == id })
+	if i < 0 {
+		return now
+	}
+	return a.requisitions[i].sent
 }
 
 // servedLocked takes up to n slots off a requisition and returns how many it

@@ -348,6 +348,7 @@ func (c *container) answered(reply *call) {
 		c.unpaused = true
 		c.applyLocked(notSuspended)
 	case op == whisk.Resume && err == nil:
+		c.thawed = a.b.now()
 		c.applyLocked(resumed)
 	case op == whisk.Resume:
 		// Unless the agent is sure that it was never thawed, an activation may have

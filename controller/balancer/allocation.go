@@ -84,6 +84,7 @@ func (f *factory) allocated(m whisk.Allocation) {
 		f.decline(m)
 		return
 	}
+	c.way = way{asked: a.askedLocked(m.Requisition, now), creation: m.Creation, arrived: now}
 	a.servedLocked(m.Requisition, a.concurrency)
 	c.since = now
 	a.containers = append(a.containers, c)

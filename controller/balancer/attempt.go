@@ -35,11 +35,12 @@ const (
 // c cannot have begun it and another container may have it.
 func (j *job) attempt(ctx context.Context, c *container) (_ whisk.Outcome, again bool) {
 	if !j.claim(ctx) {
-		j.leave(c, unsent)
+		j.leave(c, unsent, nil)
 		return j.unstarted(whisk.ErrorResponse(whisk.WhiskError, textNoContainer)), false
 	}
 	outcome := whisk.Outcome{Container: c.ID, Start: time.Now()}
 	outcome.Wait = outcome.Start.Sub(j.inv.Received)
+	outcome.Asking, outcome.Creation = c.way.within(j.b.clock(j.inv.Received))
 	end := goesOn
 	if !c.coded.Load() {
 		outcome.Cold = true
@@ -48,7 +49,7 @@ func (j *job) attempt(ctx context.Context, c *container) (_ whisk.Outcome, again
 	if end == goesOn {
 		end = j.run(ctx, c, &outcome)
 	}
-	outcome.Logs = j.leave(c, end)
+	j.leave(c, end, &outcome)
 	j.tell(ctx, outcome, end == turnedAway)
 	return outcome, end == turnedAway
 }
@@ -217,8 +218,8 @@ func (a *action) codeArrived(c *container) {
 }
 
 // leave ends an attempt: the request for the run's output is on its way before
-// the slot is another's. It returns what [whisk.Outcome.Logs] is to be.
-func (j *job) leave(c *container, end conclusion) func(context.Context) (whisk.LogSummary, error) {
+// the slot is another's. It completes the outcome, which is nil if nothing began.
+func (j *job) leave(c *container, end conclusion, outcome *whisk.Outcome) {
 	var collection *call
 	a := c.action
 	a.mu.Lock()
@@ -237,11 +238,14 @@ func (j *job) leave(c *container, end conclusion) func(context.Context) (whisk.L
 	case turnedAway:
 		c.giveBackLocked(spoiled, whisk.ReleaseFailed)
 	}
-	a.leaveLocked(c, j.b.now())
-	if collection == nil {
-		return nil
+	now := j.b.now()
+	if outcome != nil {
+		outcome.Resume = min(outcome.Run, c.frozenLocked(j.b.clock(outcome.Start), now))
 	}
-	return collection.summary
+	if collection != nil {
+		outcome.Logs = collection.summary
+	}
+	a.leaveLocked(c, now)
 }
 
 // collectLocked asks for the output of the run that just ended. Runs count as

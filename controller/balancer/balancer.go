@@ -120,6 +120,9 @@ func (b *Balancer) Controllers() int {
 // never 0, which stands for no time.
 func (b *Balancer) now() int64 { return int64(time.Since(b.started)) + 1 }
 
+// clock is what now returned, or would have, at some moment.
+func (b *Balancer) clock(t time.Time) int64 { return int64(t.Sub(b.started)) + 1 }
+
 func (b *Balancer) at(clock int64) time.Time { return b.started.Add(time.Duration(clock)) }
 
 // lockAction returns the action that inv is of, with its mutex locked.

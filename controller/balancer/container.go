@@ -4,6 +4,7 @@ package balancer
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -14,6 +15,8 @@ type container struct {
 	action *action // whose key it serves, for ever
 	agent  *agent  // that hosts it
 	wire   *wire
+
+	way way // how it came here; not changed once activations can have it
 
 	coded  atomic.Bool // it holds the action's code
 	frozen atomic.Bool // what was sent lately was never read: it stays frozen, by its agent's word
@@ -28,12 +31,39 @@ type container struct {
 	listed bool                // in the action's list of containers with a slot to give
 	runs   uint64              // that reached the container and ended
 	logs   int                 // collections that were not answered
+	woken  int64               // when its last resume was asked for; 0 for never
+	thawed int64               // when that was answered; 0 if it was not
 
 	reported whisk.UseState // what the scheduler believes
 	edge     bool           // it waits in the factory's list of changes
 	answer   bool           // the scheduler asked and shall hear that it is busy
 	returned int64          // when it was given back; its Release still waits for logs; 0 if not
 	unpaused bool           // a suspend failed: not again before the next use
+}
+
+// way is how a container came to this controller, on the balancer's clock.
+type way struct {
+	asked    int64         // when the scheduler was asked for it
+	creation time.Duration // of the time since then
+	arrived  int64
+}
+
+// within returns how much of the time since some moment passed while the scheduler
+// was asked for the container, and while that was made.
+func (w way) within(since int64) (asking, creation time.Duration) {
+	both := max(0, time.Duration(w.arrived-max(w.asked, since)))
+	creation = min(w.creation, both)
+	return both - creation, creation
+}
+
+// frozenLocked returns how much of the time since start passed before the container
+// was resumed.
+func (c *container) frozenLocked(start, now int64) time.Duration {
+	until := c.thawed
+	if until == 0 && c.woken != 0 {
+		until = now
+	}
+	return time.Duration(max(0, until-start))
 }
 
 // applyLocked makes one transition and carries out its effect.
@@ -53,6 +83,7 @@ func (c *container) applyLocked(e event) {
 	case suspend:
 		c.agent.ask(&call{container: c, op: whisk.Suspend})
 	case resume:
+		c.woken, c.thawed = c.action.b.now(), 0
 		c.agent.ask(&call{container: c, op: whisk.Resume})
 	case release:
 		c.releaseLocked()

@@ -96,7 +96,7 @@ func (g *guest) run(ctx context.Context) {
 	seq := g.message.Seq
 	j := job{b: g.b, inv: g.invocation()}
 	if err := g.reply(ctx, whisk.ForwardTaken{Seq: seq, Container: g.container.ID}); err != nil {
-		j.leave(g.container, unsent)
+		j.leave(g.container, unsent, nil)
 		g.leave()
 		return
 	}

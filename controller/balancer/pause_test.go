@@ -42,7 +42,7 @@ func TestPauseAndResume(t *testing.T) {
 		g.slow = 700 * time.Millisecond
 		g.mu.Unlock()
 		outcome = w.invoke()
-		if outcome.Wait != 0 || outcome.Run != 700*time.Millisecond || outcome.Container != "box1" {
+		if outcome.Wait != 0 || outcome.Run != 700*time.Millisecond || outcome.Resume != outcome.Run || outcome.Container != "box1" {
 			t.Errorf("%+v", outcome)
 		}
 	})
