@@ -26,7 +26,9 @@ type activation struct {
 	transaction string
 	action      *resolvedAction
 	limits      *whisk.Limits // of the namespace
+	begun       time.Time     // when the request came; zero if that is not known
 	received    time.Time
+	entered     time.Time   // when it was accepted and first began to look for a container; zero before
 	parent      *activation // that it is a step of, nil for none
 
 	// Of invocations.
@@ -39,6 +41,8 @@ type activation struct {
 
 	composed *composed // nil for invocations
 
+	timed     bool    // its stages are wanted
+	stages    *Stages // where its time went; nil if nobody wants to know
 	keeping   keeping
 	slot      *recorder.Slot
 	accepted  bool              // it is in the durable queue
@@ -67,7 +71,9 @@ func (c *Controller) newBareActivation(id whisk.ActivationID, call Call, action 
 		transaction: call.Transaction,
 		action:      action,
 		limits:      c.LimitsOf(call.Caller),
+		begun:       call.Begun,
 		received:    received,
+		timed:       call.Timed,
 		keeping:     keeping{traced: call.Traced},
 	}
 }
@@ -174,6 +180,9 @@ func (c *Controller) admit(act *activation) (Admission, error) {
 // start runs an activation that has entered on a goroutine of its own, for
 // which c.running answers. Both done and after may be nil.
 func (c *Controller) start(act *activation, done chan<- ending, after func()) {
+	if act.entered.IsZero() {
+		act.entered = time.Now()
+	}
 	c.crew.start(job{act, done, after})
 }
 
@@ -212,7 +221,11 @@ func (c *Controller) run(act *activation, done chan<- ending) {
 	if done != nil {
 		done <- ending{record: record}
 	}
+	answered := time.Now()
 	c.awaitLogs(act, logs)
+	if act.stages != nil {
+		act.stampStages(answered)
+	}
 	c.keep(act.slot, act.limits, act.keeping, record.Response.Status)
 }
 
@@ -247,6 +260,7 @@ func (c *Controller) perform(act *activation) (*whisk.Activation, logsReady, err
 		return nil, nil, err
 	}
 	act.container = outcome.Container
+	act.noteStages(outcome)
 	return recordOf(act, outcome), outcome.Logs, nil
 }
 

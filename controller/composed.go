@@ -129,7 +129,9 @@ func (a *activation) within(parent *activation) {
 // performComposed brings a composed activation to its end and makes its record.
 func (c *Controller) performComposed(act *activation) *whisk.Activation {
 	start := time.Now()
-	record := composedRecord(act, start, c.runSteps(act))
+	steps := c.runSteps(act)
+	act.noteStages(whisk.Outcome{Wait: start.Sub(act.received), Run: time.Since(start)})
+	record := composedRecord(act, start, steps)
 	if act.slot != nil {
 		// Without memory the record is as good; it only counts for nothing.
 		if err := act.slot.Expect(c.activations, whisk.Bytes(len(record.Response.Result))); err != nil {
@@ -187,7 +189,7 @@ func (c *Controller) runStep(act *activation, step step) (*whisk.Activation, ste
 		}
 		name = step.name
 	}
-	record, err := c.runAction(act, action, step, Call{Caller: act.composed.caller, Action: name, Transaction: act.transaction, Traced: act.keeping.traced})
+	record, err := c.runAction(act, action, step, Call{Caller: act.composed.caller, Action: name, Transaction: act.transaction, Traced: act.keeping.traced, Timed: act.timed})
 	if err != nil {
 		c.deps.Logger.Warn("step of a composed activation not run", "activation", act.id, "component", name.Path(), "err", err)
 		return nil, stepEnd{refusal: failed}
@@ -307,6 +309,9 @@ func composedRecord(act *activation, start time.Time, t tally) *whisk.Activation
 		limits := whisk.DefaultActionLimits
 		limits.Timeout, limits.Logs, limits.Memory = act.action.Limits.Timeout, act.action.Limits.Logs, t.memory
 		annotations = append(annotations, whisk.Parameter{Key: "limits", Value: apijson.AppendLimits(nil, limits)})
+	}
+	if act.stages != nil {
+		annotations = append(annotations, act.stages.annotation())
 	}
 	record := newRecord(act, annotations)
 	record.Start = start.Truncate(time.Millisecond)

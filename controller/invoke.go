@@ -15,13 +15,16 @@ type Call struct {
 	Action      whisk.FullName
 	Payload     []byte // a JSON object, or nothing; it is not kept after the call returned
 	Transaction string
-	Traced      bool // leaves a record however it ends, see [Keeping]
+	Traced      bool      // leaves a record however it ends, see [Keeping]
+	Begun       time.Time // when the request came; zero if that is not known
+	Timed       bool      // its record tells its stages, whatever they were
 }
 
 // Answer is what a blocking call learned.
 type Answer struct {
 	Activation whisk.ActivationID
 	Record     *whisk.Activation // not to be modified; nil if the activation still runs
+	Stages     *Stages           // where its time went; nil if it still runs, or if it was neither Timed nor anything special
 }
 
 // Invoke runs an action and waits for it. It returns earlier, with an Answer
@@ -47,7 +50,7 @@ func (c *Controller) await(ctx context.Context, act *activation, wait time.Durat
 		if end.err != nil {
 			return Answer{}, end.err
 		}
-		return Answer{act.id, end.record}, nil
+		return Answer{act.id, end.record, act.stages}, nil
 	case <-timer.C:
 	case <-ctx.Done():
 	}

@@ -34,7 +34,11 @@ func recordOf(act *activation, outcome whisk.Outcome) *whisk.Activation {
 	if outcome.Cold {
 		annotations = append(annotations, whisk.Parameter{Key: "initTime", Value: milliseconds(outcome.Init)})
 	}
-	record := newRecord(act, appendOrigin(annotations, act))
+	annotations = appendOrigin(annotations, act)
+	if act.stages != nil {
+		annotations = append(annotations, act.stages.annotation())
+	}
+	record := newRecord(act, annotations)
 	record.Start, record.End, record.Duration = start, start.Add(duration), duration
 	record.Response = outcome.Response
 	return record

@@ -33,7 +33,9 @@ type WebCall struct {
 	Caller      *Caller // nil if nobody proved to be somebody
 	Payload     []byte  // a JSON object; it is not kept after the call returned
 	Transaction string
-	Traced      bool // as in [Call]
+	Traced      bool // as in [Call], and what follows
+	Begun       time.Time
+	Timed       bool
 }
 
 // WebAction returns an action that is offered to the web. Whatever else is
@@ -114,7 +116,7 @@ func (c *Controller) InvokeWeb(ctx context.Context, call WebCall, wait time.Dura
 	if action.unusable != nil {
 		return Answer{}, action.unusable
 	}
-	inner := Call{Caller: call.Action.owner, Action: action.Name, Transaction: call.Transaction, Traced: call.Traced}
+	inner := Call{Caller: call.Action.owner, Action: action.Name, Transaction: call.Transaction, Traced: call.Traced, Begun: call.Begun, Timed: call.Timed}
 	if call.Caller != nil && call.Caller.Identity == inner.Caller.Identity {
 		inner.Caller = call.Caller // has the key itself
 	}

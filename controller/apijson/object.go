@@ -8,6 +8,7 @@ import (
 	"iter"
 	"slices"
 	"strconv"
+	"time"
 	"unicode/utf8"
 )
 
@@ -161,3 +162,8 @@ func skipPlain(text []byte, i int) int {
 
 // AppendInt appends n.
 func AppendInt(dst []byte, n int64) []byte { return strconv.AppendInt(dst, n, 10) }
+
+// AppendMilliseconds appends a duration as a number of milliseconds, to the microsecond.
+func AppendMilliseconds(dst []byte, d time.Duration) []byte {
+	return strconv.AppendFloat(dst, float64(d.Microseconds())/1000, 'f', -1, 64)
+}

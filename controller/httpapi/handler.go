@@ -116,19 +116,19 @@ type exchange struct {
 	r           *http.Request
 	transaction string
 	caller      *controller.Caller // nil on routes that need no credentials
+	begun       time.Time          // when its head had been read
 	answered    bool               // the status line is out
 	traced      bool               // what it runs leaves a record however it ends
+	timed       bool               // who calls wants to know where the time went
 	pretty      bool               // errors go over several lines, as those of web actions do
 }
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{Handler: h, w: w, r: r, transaction: h.transactionOf(r)}
+	x := &exchange{Handler: h, w: w, r: r, begun: time.Now(), transaction: h.transactionOf(r)}
 	w.Header()[headerTransaction] = []string{x.transaction}
-	if extra := r.Header[headerExtraLogging]; len(extra) > 0 {
-		x.traced = strings.EqualFold(extra[0], "on")
-		delete(r.Header, headerExtraLogging) // it is not for actions
-	}
+	x.traced = takeSwitch(r, headerExtraLogging)
+	x.timed = takeSwitch(r, headerTiming)
 	defer x.recoverPanic()
 	x.route()
 }

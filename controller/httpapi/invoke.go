@@ -32,7 +32,7 @@ func (x *exchange) invokeAction(name whisk.FullName) {
 		x.unsupportedMediaType()
 		return
 	}
-	call := controller.Call{Caller: x.caller, Action: name, Payload: *buffer, Transaction: x.transaction, Traced: x.traced}
+	call := controller.Call{Caller: x.caller, Action: name, Payload: *buffer, Transaction: x.transaction, Traced: x.traced, Begun: x.begun, Timed: x.timed}
 	if !blocking {
 		id, err := x.api.Submit(x.r.Context(), call)
 		x.answerAccepted(id, err)
@@ -43,6 +43,7 @@ func (x *exchange) invokeAction(name whisk.FullName) {
 		x.answerAccepted(answer.Activation, err)
 		return
 	}
+	x.tellStages(answer.Stages)
 	x.answerOutcome(answer.Record, resultOnly)
 }
 

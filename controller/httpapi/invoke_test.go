@@ -44,7 +44,8 @@ func TestBlockingInvoke(t *testing.T) {
 		id := got.header.Get("x-openwhisk-activation-id")
 		start := received.Add(20 * time.Millisecond).UnixMilli()
 		record := fmt.Sprintf(`{"activationId":%q,"annotations":[{"key":"path","value":"guest/hello"},{"key":"waitTime","value":20},{"key":"kind","value":"nodejs:20"},
-			{"key":"timeout","value":false},{"key":"limits","value":{"concurrency":1,"logs":10,"memory":128,"timeout":60000}},{"key":"initTime","value":30}],
+			{"key":"timeout","value":false},{"key":"limits","value":{"concurrency":1,"logs":10,"memory":128,"timeout":60000}},{"key":"initTime","value":30},
+			{"key":"stages","value":{"accept":0,"queue":20,"init":30,"run":5}}],
 			"duration":35,"end":%d,"logs":[],"name":"hello","namespace":"guest","publish":false,
 			"response":{"result":{"a":1},"size":7,"status":"success","success":true},"start":%d,"subject":"guest-user","version":"0.0.1"}`, id, start+35, start)
 		sameJSON(t, got.body, record)
@@ -60,10 +61,12 @@ func TestBlockingInvoke(t *testing.T) {
 		if stored := len(p.store.Records()); stored != 1 {
 			t.Fatalf("%d records stored, want 1", stored)
 		}
+		after := strings.NewReplacer(`"run":5}`, `"run":5,"logs":1000,"record":20}`) // is told when it is stored
+		withLogs = after.Replace(withLogs)
 		sameJSON(t, p.must(200, "GET", guest+"/activations/"+id, "").body, withLogs)
 		sameJSON(t, p.must(200, "GET", guest+"/activations/"+id+"/result", "").body, `{"result":{"a":1},"size":7,"status":"success","success":true}`)
 		sameJSON(t, p.must(200, "GET", guest+"/activations?docs=true&limit=0&since=0", "").body, "["+withLogs+"]")
-		summary := regexp.MustCompile(`"logs":\[\],|,"subject":"guest-user"|"response":\{.*\},`).ReplaceAllString(record, "")
+		summary := regexp.MustCompile(`"logs":\[\],|,"subject":"guest-user"|"response":\{.*\},`).ReplaceAllString(after.Replace(record), "")
 		sameJSON(t, p.must(200, "GET", guest+"/activations", "").body, "["+strings.TrimSuffix(summary, "}")+`,"statusCode":0}]`)
 	})
 }

@@ -81,7 +81,7 @@ func (x *exchange) serveWeb(target web.Target) {
 	if !x.readPayload(body, action.Payload()) || !x.admitted(action) || !x.buildPayload(payload, *body, target, action) {
 		return
 	}
-	call := controller.WebCall{Action: action, Caller: x.caller, Payload: *payload, Transaction: x.transaction, Traced: x.traced}
+	call := controller.WebCall{Action: action, Caller: x.caller, Payload: *payload, Transaction: x.transaction, Traced: x.traced, Begun: x.begun, Timed: x.timed}
 	answer, err := x.api.InvokeWeb(x.r.Context(), call, x.api.Limits().BlockingWait)
 	switch {
 	case err != nil:
@@ -91,6 +91,7 @@ func (x *exchange) serveWeb(target web.Target) {
 		x.fail(http.StatusAccepted, "Response not yet ready.")
 	default:
 		x.w.Header()[headerActivation] = []string{string(answer.Activation)}
+		x.tellStages(answer.Stages)
 		x.answerWeb(target.Extension, answer.Record.Response)
 	}
 }
@@ -175,8 +176,12 @@ func (x *exchange) answerWeb(extension web.Extension, outcome whisk.Response) {
 	}
 	header := x.w.Header()
 	for name, values := range response.Header {
-		if header[name] == nil { // what the platform says already is its own affair
+		switch {
+		case header[name] == nil:
 			header[name] = values
+		case name == headerServerTiming:
+			header[name] = append(header[name], values...)
+		default: // what the platform says already is its own affair
 		}
 	}
 	x.sendWeb(response)

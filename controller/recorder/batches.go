@@ -120,8 +120,12 @@ func (r *Recorder) persist(ctx context.Context, batch []*Slot) {
 func (r *Recorder) storeBatch(ctx context.Context, batch []*Slot) error {
 	records := make([]whisk.Activation, 0, len(batch))
 	for _, slot := range batch {
-		if !slot.dropped {
-			records = append(records, *slot.record)
+		if slot.dropped {
+			continue
+		}
+		records = append(records, *slot.record)
+		if slot.stamp != nil {
+			slot.stamp(&records[len(records)-1])
 		}
 	}
 	if len(records) == 0 {

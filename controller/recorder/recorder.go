@@ -94,10 +94,11 @@ type Slot struct {
 	recorder *Recorder
 	memory   int64 // taken from the recorder
 	record   *whisk.Activation
-	accepted bool          // an entry of the queue goes when the record is stored
-	dropped  bool          // set before it is queued: the record is not to be stored
-	complete bool          // guarded by recorder.mu: Write was called
-	ready    chan struct{} // guarded by recorder.mu: nil until somebody waits, closed by Write
+	accepted bool                    // an entry of the queue goes when the record is stored
+	dropped  bool                    // set before it is queued: the record is not to be stored
+	stamp    func(*whisk.Activation) // likewise: completes what is stored; nil for none
+	complete bool                    // guarded by recorder.mu: Write was called
+	ready    chan struct{}           // guarded by recorder.mu: nil until somebody waits, closed by Write
 }
 
 // Reserve takes a place. While there is none it waits for one, until patience
@@ -142,6 +143,11 @@ func (s *Slot) Announce(record *whisk.Activation, accepted bool) {
 	defer s.recorder.mu.Unlock()
 	s.recorder.pending[record.ID] = s
 }
+
+// Stamp has f complete the record when it is about to be stored. f gets a copy of
+// what was announced, and must not change what that points to. It may be called
+// again for another try. Stamp is called before Write.
+func (s *Slot) Stamp(f func(record *whisk.Activation)) { s.stamp = f }
 
 // Write queues the announced record for the store. It never blocks.
 func (s *Slot) Write() {
