@@ -46,6 +46,7 @@ type Driver struct {
 	sandboxes map[whisk.ContainerID]*sandbox // those being made and those not destroyed
 	uids      map[int]bool                   // in use, as offsets from the first
 	nextUID   int                            // where the search for a free one begins
+	selfCopy  string                         // of this program, "" while its own file is there
 }
 
 // recipe is a Runtime, and the host directory that its files were written to.

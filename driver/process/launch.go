@@ -249,8 +249,12 @@ func (l *launch) build(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, l.driver.config.StartTimeout,
 		whisk.Errorf(whisk.Timeout, "the sandbox was not built within %s", l.driver.config.StartTimeout))
 	defer cancel()
+	plan := l.plan()
 	var err error
-	l.device, err = stage.Build(ctx, l.control, l.plan())
+	if plan.Self, err = l.driver.selfPath(); err != nil && l.recipe.needsSelf() {
+		return err
+	}
+	l.device, err = stage.Build(ctx, l.control, plan)
 	return err
 }
 
@@ -302,6 +306,9 @@ func (l *launch) plan() stage.Plan {
 	}
 	return plan
 }
+
+// needsSelf reports whether the runtime is this program.
+func (r recipe) needsSelf() bool { return len(r.Argv) > 0 && r.Argv[0] == "/whirl-self" }
 
 // environment is all that the runtime gets to see, sorted.
 func (l *launch) environment() []string {

@@ -24,11 +24,12 @@ import (
 
 // lives are what the test binary is beside a test: see TestMain.
 var lives = map[string]func(args []string){
-	"whirl-test-runtime": func([]string) { serveRuntime() },
-	"whirl-test-child":   func(args []string) { mustRun(args[0], json.RawMessage(args[1])) },
-	"whirl-test-agent":   testAgent,
-	"whirl-test-host":    testHost,
-	"whirl-test-creator": testCreator,
+	"whirl-test-runtime":  func([]string) { serveRuntime() },
+	"whirl-test-child":    func(args []string) { mustRun(args[0], json.RawMessage(args[1])) },
+	"whirl-test-agent":    testAgent,
+	"whirl-test-host":     testHost,
+	"whirl-test-creator":  testCreator,
+	"whirl-test-replaced": testReplaced,
 
 	"whirl-test-other-version": otherVersion,
 }

@@ -23,7 +23,7 @@ import (
 )
 
 // stateDir is the directory of a live instance: it holds the lock, the empty
-// directory that roots are built on, the sockets and the runtimes' files. Nobody
+// directory that roots are built on, the sockets, the runtimes' files and, if need be, this program. Nobody
 // but the agent's user can enter it.
 type stateDir struct {
 	path string
@@ -233,9 +233,9 @@ func (s *stateDir) close() error {
 }
 
 // contents are the directories in a state directory, beside the lock.
-var contents = [...]string{rootName, socketsName, filesName}
+var contents = [...]string{rootName, socketsName, filesName, selfName}
 
-const rootName, socketsName, filesName = "root", "s", "files"
+const rootName, socketsName, filesName, selfName = "root", "s", "files", "self"
 
 // removeState removes a state directory of which the lock is held, but nothing
 // that others put into it: the user may have chosen a directory in use.

@@ -176,22 +176,12 @@ func (r root) addRuntime(plan Plan) error {
 			return err
 		}
 	}
-	return r.addSelf(len(plan.Argv) > 0 && plan.Argv[0] == "/whirl-self")
-}
-
-// addSelf shows our own executable. It goes by the name, because the file that
-// runs is known to the agent's mount namespace only and cannot be bound from
-// this one; if the name is gone only those sandboxes fail that need it.
-func (r root) addSelf(needed bool) error {
-	path, err := os.Readlink("/proc/self/exe")
-	if err != nil {
-		return err
-	}
-	err = r.bind(path, "/whirl-self", bindDefault)
-	if errors.Is(err, fs.ErrNotExist) && !needed {
+	if plan.Self == "" {
 		return nil
 	}
-	return err
+	// By a name: the file that runs is known to the agent's mount namespace only and
+	// cannot be bound from this one.
+	return r.bind(plan.Self, "/whirl-self", bindDefault)
 }
 
 // enter makes the new root the only one.

@@ -45,6 +45,7 @@ type Plan struct {
 	Env       []string
 	Files     string   // host directory that is shown at /whirl, "" for none
 	Mounts    []string // host paths that are shown at the same place
+	Self      string   // host path of this program, which is shown at /whirl-self, "" for none
 	UID       int      // of the runtime, and its group
 	Mapped    bool     // a user namespace has given it UID already
 	Tmp, Shm  int64    // sizes in bytes
