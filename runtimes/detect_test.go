@@ -4,12 +4,15 @@ package runtimes_test
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/whirl-faas/whirl/runtimes"
 	"github.com/whirl-faas/whirl/whisk"
@@ -145,6 +148,76 @@ func TestDetectShowsNothingBesideAnInterpreter(t *testing.T) {
 			t.Errorf("sandboxes are shown %s", mount)
 		}
 	}
+}
+
+// wordsSink passes a logger's messages on.
+type wordsSink chan string
+
+func (w wordsSink) Write(line []byte) (int, error) {
+	select {
+	case w <- string(line):
+	default:
+	}
+	return len(line), nil
+}
+
+// A machine so busy that interpreters take long to answer has them all the same. This one
+// does not answer before its slowness was told.
+func TestDetectWaitsForTheSlow(t *testing.T) {
+	dir := interpreter(t, "node", "20.0.0")
+	gate := filepath.Join(dir, "gate")
+	prepend(t, filepath.Join(dir, "node"), "read -r _ <"+gate)
+	if err := syscall.Mkfifo(gate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	words := make(wordsSink, 16)
+	opened := make(chan error, 1)
+	go func() {
+		said := <-words
+		err := os.WriteFile(gate, []byte("go\n"), 0)
+		if !strings.Contains(said, "slow to answer") {
+			err = fmt.Errorf("said %q", said)
+		}
+		opened <- err
+	}()
+	locals, _, missing := runtimes.Detect(t.Context(), runtimes.Options{
+		Path: dir, Patience: time.Minute, Logger: slog.New(slog.NewTextHandler(words, nil)),
+	})
+	if err := <-opened; err != nil {
+		t.Error(err)
+	}
+	if got, want := kinds(locals), []string{"nodejs:20", "native:default"}; !slices.Equal(got, want) {
+		t.Errorf("found %v, missing %+v", got, missing)
+	}
+}
+
+func TestDetectAsksTheKilledAgain(t *testing.T) {
+	dir := interpreter(t, "node", "20.0.0")
+	prepend(t, filepath.Join(dir, "node"), fmt.Sprintf("mkdir %s/asked 2>/dev/null && kill -9 $$", dir))
+	locals, _, missing := runtimes.Detect(t.Context(), runtimes.Options{Path: dir})
+	if got, want := kinds(locals), []string{"nodejs:20", "native:default"}; !slices.Equal(got, want) {
+		t.Errorf("found %v, missing %+v", got, missing)
+	}
+}
+
+// One that never answers is not told to be missing or broken.
+func TestDetectTellsWhoDoesNotAnswer(t *testing.T) {
+	dir := interpreter(t, "node", "20.0.0")
+	prepend(t, filepath.Join(dir, "node"), "exec tail -f /dev/null")
+	_, _, missing := runtimes.Detect(t.Context(), runtimes.Options{Path: dir, Patience: time.Millisecond})
+	if len(missing) != 2 || !strings.Contains(missing[0].Reason, "/node did not answer within 1ms") {
+		t.Errorf("missing is %+v", missing)
+	}
+}
+
+// prepend has a script do something first.
+func prepend(t *testing.T, path, line string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, path, strings.Replace(string(text), "\n", "\n"+line+"\n", 1))
 }
 
 func TestDetectOnABareMachine(t *testing.T) {

@@ -5,9 +5,12 @@ package runtimes
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -34,6 +37,12 @@ type Local struct {
 type Options struct {
 	Path         string   // directories to look in, in the form of $PATH; "" takes $PATH, then /usr/local/bin and /usr/bin
 	Interpreters []string // paths of further nodes and pythons, each for a kind of its own
+
+	// Patience is how long an interpreter has to answer; 0 is two minutes. It is no
+	// measure of what an interpreter needs but of how busy a machine may be.
+	Patience time.Duration
+	// Logger is told of interpreters that are slow or were killed; nil discards it.
+	Logger *slog.Logger
 }
 
 // Missing is a runtime that this machine could have and has not, or an
@@ -49,14 +58,13 @@ type Missing struct {
 // new enough is taken; one that does not answer counts as missing. The manifest
 // lists the same kinds as the locals, the newest of a family as its default.
 func Detect(ctx context.Context, options Options) ([]Local, whisk.Manifest, []Missing) {
-	path := options.Path
-	if path == "" {
-		path = os.Getenv("PATH") + ":/usr/local/bin:/usr/bin"
+	if options.Path == "" {
+		options.Path = os.Getenv("PATH") + ":/usr/local/bin:/usr/bin"
 	}
 	var locals []Local
 	var manifest whisk.Manifest
 	missing := unknown(options.Interpreters)
-	for _, family := range search(ctx, path, options.Interpreters) {
+	for _, family := range search(ctx, options) {
 		missing = append(missing, family.missing...)
 		if len(family.interpreters) == 0 {
 			continue
@@ -81,9 +89,19 @@ func Detect(ctx context.Context, options Options) ([]Local, whisk.Manifest, []Mi
 
 const nativeKind = "native:default"
 
-// askTimeout bounds one interpreter's answer: a cold disk and a busy machine
-// make a version manager's shim slow.
-const askTimeout = 20 * time.Second
+func (o Options) patience() time.Duration {
+	if o.Patience > 0 {
+		return o.Patience
+	}
+	return 2 * time.Minute
+}
+
+func (o Options) logger() *slog.Logger {
+	if o.Logger != nil {
+		return o.Logger
+	}
+	return slog.New(slog.DiscardHandler)
+}
 
 func newLocalRuntime(kind string) whisk.Runtime {
 	return whisk.Runtime{Kind: kind, Image: "whirl/" + kind, Attached: true, Sentinels: true}
@@ -101,11 +119,11 @@ func unknown(interpreters []string) []Missing {
 }
 
 // search asks all interpreters of all languages, the languages at once.
-func search(ctx context.Context, path string, extras []string) []*family {
-	families := []*family{{language: nodejs()}, {language: python()}}
+func search(ctx context.Context, options Options) []*family {
+	families := []*family{{language: nodejs(), options: options}, {language: python(), options: options}}
 	var wg sync.WaitGroup
 	for _, family := range families {
-		wg.Go(func() { family.search(ctx, path, extras) })
+		wg.Go(func() { family.search(ctx) })
 	}
 	wg.Wait()
 	return families
@@ -114,20 +132,21 @@ func search(ctx context.Context, path string, extras []string) []*family {
 // family is a language and what was found of it.
 type family struct {
 	language
+	options      Options
 	interpreters []interpreter // newest first, each of another kind
 	missing      []Missing
 }
 
-func (f *family) search(ctx context.Context, path string, extras []string) {
+func (f *family) search(ctx context.Context) {
 	var reasons []string
-	for _, candidate := range lookPath(path, f.command) {
+	for _, candidate := range lookPath(f.options.Path, f.command) {
 		err := f.take(ctx, candidate)
 		if err == nil {
 			break
 		}
 		reasons = append(reasons, err.Error())
 	}
-	for _, extra := range extras {
+	for _, extra := range f.options.Interpreters {
 		if !f.claims(extra) {
 			continue
 		}
@@ -144,9 +163,10 @@ func (f *family) search(ctx context.Context, path string, extras []string) {
 
 // take adds the interpreter at path, unless its kind is there already.
 func (f *family) take(ctx context.Context, path string) error {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	found, err := askInterpreter(ctx, path, f.describe)
+	found, err := f.ask(ctx, path)
+	if errors.Is(err, errNoAnswer) {
+		return fmt.Errorf("%s %w", path, err)
+	}
 	if err != nil {
 		return fmt.Errorf("%s does not work: %w", path, err)
 	}
@@ -157,6 +177,35 @@ func (f *family) take(ctx context.Context, path string) error {
 		f.interpreters = append(f.interpreters, found)
 	}
 	return nil
+}
+
+// errNoAnswer says nothing about an interpreter: the machine may have been too busy.
+var errNoAnswer = errors.New("did not answer")
+
+// ask has an interpreter describe itself. One that somebody killed, as machines without
+// memory do, is asked again.
+func (f *family) ask(ctx context.Context, path string) (found interpreter, err error) {
+	const asks = 3
+	patience := f.options.patience()
+	log := f.options.logger().With("interpreter", path)
+	began := time.Now()
+	slow := time.AfterFunc(patience/24, func() { log.Warn("interpreter is slow to answer, waiting", "at_most", patience) })
+	defer slow.Stop()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for range asks {
+		found, err = askInterpreter(ctx, path, f.describe)
+		exit, ended := errors.AsType[*exec.ExitError](err)
+		if err != nil && ctx.Err() == context.DeadlineExceeded {
+			log.Error("interpreter did not answer, its kind is not on offer until the next start", "took", time.Since(began))
+			return found, fmt.Errorf("%w within %s", errNoAnswer, patience)
+		}
+		if !ended || exit.ExitCode() >= 0 || ctx.Err() != nil { // negative: a signal
+			return found, err
+		}
+		log.Warn("interpreter was killed, asking again", "err", err)
+	}
+	return found, err
 }
 
 func (f *family) locals() []Local {

@@ -72,7 +72,7 @@ func (b *back) closeGate() error {
 func (b *back) close() error { return errors.Join(b.driver.Close(), b.closeGate()) }
 
 func (b *back) openProcess(ctx context.Context, instance, api string) error {
-	b.offer = localOffer(ctx)
+	b.offer = localOffer(ctx, b.logger)
 	config := process.Default()
 	config.Instance = instance
 	config.Runtimes = recipes(b.offer.locals)

@@ -97,7 +97,7 @@ func (p program) runController(ctx context.Context, settings controllerSettings)
 	if settings.name, err = peers.name("name", settings.name); err != nil {
 		return err
 	}
-	offer, err := readOffer(ctx, settings.runtimes)
+	offer, err := readOffer(ctx, settings.runtimes, logger)
 	if err != nil {
 		return err
 	}

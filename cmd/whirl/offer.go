@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/whirl-faas/whirl/runtimes"
@@ -20,8 +21,8 @@ type offer struct {
 }
 
 // localOffer is what this machine has.
-func localOffer(ctx context.Context) offer {
-	locals, manifest, missing := runtimes.Detect(ctx, runtimes.Options{})
+func localOffer(ctx context.Context, logger *slog.Logger) offer {
+	locals, manifest, missing := runtimes.Detect(ctx, runtimes.Options{Logger: logger})
 	return offer{manifest: manifest, locals: locals, missing: missing}
 }
 
@@ -29,10 +30,10 @@ func localOffer(ctx context.Context) offer {
 const runtimesUsage = "the kinds on offer: local (what this machine has, for the process driver), or, where the agents have the docker driver, openwhisk (those that OpenWhisk has images of) or a `FILE` in the form of OpenWhisk's runtimes.json"
 
 // readOffer finds out what --runtimes stands for.
-func readOffer(ctx context.Context, choice string) (offer, error) {
+func readOffer(ctx context.Context, choice string, logger *slog.Logger) (offer, error) {
 	switch choice {
 	case "local":
-		return localOffer(ctx), nil
+		return localOffer(ctx, logger), nil
 	case "openwhisk":
 		return offer{manifest: runtimes.OpenWhisk(), images: true}, nil
 	}

@@ -104,7 +104,7 @@ func (p program) runScheduler(ctx context.Context, settings schedulerSettings) (
 	if err != nil {
 		return err
 	}
-	offer, err := readOffer(ctx, settings.runtimes)
+	offer, err := readOffer(ctx, settings.runtimes, logger)
 	if err != nil {
 		return err
 	}
