@@ -38,6 +38,7 @@ type front struct {
 	logger   *slog.Logger
 	data     *data
 	listener net.Listener
+	dial     func(context.Context, whisk.Address) (net.Conn, error) // reaches containers
 
 	balancer   *balancer.Balancer
 	alarms     *alarms.Service
@@ -54,7 +55,7 @@ func openFront(ctx context.Context, settings frontSettings, name string, logger 
 	if err != nil {
 		return nil, err
 	}
-	f := &front{settings: settings, id: newControllerID(name), logger: logger, data: data}
+	f := &front{settings: settings, id: newControllerID(name), logger: logger, data: data, dial: dialContainer}
 	f.listener, err = net.Listen("tcp", settings.listen)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("listen on %s: %w", settings.listen, err), f.close())
@@ -63,6 +64,10 @@ func openFront(ctx context.Context, settings frontSettings, name string, logger 
 		return nil, errors.Join(err, f.close())
 	}
 	return f, nil
+}
+
+func dialContainer(ctx context.Context, address whisk.Address) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, address.Network, address.Address)
 }
 
 func newControllerID(name string) whisk.ControllerID {
@@ -96,9 +101,7 @@ func (f *front) assemble(ways balancer.Deps) (err error) {
 		config.Peers = f.forwards.address
 	}
 	ways.Logger = f.logger
-	ways.DialContainer = func(ctx context.Context, address whisk.Address) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, address.Network, address.Address)
-	}
+	ways.DialContainer = f.dial
 	if f.balancer, err = balancer.New(config, ways); err != nil {
 		return err
 	}

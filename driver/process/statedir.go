@@ -57,15 +57,11 @@ func openStateDir(dir, parent, tree string) (*stateDir, error) {
 	if len(dir) > maxStateDir {
 		return nil, whisk.Errorf(whisk.Invalid, "state directory %s is too long: sockets in it need its path to have at most %d bytes", dir, maxStateDir)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make state directory: %w", err)
+	lock, err := makeAndLock(dir, parent)
+	if errors.Is(err, fs.ErrNotExist) {
+		// A neighbour saw the lock before it was locked, and took us for dead.
+		lock, err = makeAndLock(dir, parent)
 	}
-	for _, owned := range []string{parent, dir} {
-		if err := checkOwner(owned); owned != "" && err != nil {
-			return nil, err
-		}
-	}
-	lock, err := lockDir(dir, time.Second)
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +70,18 @@ func openStateDir(dir, parent, tree string) (*stateDir, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return state, nil
+}
+
+func makeAndLock(dir, parent string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make state directory: %w", err)
+	}
+	for _, owned := range []string{parent, dir} {
+		if err := checkOwner(owned); owned != "" && err != nil {
+			return nil, err
+		}
+	}
+	return lockDir(dir, time.Second)
 }
 
 func (s *stateDir) prepare(tree string) error {
