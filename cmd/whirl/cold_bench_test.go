@@ -286,6 +286,8 @@ type clock struct {
 	parts     map[string]*part // by the action's name
 	byAddress map[whisk.Address]*part
 	spare     int
+	making    int // creations under way
+	most      int // of them at once
 	changed   chan struct{} // closed and replaced when spare grows
 }
 
@@ -320,15 +322,20 @@ type timed struct {
 }
 
 func (d timed) Create(ctx context.Context, req whisk.CreateSandbox) (whisk.Sandbox, error) {
+	c := d.clock
+	c.mu.Lock()
+	c.making++
+	c.most = max(c.most, c.making)
+	c.mu.Unlock()
 	start := time.Now()
 	box, err := d.Driver.Create(ctx, req)
 	took := time.Since(start)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.making--
 	if err != nil {
 		return nil, err
 	}
-	c := d.clock
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if strings.HasPrefix(req.Label, "prewarm") {
 		took = 0
 		c.spare++
