@@ -99,35 +99,46 @@ func (d Dimension) writeMarkdown(w io.Writer) {
 		return
 	}
 	fmt.Fprintf(w, "\n### %s\n\n%s ([plot](growth/%s.svg))\n\n", strings.ToUpper(d.Work[:1])+d.Work[1:], d.Setup, d.Name)
-	heads, rule := "| "+d.Work, "|---"
 	works := d.Costs[0].middles()
+	heads := []string{d.Work}
 	for _, p := range works {
-		heads += " | " + short(p.Work)
-		rule += "|---"
+		heads = append(heads, short(p.Work))
 	}
-	fmt.Fprintf(w, "%s | exponent | each more |\n%s|---|---|\n", heads, rule)
+	heads = append(heads, "exponent", "each more")
+	writeRow(w, heads...)
+	writeRow(w, slices.Repeat([]string{"---"}, len(heads))...)
 	for _, c := range d.Costs {
-		row := "| " + c.Name
-		if c.Unit != "" {
-			row += ", " + c.Unit
-		}
-		at := map[float64]float64{}
-		for _, p := range c.middles() {
-			at[p.Work] = p.Cost
-		}
-		for _, p := range works {
-			cell := "-"
-			if cost, measured := at[p.Work]; measured {
-				cell = short(cost)
-			}
-			row += " | " + cell
-		}
-		each := ""
-		if c.Total {
-			each = " " + short(c.EachMore())
-		}
-		fmt.Fprintf(w, "%s | %s |%s |\n", row, c.Fit, each)
+		writeRow(w, c.cells(works)...)
 	}
+}
+
+// cells are the medians at each amount of work, and what they come to.
+func (c Cost) cells(works []Point) []string {
+	name := c.Name
+	if c.Unit != "" {
+		name += ", " + c.Unit
+	}
+	at := map[float64]float64{}
+	for _, p := range c.middles() {
+		at[p.Work] = p.Cost
+	}
+	cells := []string{name}
+	for _, p := range works {
+		cell := "-"
+		if cost, measured := at[p.Work]; measured {
+			cell = short(cost)
+		}
+		cells = append(cells, cell)
+	}
+	each := "-"
+	if c.Total {
+		each = short(c.EachMore())
+	}
+	return append(cells, c.Fit.String(), each)
+}
+
+func writeRow(w io.Writer, cells ...string) {
+	fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | "))
 }
 
 // Plot draws the costs of a dimension with their fits, each relative to what the
