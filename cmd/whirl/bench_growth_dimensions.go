@@ -31,7 +31,7 @@ func (p program) growthDimensions() []growthDimension {
 		},
 		{
 			"payload", "bytes of payload", "One standalone platform, nodejs, 4 connections; parameters and result have the payload, and so has the record.", []float64{1, 1 << 10, 32 << 10, 256 << 10, 1 << 20},
-			p.open(grownLoad{load: func(c *bench.Config, size float64) {
+			p.open(grownLoad{adds: true, load: func(c *bench.Config, size float64) {
 				c.Kinds, c.Concurrency, c.Workloads = []string{"nodejs"}, []int{4}, workloadsOf(fmt.Sprintf("echo:%d", int(size)))
 			}}),
 		},

@@ -152,6 +152,7 @@ type grownLoad struct {
 	seed func(ctx context.Context, d *data, work float64) error // nil: one platform is for all amounts of work
 	load func(config *bench.Config, work float64)
 	disk bool // tell of the disk
+	adds bool // to what an activation costs without it
 }
 
 // open starts the platforms, all at once: those that nobody calls are idle.
@@ -206,6 +207,10 @@ func (l grownLoad) measure(ctx context.Context, platform *grownPlatform, duratio
 		return nil, whisk.Errorf(whisk.Unavailable, "%d requests failed", n)
 	}
 	warm := report.Warm[0]
+	found := found
+	if l.adds {
+		found = foundTotal
+	}
 	all := costs{
 		found("CPU of an activation", "µs", float64(warm.CPU[0].Own)/float64(time.Microsecond)),
 		found("latency, p50", "ms", float64(warm.Platform.Latency.P50)/float64(time.Millisecond)),
