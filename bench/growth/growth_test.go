@@ -76,7 +76,7 @@ func TestReportsShowMediansAndExponents(t *testing.T) {
 		}
 	}
 	plots := d.Plot()
-	if len(plots) != 1 || len(plots[0].Lines) != 4 || len(plots[0].Lines[0].Dots) != 6 || plots[0].Lines[1].Points == "" {
+	if len(plots) != 1 || len(plots[0].Lines) != 2 || len(plots[0].Lines[0].Dots) != 6 || plots[0].Lines[1].Points == "" || len(plots[0].Lines[1].Labels) != 2 {
 		t.Errorf("got %+v", plots)
 	}
 	if plots := (growth.Dimension{}).Plot(); plots != nil {

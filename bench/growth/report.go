@@ -4,7 +4,6 @@ package growth
 
 import (
 	"bufio"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -141,29 +140,37 @@ func writeRow(w io.Writer, cells ...string) {
 	fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | "))
 }
 
-// Plot draws the costs of a dimension with their fits, each relative to what the
-// fit says of the least work, so that different units share an axis. There is none
-// if nothing was measured.
+// line is what is drawn through the points: the fit, or of a total its medians,
+// because what is there without any work bends it.
+func (c Cost) line(middles []Point) []Point {
+	if c.Total {
+		return middles
+	}
+	first, last := middles[0].Work, middles[len(middles)-1].Work
+	return []Point{{first, c.Fit.At(first)}, {last, c.Fit.At(last)}}
+}
+
+// Plot draws the costs of a dimension with their fits, each relative to its median
+// at the least work, so that different units share an axis. There is none if
+// nothing was measured.
 func (d Dimension) Plot() []plot.Plot {
 	var curves []plot.Curve
 	for _, c := range d.Costs {
 		middles := c.middles()
-		if len(middles) < 2 || c.Fit.Factor == 0 {
+		if len(middles) < 2 || middles[0].Cost <= 0 {
 			continue
 		}
-		first, last := middles[0].Work, middles[len(middles)-1].Work
-		base := c.Fit.At(first)
-		dots := plot.Curve{Name: fmt.Sprintf("%s (1 = %s)", c.Name, strings.TrimSpace(short(base)+" "+c.Unit)), Dots: true}
-		for _, p := range slices.SortedStableFunc(slices.Values(c.Points), func(a, b Point) int { return cmp.Compare(a.Work, b.Work) }) {
+		base := middles[0].Cost
+		curve := plot.Curve{Name: fmt.Sprintf("%s\n1 = %s; exponent %s", c.Name, strings.TrimSpace(short(base)+" "+c.Unit), c.Fit)}
+		for _, at := range c.line(middles) {
+			curve.Points = append(curve.Points, plot.Point{X: at.Work, Y: at.Cost / base})
+		}
+		for _, p := range c.Points {
 			if p.Cost > 0 {
-				dots.Points = append(dots.Points, plot.Point{X: p.Work, Y: p.Cost / base})
+				curve.Dots = append(curve.Dots, plot.Point{X: p.Work, Y: p.Cost / base})
 			}
 		}
-		fit := plot.Curve{
-			Name:   fmt.Sprintf("  exponent %s", c.Fit),
-			Points: []plot.Point{{X: first, Y: 1}, {X: last, Y: c.Fit.At(last) / base}},
-		}
-		curves = append(curves, dots, fit)
+		curves = append(curves, curve)
 	}
 	return plot.Draw("Cost by "+d.Work, plot.Axes{X: d.Work, Y: "in terms of the least", LogX: true, LogY: true}, curves)
 }

@@ -38,11 +38,16 @@ type Tick struct {
 
 // Line is one curve as it is drawn.
 type Line struct {
-	Name   string
+	Labels []Label // its name in the legend
 	Colour string
-	Points string // for SVG's polyline; "" if only the dots are drawn
+	Points string // for SVG's polyline
 	Dots   []Dot
-	LabelY int // of its name in the legend
+}
+
+// Label is a line of text in the legend.
+type Label struct {
+	Y    int
+	Text string
 }
 
 // Dot is one measured point.
@@ -50,9 +55,9 @@ type Dot struct{ X, Y string }
 
 // Curve is what is to be drawn.
 type Curve struct {
-	Name   string
-	Points []Point // in order
-	Dots   bool    // show the points and no line between them
+	Name   string  // "\n" ends a line of the legend
+	Points []Point // of the line, in order
+	Dots   []Point // to be shown beside the line; nil for none
 }
 
 // Point is a place in the units of the axes.
@@ -94,18 +99,24 @@ func Draw(title string, axes Axes, curves []Curve) []Plot {
 		vertical.least = 0
 	}
 	p := Plot{Title: title, X: axes.X, Y: axes.Y, XTicks: horizontal.ticks(), YTicks: vertical.ticks()}
+	place := func(at Point) Dot {
+		return Dot{fmt.Sprintf("%.1f", horizontal.place(at.X)), fmt.Sprintf("%.1f", vertical.place(at.Y))}
+	}
+	below := int(frameTop) + 10
 	for i, c := range curves {
-		line := Line{Name: c.Name, Colour: colour(i), LabelY: int(frameTop) + 10 + 16*i}
-		var points strings.Builder
-		for _, at := range c.Points {
-			dot := Dot{fmt.Sprintf("%.1f", horizontal.place(at.X)), fmt.Sprintf("%.1f", vertical.place(at.Y))}
-			fmt.Fprintf(&points, "%s,%s ", dot.X, dot.Y)
-			if c.Dots {
-				line.Dots = append(line.Dots, dot)
-			}
+		line := Line{Colour: colour(i)}
+		for text := range strings.SplitSeq(c.Name, "\n") {
+			line.Labels = append(line.Labels, Label{below, text})
+			below += 16
 		}
-		if !c.Dots {
-			line.Points = strings.TrimSpace(points.String())
+		var points []string
+		for _, at := range c.Points {
+			dot := place(at)
+			points = append(points, dot.X+","+dot.Y)
+		}
+		line.Points = strings.Join(points, " ")
+		for _, at := range c.Dots {
+			line.Dots = append(line.Dots, place(at))
 		}
 		p.Lines = append(p.Lines, line)
 	}
@@ -130,7 +141,7 @@ func colour(i int) string {
 func axisOf(curves []Curve, log bool, of func(Point) float64) axis {
 	a := axis{least: math.Inf(1), most: math.Inf(-1), log: log}
 	for _, c := range curves {
-		for _, p := range c.Points {
+		for _, p := range slices.Concat(c.Points, c.Dots) {
 			a.least, a.most = min(a.least, of(p)), max(a.most, of(p))
 		}
 	}
@@ -156,7 +167,7 @@ func (a axis) place(value float64) float64 {
 func (a axis) ticks() (marks []Tick) {
 	add := func(value float64) {
 		if value >= a.least*(1-1e-9) && value <= a.most*(1+1e-9) {
-			marks = append(marks, Tick{At: fmt.Sprintf("%.1f", a.place(value)), Label: strconv.FormatFloat(value, 'g', 6, 64)})
+			marks = append(marks, Tick{At: fmt.Sprintf("%.1f", a.place(value)), Label: strconv.FormatFloat(value, 'g', 7, 64)})
 		}
 	}
 	if !a.log {
@@ -166,7 +177,7 @@ func (a axis) ticks() (marks []Tick) {
 		return marks
 	}
 	factors := []float64{1, 2, 5}
-	if a.most/a.least > 1000 {
+	if a.most/a.least >= 1000 {
 		factors = factors[:1]
 	}
 	for power := math.Floor(math.Log10(a.least)); power <= math.Ceil(math.Log10(a.most)); power++ {

@@ -16,10 +16,11 @@ func TestTicksAreRoundAndFew(t *testing.T) {
 		axis axis
 		want []string
 	}{
-		"linear":       {axis{least: 0, most: 1}, []string{"0", "0.2", "0.4", "0.6", "0.8", "1"}},
-		"large":        {axis{least: 0, most: 4321}, []string{"0", "500", "1000", "1500", "2000", "2500", "3000", "3500", "4000"}},
-		"decades":      {axis{least: 0.3, most: 12, log: true}, []string{"0.5", "1", "2", "5", "10"}},
-		"many decades": {axis{least: 0.09, most: 1001, log: true}, []string{"0.1", "1", "10", "100", "1000"}},
+		"linear":        {axis{least: 0, most: 1}, []string{"0", "0.2", "0.4", "0.6", "0.8", "1"}},
+		"large":         {axis{least: 0, most: 4321}, []string{"0", "500", "1000", "1500", "2000", "2500", "3000", "3500", "4000"}},
+		"decades":       {axis{least: 0.3, most: 12, log: true}, []string{"0.5", "1", "2", "5", "10"}},
+		"three decades": {axis{least: 1, most: 1000, log: true}, []string{"1", "10", "100", "1000"}},
+		"many decades":  {axis{least: 0.09, most: 1001, log: true}, []string{"0.1", "1", "10", "100", "1000"}},
 	} {
 		var got []string
 		for _, mark := range row.axis.ticks() {
@@ -45,8 +46,7 @@ func TestCurvesWithoutLengthAreNotDrawn(t *testing.T) {
 // TestAFileIsOneDrawing has dots on two logarithmic axes.
 func TestAFileIsOneDrawing(t *testing.T) {
 	curves := []Curve{
-		{Name: "measured <1>", Points: []Point{{1, 10}, {10, 10.1}, {100, 10}}, Dots: true},
-		{Name: "fit", Points: []Point{{1, 10}, {100, 10}}},
+		{Name: "measured <1>\nand fitted", Points: []Point{{1, 10}, {100, 10}}, Dots: []Point{{1, 10}, {10, 10.1}, {100, 10}}},
 	}
 	plots := Draw("Cost", Axes{X: "actions", Y: "us", LogX: true, LogY: true}, curves)
 	var file strings.Builder
@@ -67,7 +67,7 @@ func TestAFileIsOneDrawing(t *testing.T) {
 			elements[start.Name.Local]++
 		}
 	}
-	if elements["svg"] != 1 || elements["circle"] != 3 || elements["polyline"] != 1 || !strings.Contains(file.String(), "measured &lt;1&gt;") {
+	if elements["svg"] != 1 || elements["circle"] != 3 || elements["polyline"] != 1 || !strings.Contains(file.String(), "measured &lt;1&gt;</text>") || !strings.Contains(file.String(), ">and fitted</text>") {
 		t.Errorf("got %v in %s", elements, &file)
 	}
 	// What hardly changes is not blown up over the whole height.
