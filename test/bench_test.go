@@ -80,9 +80,13 @@ func TestBenchGrowth(t *testing.T) {
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, &stderr)
 	}
-	for _, want := range []string{"### Activations a second", "| CPU of an activation, µs | ", "### Controllers", "| CPU of a requisition, µs | "} {
-		if !bytes.Contains(stdout.Bytes(), []byte(want)) {
-			t.Errorf("no %q in:\n%s", want, &stdout)
+	page, err := os.ReadFile(filepath.Join(out, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"## Activations a second", "| CPU of an activation, µs | ", "## Controllers", "| CPU of a requisition, µs | "} {
+		if !bytes.Contains(page, []byte(want)) {
+			t.Errorf("no %q in:\n%s", want, page)
 		}
 	}
 	for _, name := range []string{"growth.json", "rate.svg", "controllers.svg"} {

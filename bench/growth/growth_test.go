@@ -67,7 +67,7 @@ func TestReportsShowMediansAndExponents(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"two cores; ", "### Activations a second", "[plot](growth/rate.svg)",
+		"two cores; ", "| activations a second | 100, 1,000 | CPU 0.27 ± 0.04; p50 -; memory 0.09 |", "## Activations a second", "![plot](rate.svg)",
 		"| activations a second | 100 | 1,000 | exponent | each more |", "| CPU, us | 1,050 | 2,000 | 0.27 ± 0.04 | - |", "| p50, ms | 0.25 | - | - | - |",
 		"| memory, MB | 41 | 50 | 0.09 | 0.01 |",
 	} {

@@ -81,23 +81,43 @@ func (c Cost) EachMore() float64 {
 	return (last.Cost - first.Cost) / (last.Work - first.Work)
 }
 
-// WriteMarkdown writes a table for each dimension: the medians of the passes, the
-// exponent of each cost with its margin, and what one more adds to totals.
+// WriteMarkdown writes a page with all exponents, and then for each dimension the
+// medians of the passes, what one more adds to totals, and the plot, which it takes
+// to be the file beside it that has the dimension's name.
 func (r Report) WriteMarkdown(w io.Writer) error {
 	out := bufio.NewWriter(w)
-	fmt.Fprintf(out, "%s; %s; medians of %d passes; exponents with their margin of 95 %%; the whole took %s.\n",
+	fmt.Fprintf(out, "# How costs grow\n\nWritten by `whirl bench growth`: %s; %s; medians of %d passes; the whole took %s.\n\n",
 		r.Machine, r.Started.UTC().Format("2006-01-02 15:04 UTC"), r.Passes, r.Took.Round(time.Second))
+	fmt.Fprint(out, "To each cost *factor × work ^ exponent* is fitted, by least squares of the logarithms of all passes; ± is the margin of 95 %.\n\n")
+	r.writeExponents(out)
 	for _, d := range r.Dimensions {
 		d.writeMarkdown(out)
 	}
 	return out.Flush()
 }
 
+// writeExponents sums all up.
+func (r Report) writeExponents(w io.Writer) {
+	writeRow(w, "work", "from, to", "exponents")
+	writeRow(w, "---", "---", "---")
+	for _, d := range r.Dimensions {
+		if len(d.Costs) == 0 {
+			continue
+		}
+		works := d.Costs[0].middles()
+		var exponents []string
+		for _, c := range d.Costs {
+			exponents = append(exponents, c.Name+" "+c.Fit.String())
+		}
+		writeRow(w, d.Work, short(works[0].Work)+", "+short(works[len(works)-1].Work), strings.Join(exponents, "; "))
+	}
+}
+
 func (d Dimension) writeMarkdown(w io.Writer) {
 	if len(d.Costs) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\n### %s\n\n%s ([plot](growth/%s.svg))\n\n", strings.ToUpper(d.Work[:1])+d.Work[1:], d.Setup, d.Name)
+	fmt.Fprintf(w, "\n## %s\n\n%s\n\n", strings.ToUpper(d.Work[:1])+d.Work[1:], d.Setup)
 	works := d.Costs[0].middles()
 	heads := []string{d.Work}
 	for _, p := range works {
@@ -109,6 +129,7 @@ func (d Dimension) writeMarkdown(w io.Writer) {
 	for _, c := range d.Costs {
 		writeRow(w, c.cells(works)...)
 	}
+	fmt.Fprintf(w, "\n![plot](%s.svg)\n", d.Name)
 }
 
 // cells are the medians at each amount of work, and what they come to.

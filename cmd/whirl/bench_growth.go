@@ -70,9 +70,9 @@ plane is that of whirl bench scheduler. Each amount of work is measured once in
 each pass, and every other pass goes backwards, so that what else the machine
 does meets all amounts alike. To each cost cost = factor * work^exponent is fitted.
 
-A table is written to the standard output, and the figures and a plot of each
-dimension to the directory of --out. All takes some twelve minutes.`,
-		Example: `  whirl bench growth --out docs/growth > growth.md
+A page with a table and a plot of each dimension is written to the directory of
+--out as README.md, and the figures as growth.json. All takes ten to fifteen minutes.`,
+		Example: `  whirl bench growth --out docs/growth
   whirl bench growth --dimensions rate,payload --passes 5`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -91,7 +91,7 @@ dimension to the directory of --out. All takes some twelve minutes.`,
 	flags.StringSlice("dimensions", names, "what to let grow")
 	flags.Int("passes", 3, "over each dimension")
 	flags.Duration("duration", 2*time.Second, "of one measurement")
-	flags.String("out", "growth", "`DIRECTORY` for the figures and plots")
+	flags.String("out", "growth", "`DIRECTORY` for the page, its plots and the figures")
 	return cmd
 }
 
@@ -145,7 +145,8 @@ func (p program) runGrowth(ctx context.Context, b growthBench) error {
 			return err
 		}
 	}
-	return report.WriteMarkdown(p.stdout)
+	fmt.Fprintf(p.stdout, "%s has the tables, plots and figures\n", b.out)
+	return nil
 }
 
 // growAlong measures one dimension.
@@ -176,7 +177,10 @@ func (p program) growAlong(ctx context.Context, b growthBench, d growthDimension
 
 // writeGrowth writes the figures so far, and the plot of the dimension that is new.
 func writeGrowth(dir string, report growth.Report, d growth.Dimension) error {
-	err := writeFile(filepath.Join(dir, "growth.json"), report.WriteJSON)
+	err := errors.Join(
+		writeFile(filepath.Join(dir, "growth.json"), report.WriteJSON),
+		writeFile(filepath.Join(dir, "README.md"), report.WriteMarkdown),
+	)
 	for _, plot := range d.Plot() {
 		err = errors.Join(err, writeFile(filepath.Join(dir, d.Name+".svg"), plot.WriteSVG))
 	}
