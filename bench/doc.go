@@ -10,8 +10,9 @@
 // latencies; in an open loop requests are due at their own times, and latencies
 // count from then. A course is one workload at one pace. It is measured in
 // rounds, and all sides of it take turns, so that they meet the same machine:
-// the platform, and where the caller provides a sandbox the same code without
-// the platform. The share of one in the other is what to compare between machines.
+// the platform, an endpoint that it is compared with, one of several actions alone,
+// and where the caller provides sandboxes the same code without the platform, and a
+// bare hop to it. Shares and ratios of sides are what to compare between machines.
 //
 // [Run] owns all goroutines it starts and leaves no action behind, also when
 // its context ends. docs/performance.md tells how to read the figures.
