@@ -183,8 +183,8 @@ type Blobs interface {
 // ActivationStore keeps activation records. Records may be lost when the
 // machine's power fails, but not when the process is killed.
 type ActivationStore interface {
-	// PutActivations stores records in one transaction. One whose id is stored
-	// already is left as it was, so a batch may be tried again.
+	// PutActivations stores records in one transaction. One whose namespace has a
+	// record of that id already is left as it was, so a batch may be tried again.
 	PutActivations(ctx context.Context, records []Activation) error
 	// Activation returns a record, or NotFound.
 	Activation(ctx context.Context, namespace string, id ActivationID) (Activation, error)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"math"
 
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -74,26 +73,6 @@ func (e *Entities) LimitedNamespaces(ctx context.Context) iter.Seq2[string, erro
 				each(func(r *row) error {
 					page = append(page, r.text())
 					return nil
-				})
-		})
-		return page, err
-	})
-}
-
-// AllActivations implements [whisk.ActivationArchive].
-func (a *Activations) AllActivations(ctx context.Context) iter.Seq2[whisk.Activation, error] {
-	return pages("records", func(last *whisk.Activation) (page []whisk.Activation, err error) {
-		namespace, start, id := "", int64(math.MinInt64), ""
-		if last != nil {
-			namespace, start, id = last.Namespace, last.Start.UnixMilli(), string(last.ID)
-		}
-		err = a.db.read(ctx, func(c *connection) error {
-			return c.prepare("SELECT " + recordFullColumns + " FROM activations WHERE (namespace, start, id) > (?, ?, ?) ORDER BY namespace, start, id LIMIT ?").
-				text(namespace).integer(start).text(id).integer(archivePage).
-				each(func(r *row) error {
-					record, err := activation(r, true)
-					page = append(page, record)
-					return err
 				})
 		})
 		return page, err

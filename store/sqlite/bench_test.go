@@ -50,10 +50,15 @@ func benchDocument(n int64) whisk.Document {
 	}
 }
 
+// recordID is a UUID of version 7 that was made at that time; n tells it from others.
+func recordID(milli, n int64) whisk.ActivationID {
+	return whisk.ActivationID(fmt.Sprintf("%012x7%03x8%015x", milli, n&0xfff, uint64(n)*0x9e3779b97f4a7c15>>4))
+}
+
 // benchRecord is about 1.3 KB, over 50 namespaces and 20 actions, as in docs/dependencies.md.
 func benchRecord(n int64) whisk.Activation {
 	return whisk.Activation{
-		ID: id(n*0x9e3779b9 + 1), Namespace: fmt.Sprint("namespace", n*31%50), Subject: "some-subject", Name: fmt.Sprint("action", n/50%20),
+		ID: recordID(1_700_000_000_000+n, n), Namespace: fmt.Sprint("namespace", n*31%50), Subject: "some-subject", Name: fmt.Sprint("action", n/50%20),
 		Version: whisk.FirstVersion, Start: time.UnixMilli(1_700_000_000_000 + n), End: time.UnixMilli(1_700_000_000_009 + n), Duration: 9 * time.Millisecond,
 		Response: whisk.Response{Result: json.RawMessage(`{"result":"` + strings.Repeat("x", 700) + `"}`), Size: 715},
 		Annotations: whisk.Parameters{
@@ -132,23 +137,51 @@ func throughQueue(b *testing.B, s *sqlite.Entities, id whisk.ActivationID, whole
 	}
 }
 
+// noopRecord is a record of one action that does nothing.
+func noopRecord(n int64) whisk.Activation {
+	record := benchRecord(n)
+	record.Namespace, record.Name, record.Response = "guest", "noop", whisk.Response{Result: json.RawMessage(`{"ok":true}`), Size: 11}
+	return record
+}
+
+// BenchmarkPutActivations has records of 1,000 actions in 50 namespaces, which is
+// the worst for blocks, and of one. What makes the records is measured apart.
 func BenchmarkPutActivations(b *testing.B) {
-	for _, size := range []int{1, 100, 1000} {
-		b.Run(fmt.Sprint("batch=", size), func(b *testing.B) {
-			s := openActivationsB(b)
-			var n int64
-			batch := make([]whisk.Activation, size)
-			measure(b, size, func() {
-				for i := range batch {
-					n++
-					batch[i] = benchRecord(n)
-				}
-				if err := s.PutActivations(b.Context(), batch); err != nil {
-					b.Fatal(err)
-				}
+	for what, record := range map[string]func(int64) whisk.Activation{"many": benchRecord, "one": noopRecord} {
+		for _, size := range []int{1, 30, 100, 1000} {
+			b.Run(fmt.Sprintf("actions=%s/batch=%d", what, size), func(b *testing.B) {
+				s := openActivationsB(b)
+				var n int64
+				batch := make([]whisk.Activation, size)
+				var made time.Duration
+				measure(b, size, func() {
+					before := cpu(b)
+					for i := range batch {
+						n++
+						batch[i] = record(n)
+					}
+					made += cpu(b) - before
+					if err := s.PutActivations(b.Context(), batch); err != nil {
+						b.Fatal(err)
+					}
+				})
+				b.ReportMetric(float64(made)/float64(b.N*size)/1000, "of-it-the-test's")
 			})
-		})
+		}
 	}
+}
+
+func BenchmarkGetActivation(b *testing.B) {
+	s := openActivationsB(b)
+	fillActivations(b, s, 20_000)
+	var n int64
+	measure(b, 1, func() {
+		n = (n + 7919) % 20_000
+		record := benchRecord(n)
+		if _, err := s.Activation(b.Context(), record.Namespace, record.ID); err != nil {
+			b.Fatal(err)
+		}
+	})
 }
 
 func BenchmarkListActivations(b *testing.B) {

@@ -5,10 +5,12 @@ package sqlite
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
+	"github.com/whirl-faas/whirl/store/internal/block"
 	"github.com/whirl-faas/whirl/store/internal/lines"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -78,6 +80,38 @@ func (c *connection) number(sql string) (int64, error) {
 		return nil
 	})
 	return n, err
+}
+
+// numberOf is number with one parameter.
+func (c *connection) numberOf(sql string, parameter int64) (int64, error) {
+	var n int64
+	err := c.prepare(sql).integer(parameter).each(func(r *row) error {
+		n = r.integer()
+		return nil
+	})
+	return n, err
+}
+
+// bytes returns the one value that a statement selects by a number; nil for none.
+func (c *connection) bytes(sql string, parameter int64) (value []byte, err error) {
+	err = c.prepare(sql).integer(parameter).each(func(r *row) error {
+		value = r.bytes()
+		return nil
+	})
+	return value, err
+}
+
+// forget drops a table. No statement of it can be prepared any longer.
+func (c *connection) forget(table string) error {
+	for sql, s := range c.statements {
+		if strings.Contains(sql, " "+table+" ") {
+			if err := s.stmt.Close(); err != nil {
+				return classify(err)
+			}
+			delete(c.statements, sql)
+		}
+	}
+	return classify(c.Exec("DROP TABLE " + table))
 }
 
 // maxValue is the longest text or blob. SQLite works in 256 MB of memory for each
@@ -211,6 +245,12 @@ func (r *row) bytes() []byte {
 		return nil
 	}
 	return r.stmt.ColumnBlob(column, []byte{})
+}
+
+// key reads an activation's id as bytes.
+func (r *row) key() (k block.Key) {
+	copy(k[:], r.stmt.ColumnRawBlob(r.column()))
+	return k
 }
 
 // lines reads what lines.Encode wrote; nil for NULL.

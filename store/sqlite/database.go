@@ -185,6 +185,22 @@ func (db *database) read(ctx context.Context, query func(*connection) error) err
 	return err
 }
 
+// readAll is read for a query of several statements: what others write meanwhile
+// is not seen.
+func (db *database) readAll(ctx context.Context, query func(*connection) error) error {
+	return db.read(ctx, func(c *connection) error {
+		if err := c.prepare("BEGIN").run(); err != nil {
+			return err
+		}
+		err := query(c)
+		if err == nil {
+			return c.prepare("COMMIT").run()
+		}
+		c.SetInterrupt(context.Background()) // or it would stop this as well
+		return errors.Join(err, c.prepare("ROLLBACK").run())
+	})
+}
+
 // close waits for the calls under way. Later ones fail. It is idempotent.
 func (db *database) close() error {
 	db.closing.Do(func() {

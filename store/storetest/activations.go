@@ -220,10 +220,18 @@ func testActivationExpiry(t *testing.T, s whisk.ActivationStore) {
 	mustBe(t, err, whisk.NotFound)
 }
 
+type (
+	activationModel map[modelKey]whisk.Activation
+	modelKey        struct {
+		namespace string
+		id        whisk.ActivationID
+	}
+)
+
 // testActivationModel stores and expires at random and compares lists.
 func testActivationModel(t *testing.T, s whisk.ActivationStore) {
 	random := seeded(t)
-	model := make(map[whisk.ActivationID]whisk.Activation)
+	model := make(activationModel)
 	for range 60 {
 		var batch []whisk.Activation
 		for range random.IntN(20) {
@@ -231,8 +239,8 @@ func testActivationModel(t *testing.T, s whisk.ActivationStore) {
 			a.Namespace, a.Name, a.Package = pick(random, modelNamespaces), pick(random, modelNames), pick(random, modelPackages)
 			a.Start = atMilli(random.IntN(50))
 			batch = append(batch, a)
-			if _, stored := model[a.ID]; !stored {
-				model[a.ID] = a
+			if _, stored := model[modelKey{a.Namespace, a.ID}]; !stored {
+				model[modelKey{a.Namespace, a.ID}] = a
 			}
 		}
 		must(t, s.PutActivations(t.Context(), batch))
@@ -243,7 +251,7 @@ func testActivationModel(t *testing.T, s whisk.ActivationStore) {
 	}
 }
 
-func expireModel(t *testing.T, s whisk.ActivationStore, model map[whisk.ActivationID]whisk.Activation, before time.Time) {
+func expireModel(t *testing.T, s whisk.ActivationStore, model activationModel, before time.Time) {
 	t.Helper()
 	want := 0
 	for id, a := range model {
@@ -259,7 +267,7 @@ func expireModel(t *testing.T, s whisk.ActivationStore, model map[whisk.Activati
 	}
 }
 
-func compareActivations(t *testing.T, s whisk.ActivationStore, model map[whisk.ActivationID]whisk.Activation, random *rand.Rand) {
+func compareActivations(t *testing.T, s whisk.ActivationStore, model activationModel, random *rand.Rand) {
 	t.Helper()
 	query := whisk.ActivationQuery{Namespace: pick(random, modelNamespaces), Skip: random.IntN(5), Limit: 1 + random.IntN(30), Full: random.IntN(2) == 0}
 	if random.IntN(2) == 0 {

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"github.com/whirl-faas/whirl/store/internal/block"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// formerBatch is how many records of the former schema one transaction takes over.
+const formerBatch = 1000
+
+// takeFormer takes over the records that the former schema left, if there are any.
+// Several processes may do it at once, and each goes on where any other ended.
+func takeFormer(ctx context.Context, db *database) error {
+	for {
+		ends := false
+		err := db.write(ctx, 0, func(c *connection) (err error) {
+			ends, err = takeFormerOnce(c)
+			return err
+		})
+		if err != nil || ends {
+			return err
+		}
+	}
+}
+
+// takeFormerOnce reports true if there are no more.
+func takeFormerOnce(c *connection) (ends bool, err error) {
+	there, err := c.number("SELECT count(*) FROM sqlite_schema WHERE name = 'former'")
+	if err != nil || there == 0 {
+		return true, err
+	}
+	var records []keyed
+	last := int64(0)
+	err = c.prepare("SELECT " + formerColumns + ", position FROM former ORDER BY position LIMIT ?").integer(formerBatch).
+		each(func(r *row) error {
+			record, err := formerRecord(r)
+			if err != nil {
+				return err
+			}
+			last = r.integer()
+			key, err := block.KeyOf(record.ID)
+			records = append(records, keyed{key, &record})
+			return err
+		})
+	if err != nil {
+		return false, err
+	}
+	if len(records) == 0 {
+		return true, c.forget("former")
+	}
+	blocks, err := newBlocks(records)
+	if err != nil {
+		return false, err
+	}
+	for i := range blocks {
+		if err := blocks[i].insertBlock(c); err != nil {
+			return false, err
+		}
+	}
+	return false, c.prepare("DELETE FROM former WHERE position <= ?").integer(last).run()
+}
+
+const formerColumns = `id, namespace, name, package, version, publish, subject, start, "end", duration, cause, status, annotations, size, logs, result`
+
+func formerRecord(r *row) (whisk.Activation, error) {
+	record := whisk.Activation{
+		ID:        whisk.ActivationID(r.text()),
+		Namespace: r.text(),
+		Name:      r.text(),
+		Package:   r.text(),
+		Version:   parseVersion(r.text()),
+		Publish:   r.integer() != 0,
+		Subject:   r.text(),
+		Start:     r.time(),
+		End:       r.time(),
+		Duration:  time.Duration(r.integer()),
+		Cause:     whisk.ActivationID(r.text()),
+		Response:  whisk.Response{Status: whisk.Status(r.integer())},
+	}
+	if err := r.decode((*[]whisk.Parameter)(&record.Annotations)); err != nil {
+		return record, err
+	}
+	record.Response.Size = int(r.integer())
+	var err error
+	record.Logs, err = r.lines()
+	record.Response.Result = r.bytes()
+	return record, err
+}
+
+// parseVersion reads what [whisk.Version.String] wrote. The zero version is the
+// one that the parser refuses.
+func parseVersion(s string) whisk.Version {
+	v, err := whisk.ParseVersion(s)
+	if err != nil {
+		return whisk.Version{}
+	}
+	return v
+}
