@@ -45,13 +45,34 @@ type encoder struct {
 	rest    []byte // of one head, behind its length so that readers can leave it out
 	bodies  []byte
 	start   int64 // of the record before
+	former  [fields]former
 }
+
+// former is what a field's text was in the record before: most often it is the
+// same again, and to compare is cheaper than to look it up.
+type former struct {
+	text   string
+	number uint64
+	known  bool
+}
+
+// Fields that are texts. An annotation has two; those behind the last share theirs.
+const (
+	namespaceField = iota
+	nameField
+	packageField
+	subjectField
+	causeField
+	encryptionField
+	annotationFields
+	fields = annotationFields + 16
+)
 
 // add appends one record. What lists select by comes first.
 func (e *encoder) add(r *whisk.Activation) {
 	start := r.Start.UnixMilli()
 	logs := lines.Encode(r.Logs)
-	namespace, name, pkg := e.text(r.Namespace), e.text(r.Name), e.text(r.Package)
+	namespace, name, pkg := e.text(namespaceField, r.Namespace), e.text(nameField, r.Name), e.text(packageField, r.Package)
 	e.addRest(r, start)
 	h := binary.AppendUvarint(e.heads, namespace)
 	h = binary.AppendUvarint(h, name)
@@ -90,26 +111,26 @@ func (e *encoder) addRest(r *whisk.Activation, start int64) {
 		h = binary.AppendVarint(h, end-start)
 	}
 	h = binary.AppendVarint(h, int64(r.Duration))
-	h = binary.AppendUvarint(h, e.text(r.Subject))
-	h = binary.AppendUvarint(h, e.text(string(r.Cause)))
+	h = binary.AppendUvarint(h, e.text(subjectField, r.Subject))
+	h = binary.AppendUvarint(h, e.text(causeField, string(r.Cause)))
 	for _, n := range []int{r.Version.Major, r.Version.Minor, r.Version.Patch, int(r.Response.Status), r.Response.Size} {
 		h = binary.AppendVarint(h, int64(n))
 	}
 	h = binary.AppendUvarint(h, uint64(len(r.Annotations)))
 	for i := range r.Annotations {
-		h = e.annotation(h, &r.Annotations[i])
+		h = e.annotation(h, min(annotationFields+2*i, fields-2), &r.Annotations[i])
 	}
 	e.rest = h
 }
 
-func (e *encoder) annotation(h []byte, a *whisk.Parameter) []byte {
+func (e *encoder) annotation(h []byte, field int, a *whisk.Parameter) []byte {
 	plain := !a.Init && a.Encryption == ""
-	key := e.text(a.Key) << 1
+	key := e.text(field, a.Key) << 1
 	if !plain {
 		key |= 1
 	}
 	h = binary.AppendUvarint(h, key)
-	h = binary.AppendUvarint(h, e.bytes(a.Value))
+	h = binary.AppendUvarint(h, e.bytes(field+1, a.Value))
 	if plain {
 		return h
 	}
@@ -117,24 +138,33 @@ func (e *encoder) annotation(h []byte, a *whisk.Parameter) []byte {
 	if a.Init {
 		bits = isInit
 	}
-	return binary.AppendUvarint(append(h, bits), e.text(a.Encryption))
+	return binary.AppendUvarint(append(h, bits), e.text(encryptionField, a.Encryption))
 }
 
 // text returns the number of a text in the dictionary, where each has its place
 // once.
-func (e *encoder) text(s string) uint64 {
+func (e *encoder) text(field int, s string) uint64 {
+	f := &e.former[field]
+	if f.known && f.text == s {
+		return f.number
+	}
 	n, known := e.texts[s]
 	if !known {
 		n = uint64(len(e.texts))
 		e.texts[s] = n
 		e.encoded = append(binary.AppendUvarint(e.encoded, uint64(len(s))), s...)
 	}
+	*f = former{s, n, true}
 	return n
 }
 
-func (e *encoder) bytes(b []byte) uint64 {
+// bytes is text for what need not become a string of its own.
+func (e *encoder) bytes(field int, b []byte) uint64 {
+	if f := &e.former[field]; f.known && f.text == string(b) {
+		return f.number
+	}
 	if n, known := e.texts[string(b)]; known {
 		return n
 	}
-	return e.text(string(b))
+	return e.text(field, string(b))
 }

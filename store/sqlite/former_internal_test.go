@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// formerLayout is that of programs before there were blocks.
+var formerLayout = layout{migrations: []string{recordsSchema}, synchronous: "NORMAL", cache: whisk.MB}
+
+// makeFormer writes n records as such a program did.
+func makeFormer(t *testing.T, path string, n int) {
+	t.Helper()
+	db, err := openDatabase(t.Context(), path, formerLayout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.close()
+	err = db.write(t.Context(), 0, func(c *connection) error {
+		for i := range n {
+			err := c.prepare(`INSERT INTO activations (id, namespace, name, package, version, publish, subject, start, "end", duration, cause, status, annotations, size, logs, result)
+				VALUES (?, ?, 'hello', ?, '1.2.3', 1, 'alice', ?, ?, 3000001, ?, 2, ?, 9, ?, ?)`).
+				text(fmt.Sprintf("%032x", i)).text(fmt.Sprint("ns", i%3)).text([]string{"", "p"}[i%2]).
+				integer(int64(1000 + i)).integer(int64(1005 + i)).text(fmt.Sprintf("%032x", i+7)).
+				json([]byte(`[{"key":"kind","value":"nodejs:20"},{"key":"secret","value":"x","encryption":"aes"}]`)).
+				blob([]byte("\x03one\x00")).json([]byte(`{"é":1.0}`)).run()
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func formerWant(i int) whisk.Activation {
+	return whisk.Activation{
+		ID: whisk.ActivationID(fmt.Sprintf("%032x", i)), Namespace: fmt.Sprint("ns", i%3), Name: "hello", Package: []string{"", "p"}[i%2],
+		Version: whisk.Version{Major: 1, Minor: 2, Patch: 3}, Publish: true, Subject: "alice",
+		Start: time.UnixMilli(int64(1000 + i)).UTC(), End: time.UnixMilli(int64(1005 + i)).UTC(), Duration: 3000001,
+		Cause:       whisk.ActivationID(fmt.Sprintf("%032x", i+7)),
+		Response:    whisk.Response{Status: whisk.DeveloperError, Result: []byte(`{"é":1.0}`), Size: 9},
+		Annotations: whisk.Parameters{{Key: "kind", Value: []byte(`"nodejs:20"`)}, {Key: "secret", Value: []byte(`"x"`), Encryption: "aes"}},
+		Logs:        []string{"one", ""},
+	}
+}
+
+// What the former schema holds is there in the newest, and goes like any other.
+func TestActivationsOfTheFormerSchema(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "activations.db")
+	const n = 2*formerBatch + 30
+	makeFormer(t, path, n)
+	for range 2 { // the second time there is nothing to do
+		s, err := OpenActivations(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range []int{0, 1, formerBatch - 1, formerBatch, n - 1} {
+			want := formerWant(i)
+			if got, err := s.Activation(t.Context(), want.Namespace, want.ID); err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("got %+v, %v\nwant %+v", got, err, want)
+			}
+		}
+		count := 0
+		for r, err := range s.AllActivations(t.Context()) {
+			if count++; err != nil || r.ID == "" {
+				t.Fatal(err)
+			}
+		}
+		if count != n {
+			t.Errorf("%d records are left of %d", count, n)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := OpenActivations(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	again := formerWant(5)
+	again.Name = "changed"
+	if err := s.PutActivations(t.Context(), []whisk.Activation{again, formerWant(n)}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Activation(t.Context(), again.Namespace, again.ID); err != nil || got.Name != "hello" {
+		t.Errorf("stored again: %+v, %v", got, err)
+	}
+	if gone, err := s.ExpireActivations(t.Context(), time.UnixMilli(5000), 1<<30); err != nil || gone != n+1 {
+		t.Errorf("expired %d, want %d; %v", gone, n+1, err)
+	}
+}
+
+// A take-over that was interrupted goes on where it ended, in one process or two.
+func TestInterruptedTakeOver(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "activations.db")
+	const n = 3 * formerBatch
+	makeFormer(t, path, n)
+	db, err := openDatabase(t.Context(), path, layout{migrations: []string{recordsSchema, blocksSchema}, synchronous: "NORMAL", cache: whisk.MB})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.write(t.Context(), 0, func(c *connection) error { _, err := takeFormerOnce(c); return err }); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := takeFormer(ended, db); !errors.Is(err, context.Canceled) {
+		t.Errorf("take-over for nobody: %v", err)
+	}
+	other := make(chan error, 1)
+	go func() {
+		s, err := OpenActivations(context.Background(), path)
+		if err == nil {
+			err = s.Close()
+		}
+		other <- err
+	}()
+	if err := takeFormer(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-other; err != nil {
+		t.Fatal(err)
+	}
+	s := &Activations{db}
+	defer s.Close()
+	for namespace := range 3 {
+		if got, err := s.CountActivations(t.Context(), whisk.ActivationQuery{Namespace: fmt.Sprint("ns", namespace)}); err != nil || got != n/3 {
+			t.Errorf("%d records, want %d; %v", got, n/3, err)
+		}
+	}
+}
