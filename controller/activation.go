@@ -44,7 +44,9 @@ type activation struct {
 	timed     bool    // its stages are wanted
 	stages    *Stages // where its time went; nil if nobody wants to know
 	keeping   keeping
+	caller    caller // of a blocking one
 	slot      *recorder.Slot
+	announced bool              // the record
 	accepted  bool              // it is in the durable queue
 	contested bool              // other controllers may be about to run it, too
 	claimed   bool              // it was told to a container, or is about to be
@@ -74,7 +76,7 @@ func (c *Controller) newBareActivation(id whisk.ActivationID, call Call, action 
 		begun:       call.Begun,
 		received:    received,
 		timed:       call.Timed,
-		keeping:     keeping{traced: call.Traced},
+		keeping:     keeping{traced: call.Traced, action: action.keeping},
 	}
 }
 
@@ -217,7 +219,7 @@ func (c *Controller) run(act *activation, done chan<- ending) {
 		}
 		return
 	}
-	act.slot.Announce(record, act.accepted)
+	c.announce(act, record)
 	if done != nil {
 		done <- ending{record: record}
 	}
@@ -226,7 +228,7 @@ func (c *Controller) run(act *activation, done chan<- ending) {
 	if act.stages != nil {
 		act.stampStages(answered)
 	}
-	c.keep(act.slot, act.limits, act.keeping, record.Response.Status)
+	c.file(act, record)
 }
 
 // root returns the activation that came from outside: the outermost one around

@@ -47,12 +47,12 @@ func (c *Controller) await(ctx context.Context, act *activation, wait time.Durat
 	defer timer.Stop()
 	select {
 	case end := <-done:
-		if end.err != nil {
-			return Answer{}, end.err
-		}
-		return Answer{act.id, end.record, act.stages}, nil
+		return end.answer(act)
 	case <-timer.C:
 	case <-ctx.Done():
+	}
+	if !act.caller.leave() {
+		return (<-done).answer(act) // it came in the same moment
 	}
 	return Answer{Activation: act.id}, nil
 }
@@ -62,6 +62,13 @@ func (c *Controller) await(ctx context.Context, act *activation, wait time.Durat
 type ending struct {
 	record *whisk.Activation
 	err    error
+}
+
+func (e ending) answer(act *activation) (Answer, error) {
+	if e.err != nil {
+		return Answer{}, e.err
+	}
+	return Answer{act.id, e.record, act.stages}, nil
 }
 
 // begin checks a call and makes an activation of it, which has entered c.running

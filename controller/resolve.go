@@ -25,6 +25,7 @@ type resolvedAction struct {
 	bound     bool   // parameters must be laid under the payload, or taken out of it
 	apiKey    bool   // the caller's key goes to the action
 	conductor bool   // it chooses the steps of compositions
+	keeping   Keeping
 	final     map[string]bool
 	initOnly  map[string]bool // parameters that go to /init and not to /run
 	added     uint64          // see environmentOf
@@ -92,6 +93,7 @@ func newResolved(action whisk.Action, revision whisk.Revision, runtime whisk.Run
 		bound:     len(action.Parameters) > 0,
 		apiKey:    action.Annotations.Get("provide-api-key") == nil || action.Annotations.Truthy("provide-api-key"),
 		conductor: action.Exec.Kind != whisk.Sequence && action.Annotations.Truthy("conductor"),
+		keeping:   keepingOf(action.Annotations),
 		path:      apijson.AppendString(nil, action.Name.Path()),
 		kind:      apijson.AppendString(nil, action.Exec.Kind),
 		limits:    apijson.AppendLimits(nil, action.Limits),

@@ -168,7 +168,7 @@ type LogRequest struct {
 	Activation ActivationID
 	Namespace  string
 	Run        uint64 // counts the container's runs from 1 since the lease was granted
-	Limit      Bytes  // of the action; 0 discards the output
+	Limit      Bytes  // of the action; 0 discards the output, that of later runs as well until one is asked for
 	Sentinels  bool   // the run's output ends with the sentinel lines; without, what is there is taken
 	Failed     bool   // the run or the init failed: no sentinel may come, and a last line says so
 }

@@ -114,6 +114,7 @@ func (r *Recorder) takeLocked(req whisk.LogRequest) Log {
 			r.flush(streamID(which), time.Now())
 		}
 	}
+	r.mute(req.Limit == 0)
 	held := r.remove(req)
 	log := Log{}
 	if req.Limit > 0 {
@@ -126,6 +127,14 @@ func (r *Recorder) takeLocked(req whisk.LogRequest) Log {
 		r.close(req.Run)
 	}
 	return log
+}
+
+// mute has all output discarded that is here or comes, or ends that.
+func (r *Recorder) mute(muted bool) {
+	if r.muted = muted; muted {
+		clear(r.runs)
+		r.held = 0
+	}
 }
 
 // remove takes out the run's output. If the run has not ended, what still comes

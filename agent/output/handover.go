@@ -14,6 +14,7 @@ type Leftover struct {
 	Ended   [2]uint64 // runs that have ended on stdout, stderr
 	Partial [2][]byte // lines whose ends have not come
 	Runs    []LeftRun
+	Muted   bool `json:",omitempty"` // what comes is discarded
 }
 
 // LeftRun is a run's output that nobody has taken yet.
@@ -41,7 +42,7 @@ func (r *Recorder) Leave() *Leftover {
 	<-r.done
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	left := &Leftover{}
+	left := &Leftover{Muted: r.muted}
 	for i := range r.streams {
 		s := &r.streams[i]
 		left.Ended[i], left.Partial[i] = s.seen, slices.Clone(s.split.partial)
@@ -62,6 +63,7 @@ func (r *Recorder) Leave() *Leftover {
 func (r *Recorder) Continue(left *Leftover) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.muted = left.Muted
 	for i := range r.streams {
 		r.streams[i].seen = left.Ended[i]
 		r.streams[i].split.partial = left.Partial[i]

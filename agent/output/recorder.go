@@ -71,6 +71,7 @@ type Recorder struct {
 	runs    map[uint64]*run
 	held    whisk.Bytes
 	leaving bool          // another recorder will read on: the pipes' ends are not the output's
+	muted   bool          // what comes is discarded
 	lost    uint64        // the last run of which a former recorder may have lost output
 	waiting int           // collections that wait for pulse
 	pulse   chan struct{} // closed and replaced when something came and somebody waits
@@ -191,6 +192,9 @@ func (r *Recorder) noteLine(which streamID, now time.Time, line []byte) {
 	if len(line) >= len(sentinel) && bytes.Contains(line, sentinel) {
 		s.seen++
 		r.settle(s.seen)
+		return
+	}
+	if r.muted {
 		return
 	}
 	into := r.runs[s.seen+1]

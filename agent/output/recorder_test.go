@@ -228,7 +228,7 @@ func TestAMissingSentinelDoesNotShiftLaterRuns(t *testing.T) {
 // TestATruncatedRunGoesOn cuts a run that is not over; the rest of it must not
 // appear in the next one.
 func TestATruncatedRunGoesOn(t *testing.T) {
-	for _, limit := range []whisk.Bytes{0, 100} {
+	for limit, want := range map[whisk.Bytes][]string{0: nil, 100: {"stdout: second"}} { // 0 discards that as well
 		synctest.Test(t, func(t *testing.T) {
 			c := record(t, nil)
 			c.out(strings.Repeat("first\n", 100))
@@ -240,8 +240,13 @@ func TestATruncatedRunGoesOn(t *testing.T) {
 			}
 			c.write("rest of the first\n"+sentinel+"second\n"+sentinel, sentinel+sentinel)
 			synctest.Wait()
-			if got := texts(t, c.Collect(t.Context(), request(2))); !slices.Equal(got, []string{"stdout: second"}) {
+			if got := texts(t, c.Collect(t.Context(), request(2))); !slices.Equal(got, want) {
 				t.Errorf("limit %d: %q", limit, got)
+			}
+			c.write("third\n"+sentinel, sentinel)
+			synctest.Wait()
+			if got := texts(t, c.Collect(t.Context(), request(3))); !slices.Equal(got, []string{"stdout: third"}) {
+				t.Errorf("limit %d, and then: %q", limit, got)
 			}
 		})
 	}
@@ -384,4 +389,36 @@ func BenchmarkChattyRun(b *testing.B) {
 			b.Fatalf("%d lines", len(log.Lines))
 		}
 	}
+}
+
+// TestMuted discards what nobody wants, without being asked for each run, and
+// counts the runs all the same.
+func TestMuted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := record(t, nil)
+		print := func(run int) {
+			c.write(fmt.Sprintf("run %d\n", run)+sentinel, sentinel)
+			synctest.Wait()
+		}
+		print(1)
+		if log, ok := c.TryCollect(whisk.LogRequest{Run: 1, Sentinels: true}); !ok || len(log.Lines) > 0 {
+			t.Errorf("got %q, at once: %v", log.Lines, ok)
+		}
+		for run := 2; run < 2000; run++ {
+			print(run)
+		}
+		left := c.Leave()
+		if len(left.Runs) > 0 || !left.Muted || left.Ended != [2]uint64{1999, 1999} {
+			t.Errorf("%d runs are held, and %v have ended", len(left.Runs), left.Ended)
+		}
+		c = successor(t, left)
+		print(2000)
+		if log, ok := c.TryCollect(request(2000)); !ok || len(log.Lines) > 0 {
+			t.Errorf("of a run that was discarded: %q, at once: %v", log.Lines, ok)
+		}
+		print(2001)
+		if log, ok := c.TryCollect(request(2001)); !ok || len(log.Lines) != 1 || !strings.Contains(log.Lines[0], "run 2001") {
+			t.Errorf("when somebody wanted it again: %q, at once: %v", log.Lines, ok)
+		}
+	})
 }

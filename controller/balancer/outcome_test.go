@@ -5,6 +5,7 @@ package balancer_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -115,6 +116,39 @@ func expectLogRequest(t *testing.T, w *world, failed bool) {
 	if len(got) != 1 || got[0] != want {
 		t.Errorf("log requests %+v, want %+v", got, want)
 	}
+}
+
+// Where nobody wants the output, the agent is told so once, and again after many
+// runs or when one failed. Nobody waits for anything.
+func TestOutputThatNobodyWants(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		silent := func(inv *whisk.Invocation) { inv.Limits.Logs = 0 }
+		for run := range 258 {
+			if outcome := w.invoke(silent); (outcome.Logs == nil) != (run%256 != 0) {
+				t.Errorf("run %d: is there something to wait for: %v", run+1, outcome.Logs != nil)
+			}
+		}
+		w.handle = func(*box, string, []byte) answer { return answer{drop: true} }
+		if outcome := w.invoke(silent); outcome.Logs == nil {
+			t.Error("the output of a failed run was not asked for")
+		}
+		time.Sleep(company)
+		synctest.Wait()
+		var runs []uint64
+		g := w.agent("n1")
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for _, r := range g.requests {
+			if r.Op == whisk.CollectLogs {
+				runs = append(runs, r.Logs.Run)
+			}
+		}
+		if !slices.Equal(runs, []uint64{1, 257, 259}) {
+			t.Errorf("asked for the output of runs %v", runs)
+		}
+	})
 }
 
 // TestInitOutcomes is the same for /init.

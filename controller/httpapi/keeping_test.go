@@ -114,3 +114,70 @@ func TestRecordsOfWhatOthersRun(t *testing.T) {
 		})
 	}
 }
+
+// An action can do without records of its blocking calls. What was accepted has
+// one, and so has a call whose caller had to leave with an id.
+func TestActionsWithoutRecords(t *testing.T) {
+	for _, row := range []struct {
+		annotation, header, query string
+		records                   map[string]bool // of what ended so
+	}{
+		{"false", "", "?blocking=true", map[string]bool{"ok": false, "error": false, "fault": false}},
+		{`"failures"`, "", "?blocking=true", map[string]bool{"ok": false, "error": true, "fault": true}},
+		{`"faults"`, "", "?blocking=true", map[string]bool{"ok": false, "error": false, "fault": true}},
+		{"true", "", "?blocking=true", map[string]bool{"ok": true, "error": true, "fault": true}},
+		{`"nonsense"`, "", "?blocking=true", map[string]bool{"ok": true, "error": true, "fault": true}},
+		{"false", "X-OW-EXTRA-LOGGING: on", "?blocking=true", map[string]bool{"ok": true, "error": true, "fault": true}},
+		{"false", "", "", map[string]bool{"ok": true, "error": true, "fault": true}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPlatform(t)
+			defer runInBubble(t, p)()
+			p.balancer.Run = ended
+			p.must(200, "PUT", guest+"/actions/a", `{"exec":{"kind":"nodejs:default","code":"x"},"annotations":[{"key":"store-activations","value":`+row.annotation+`}]}`)
+			batches := p.store.Calls("PutActivations")
+			any := false
+			for end, want := range row.records {
+				headers := []string{"X-Nothing: 1"}
+				if row.header != "" {
+					headers = append(headers, row.header)
+				}
+				got := p.do("POST", guest+"/actions/a"+row.query, `{"end":"`+end+`"}`, headers...)
+				id := got.header.Get("X-OpenWhisk-Activation-Id")
+				time.Sleep(time.Minute)
+				if id == "" || p.stored(id) != want {
+					t.Errorf("%s, %q, %q, %s: is there a record: %v", row.annotation, row.query, row.header, end, !want)
+				}
+				any = any || want
+			}
+			if stored := p.store.Calls("PutActivations") > batches; stored != any {
+				t.Errorf("%s: the store was called: %v", row.annotation, stored)
+			}
+			if queued := p.store.Queued(); len(queued) > 0 {
+				t.Errorf("%d activations are left in the queue", len(queued))
+			}
+		})
+	}
+}
+
+// Where no record is to be kept, what a caller who waited in vain learns is an id:
+// there is a record behind it.
+func TestRecordForWhoCeasedToWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlatform(t)
+		defer runInBubble(t, p)()
+		p.balancer.Run = func(ctx context.Context, inv *whisk.Invocation, run controllertest.RunBody) whisk.Outcome {
+			time.Sleep(3 * time.Second)
+			return ended(ctx, inv, run)
+		}
+		p.must(200, "PUT", guest+"/actions/a", `{"exec":{"kind":"nodejs:default","code":"x"},"annotations":[{"key":"store-activations","value":false}]}`)
+		for timeout, want := range map[string]bool{"2000": true, "4000": false} {
+			status := map[bool]int{true: 202, false: 200}[want]
+			got := p.must(status, "POST", guest+"/actions/a?blocking=true&timeout="+timeout, "{}")
+			time.Sleep(time.Minute)
+			if id := got.header.Get("X-OpenWhisk-Activation-Id"); p.stored(id) != want {
+				t.Errorf("after waiting for %s ms: is there a record: %v", timeout, !want)
+			}
+		}
+	})
+}
