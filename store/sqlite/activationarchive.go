@@ -107,7 +107,7 @@ func (p *archivePart) read(c *connection) error {
 
 // take adds a block's records that are older than upto.
 func (p *archivePart) take(c *connection, place place, upto int64) error {
-	heads, err := place.heads(c)
+	heads, err := place.heads(c, nil)
 	if err != nil {
 		return err
 	}

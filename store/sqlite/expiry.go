@@ -67,7 +67,7 @@ func (e *expiry) step(c *connection) (more bool, err error) {
 
 // block deletes a block, and puts those of its records back that are to stay.
 func (e *expiry) block(c *connection, p place) error {
-	heads, err := p.heads(c)
+	heads, err := p.heads(c, nil)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 // What a block holds at most, so that one record is read in no more time than a
 // page takes. A record that is longer has a block of its own.
 const (
-	blockRecords = 256
+	blockRecords = 128
 	blockBytes   = 64 * whisk.KB
 	blockSpan    = 10_000 // ms
 )

@@ -47,9 +47,9 @@ func spanAfter(milli int64) int64 {
 	return milli + blockSpan
 }
 
-func (s *selection) wants(h *block.Head) bool {
-	return h.Start >= s.since && h.Start <= s.upto && h.Namespace == s.Namespace &&
-		(s.Name == "" || h.Name == s.Name && (s.Package == nil || h.Package == *s.Package))
+// filter is the same for what is in a block.
+func (s *selection) filter() *block.Filter {
+	return &block.Filter{Namespace: s.Namespace, Name: s.Name, Package: s.Package, Since: s.since, Upto: s.upto}
 }
 
 // rows selects from the index that serves the selection. Its first parameters are
@@ -143,11 +143,9 @@ func (l *listing) add(c *connection, p place) error {
 	if l.most == 0 || len(l.found) == l.most && l.found[l.most-1].Start > p.maxStart {
 		return errEnough
 	}
-	heads, err := p.heads(c)
-	for i := range heads {
-		if l.wants(&heads[i]) {
-			l.found = append(l.found, listed{heads[i], p})
-		}
+	heads, err := p.heads(c, l.filter())
+	for _, h := range heads {
+		l.found = append(l.found, listed{h, p})
 	}
 	if len(l.found) >= l.most {
 		l.order()
@@ -227,14 +225,9 @@ func (s *selection) count(c *connection) (n int, err error) {
 	return n + edges, err
 }
 
-func (s *selection) countWithin(c *connection, p place) (n int, err error) {
-	heads, err := p.heads(c)
-	for i := range heads {
-		if s.wants(&heads[i]) {
-			n++
-		}
-	}
-	return n, err
+func (s *selection) countWithin(c *connection, p place) (int, error) {
+	heads, err := p.heads(c, s.filter())
+	return len(heads), err
 }
 
 // countEdges counts in the blocks that lie across the beginning, and then in those

@@ -7,7 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"math"
 
 	"github.com/whirl-faas/whirl/store/internal/block"
 	"github.com/whirl-faas/whirl/whisk"
@@ -23,7 +23,8 @@ type place struct {
 	maxStart int64
 }
 
-func (p place) heads(c *connection) ([]block.Head, error) {
+// heads returns those that are wanted, all for nil.
+func (p place) heads(c *connection, wanted *block.Filter) ([]block.Head, error) {
 	query := headsOfBlock
 	if p.recent {
 		query = headsOfRecent
@@ -32,7 +33,10 @@ func (p place) heads(c *connection) ([]block.Head, error) {
 	if err != nil {
 		return nil, err
 	}
-	return block.Heads(heads)
+	if wanted == nil {
+		return block.Heads(heads)
+	}
+	return block.Select(heads, wanted)
 }
 
 func (p place) bodies(c *connection) ([]byte, error) {
@@ -63,18 +67,15 @@ func (a *Activations) Activation(ctx context.Context, namespace string, id whisk
 
 // find returns a record, one without an id if it is not there.
 func find(c *connection, namespace string, key block.Key) (record whisk.Activation, err error) {
+	wanted := block.Filter{Namespace: namespace, Key: &key, Since: math.MinInt64, Upto: math.MaxInt64}
 	take := func(p place) error {
-		heads, err := p.heads(c)
-		if err != nil {
+		heads, err := p.heads(c, &wanted)
+		if err != nil || len(heads) == 0 {
 			return err
-		}
-		i := slices.IndexFunc(heads, func(h block.Head) bool { return h.Key == key && h.Namespace == namespace })
-		if i < 0 {
-			return nil
 		}
 		bodies, err := p.bodies(c)
 		if err == nil {
-			record, err = heads[i].Whole(bodies)
+			record, err = heads[0].Whole(bodies)
 		}
 		return cmp.Or(err, errEnough)
 	}

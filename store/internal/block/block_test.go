@@ -5,6 +5,7 @@ package block_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -88,6 +89,50 @@ func TestKeys(t *testing.T) {
 		}
 		if _, _, err := block.Encode([]*whisk.Activation{{ID: id}}); err == nil || whisk.KindOf(err) != whisk.Invalid {
 			t.Errorf("a block with %q: %v", id, err)
+		}
+	}
+}
+
+func TestSelect(t *testing.T) {
+	heads, _, err := block.Encode(records())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := block.Heads(heads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkg, none := "pkg", ""
+	ever := block.Filter{Namespace: "guest", Since: math.MinInt64, Upto: math.MaxInt64}
+	for _, test := range []struct {
+		what   string
+		change func(*block.Filter)
+		want   []int
+	}{
+		{"a namespace", func(*block.Filter) {}, []int{0, 1}},
+		{"another", func(f *block.Filter) { f.Namespace = "other" }, []int{3}},
+		{"none that is there", func(f *block.Filter) { f.Namespace = "nobody" }, nil},
+		{"a name", func(f *block.Filter) { f.Name = "hello" }, []int{0, 1}},
+		{"a name and its package", func(f *block.Filter) { f.Name, f.Package = "hello", &pkg }, []int{0}},
+		{"a name without a package", func(f *block.Filter) { f.Name, f.Package = "hello", &none }, []int{1}},
+		{"a name of another kind", func(f *block.Filter) { f.Name = "alice" }, nil},
+		{"since", func(f *block.Filter) { f.Since = all[0].Start }, []int{0}},
+		{"upto", func(f *block.Filter) { f.Upto = all[0].Start - 1 }, []int{1}},
+		{"an id", func(f *block.Filter) { f.Key = &all[1].Key }, []int{1}},
+		{"an id elsewhere", func(f *block.Filter) { f.Key = &all[3].Key }, nil},
+		{"no such id", func(f *block.Filter) { f.Key = &block.Key{1} }, nil},
+	} {
+		filter := ever
+		test.change(&filter)
+		got, err := block.Select(heads, &filter)
+		if err != nil || len(got) != len(test.want) {
+			t.Errorf("%s: %d records, want %v; %v", test.what, len(got), test.want, err)
+			continue
+		}
+		for i, want := range test.want {
+			if !reflect.DeepEqual(got[i].Key, all[want].Key) {
+				t.Errorf("%s: got %s, want %s", test.what, got[i].Key.ID(), all[want].Key.ID())
+			}
 		}
 	}
 }

@@ -4,6 +4,7 @@ package block
 
 import (
 	"encoding/binary"
+	"math"
 	"time"
 
 	"github.com/whirl-faas/whirl/store/internal/lines"
@@ -47,33 +48,110 @@ type Head struct {
 	logs   int // the same
 }
 
-// Heads returns the heads of a block, in their order. They share memory with each
-// other, and with heads.
-func Heads(heads []byte) ([]Head, error) {
+// Filter says which records of a block are wanted. Its zero value wants those
+// whose namespace is "", see [Select].
+type Filter struct {
+	Namespace   string
+	Name        string  // "" for all
+	Package     *string // with Name: nil for any
+	Since, Upto int64   // of the start, both inclusive
+	Key         *Key    // nil for all
+}
+
+// Heads returns the heads of all records of a block, in their order. They share
+// memory with each other, and with heads.
+func Heads(heads []byte) ([]Head, error) { return selectHeads(heads, nil) }
+
+// Select returns the heads of those records of a block that are wanted, in their
+// order. It looks at the others as briefly as it can.
+func Select(heads []byte, wanted *Filter) ([]Head, error) { return selectHeads(heads, wanted) }
+
+func selectHeads(heads []byte, wanted *Filter) ([]Head, error) {
 	r, keys, err := open(heads)
 	if err != nil {
 		return nil, err
+	}
+	only := -1
+	if wanted != nil && wanted.Key != nil {
+		if only = indexOf(keys, *wanted.Key); only < 0 {
+			return nil, nil
+		}
 	}
 	texts, err := r.dictionary()
 	if err != nil {
 		return nil, err
 	}
-	all := make([]Head, len(keys)/16)
+	want, any := texts.numbers(wanted)
+	if !any {
+		return nil, nil
+	}
+	var found []Head
+	if wanted == nil {
+		found = make([]Head, 0, len(keys)/16)
+	}
 	start, body := int64(0), 0
-	for i := range all {
-		h := &all[i]
-		h.Key, h.texts = Key(keys[16*i:]), texts
-		h.Namespace, h.Name, h.Package = r.text(texts), r.text(texts), r.text(texts)
+	for i := range len(keys) / 16 {
+		names := numbers{r.uvarint(), r.uvarint(), r.uvarint()}
 		start += r.varint()
-		h.Start, h.body = start, body
-		h.result, h.logs = r.length(), r.length()
-		body += max(h.result-1, 0) + max(h.logs-1, 0)
-		h.rest = r.take(r.count(1))
+		result, logs := r.length(), r.length()
+		rest := r.take(r.count(1))
+		if wanted == nil || want.match(names) && start >= wanted.Since && start <= wanted.Upto && (only < 0 || only == i) {
+			found = append(found, Head{
+				Key: Key(keys[16*i:]), Namespace: r.textOf(texts, names.namespace), Name: r.textOf(texts, names.name), Package: r.textOf(texts, names.pkg),
+				Start: start, texts: texts, rest: rest, body: body, result: result, logs: logs,
+			})
+		}
+		body += max(result-1, 0) + max(logs-1, 0)
 	}
 	if len(r.rest) > 0 {
 		r.fail()
 	}
-	return all, r.err
+	return found, r.err
+}
+
+func indexOf(keys []byte, k Key) int {
+	for i := range len(keys) / 16 {
+		if Key(keys[16*i:]) == k {
+			return i
+		}
+	}
+	return -1
+}
+
+// numbers are those of texts in the dictionary.
+type numbers struct{ namespace, name, pkg uint64 }
+
+const anyText = math.MaxUint64
+
+func (n numbers) match(of numbers) bool {
+	return n.namespace == of.namespace && (n.name == anyText || n.name == of.name) && (n.pkg == anyText || n.pkg == of.pkg)
+}
+
+// numbers returns those of the texts that are wanted. It reports false if the block
+// has not all of them.
+func (d *dictionary) numbers(wanted *Filter) (n numbers, all bool) {
+	n = numbers{anyText, anyText, anyText}
+	if wanted == nil {
+		return n, true
+	}
+	all = d.number(wanted.Namespace, &n.namespace)
+	if all && wanted.Name != "" {
+		all = d.number(wanted.Name, &n.name)
+		if all && wanted.Package != nil {
+			all = d.number(*wanted.Package, &n.pkg)
+		}
+	}
+	return n, all
+}
+
+func (d *dictionary) number(text string, n *uint64) bool {
+	for i, p := range d.parts {
+		if p.to-p.from == len(text) && d.all[p.from:p.to] == text {
+			*n = uint64(i)
+			return true
+		}
+	}
+	return false
 }
 
 // Record returns the record without what is in the bodies.
@@ -146,6 +224,11 @@ func (r *reader) take(n int) []byte {
 }
 
 func (r *reader) uvarint() uint64 {
+	if len(r.rest) > 0 && r.rest[0] < 0x80 { // nearly all
+		v := r.rest[0]
+		r.rest = r.rest[1:]
+		return uint64(v)
+	}
 	v, n := binary.Uvarint(r.rest)
 	if n <= 0 {
 		r.fail()
