@@ -46,13 +46,15 @@ type activation struct {
 	keeping   keeping
 	caller    caller // of a blocking one
 	slot      *recorder.Slot
-	announced bool              // the record
-	accepted  bool              // it is in the durable queue
-	contested bool              // other controllers may be about to run it, too
-	claimed   bool              // it was told to a container, or is about to be
-	ceded     bool              // another controller has it, or will
-	flies     bool              // it counts among what its namespace has at once
-	container whisk.ContainerID // that ran it; "" before
+	announced bool                 // the record
+	expected  bool                 // there is memory for its record
+	rest      func() whisk.Outcome // goes on with it after a container turned it away; nil if none did
+	accepted  bool                 // it is in the durable queue
+	contested bool                 // other controllers may be about to run it, too
+	claimed   bool                 // it was told to a container, or is about to be
+	ceded     bool                 // another controller has it, or will
+	flies     bool                 // it counts among what its namespace has at once
+	container whisk.ContainerID    // that ran it; "" before
 }
 
 // newActivation makes an activation of what an action is to its callers.
@@ -182,53 +184,79 @@ func (c *Controller) admit(act *activation) (Admission, error) {
 // start runs an activation that has entered on a goroutine of its own, for
 // which c.running answers. Both done and after may be nil.
 func (c *Controller) start(act *activation, done chan<- ending, after func()) {
-	if act.entered.IsZero() {
-		act.entered = time.Now()
-	}
+	act.look()
 	c.crew.start(job{act, done, after})
 }
 
-func (c *Controller) work(j job) {
-	defer c.leave(j.act)
-	if j.after != nil {
-		defer j.after()
+// look notes that an activation begins to look for a container.
+func (a *activation) look() {
+	if a.entered.IsZero() {
+		a.entered = time.Now()
 	}
-	c.run(j.act, j.done)
 }
 
-// run brings an activation to its record. The answer goes out before the logs
-// are collected; the record is stored after.
-func (c *Controller) run(act *activation, done chan<- ending) {
+// runHere runs an activation on the goroutine that waits for it, if there is a
+// container for it at once and it is sure to end in time. To bring it to a goroutine of
+// its own, and the answer back, costs more than all else that is done for it here.
+func (c *Controller) runHere(act *activation, wait time.Duration) (end ending, ran bool) {
+	if act.composed != nil || act.builtin != nil || act.action.Limits.Timeout > wait || !act.slot.TryExpect(act.limits.Result) {
+		return ending{}, false
+	}
+	act.look()
+	act.expected = true
+	outcome, rest, taken := c.deps.Balancer.TryInvoke(c.activations, &act.invocation)
+	if !taken { // it may wait for long, and others need the memory to end
+		act.expected = false
+		act.slot.Forgo()
+		return ending{}, false
+	}
+	if rest != nil {
+		act.rest = rest
+		return ending{}, false
+	}
+	record := act.conclude(outcome)
+	c.land(act)
+	c.announce(act, record)
+	c.afterLogs(job{act: act}, record, outcome.AfterLogs)
+	return ending{record: record}, true
+}
+
+// work runs an activation to its end, which may come after it has returned. The
+// answer goes out before the logs are collected; the record is stored after.
+func (c *Controller) work(j job) {
+	act := j.act
 	record, logs, err := c.perform(act)
 	c.land(act)
-	if err != nil {
-		act.slot.Release()
-		done <- ending{err: err}
-		return
-	}
-	if act.contested && !act.claimed && !act.ceded && c.activations.Err() == nil {
+	if err == nil && act.contested && !act.claimed && !act.ceded && c.activations.Err() == nil {
 		// It ended before it had a container. Another may have one for it.
 		if err := c.claimEntry(c.activations, act); err != nil {
 			c.deps.Logger.Debug("the end of an accepted activation is left to others", "activation", act.id, "err", err)
 		}
 	}
-	if c.leftToQueue(act) {
+	if err == nil && c.leftToQueue(act) {
+		err = errStopping
+	}
+	if err == nil {
+		c.announce(act, record)
+	} else {
 		act.slot.Release()
-		if done != nil {
-			done <- ending{err: errStopping}
-		}
-		return
 	}
-	c.announce(act, record)
-	if done != nil {
-		done <- ending{record: record}
+	if j.done != nil {
+		j.done <- ending{record, err}
 	}
-	answered := time.Now()
-	c.awaitLogs(act, logs)
-	if act.stages != nil {
-		act.stampStages(answered)
+	if err == nil {
+		c.afterLogs(j, record, logs)
+	} else {
+		c.end(j)
 	}
-	c.file(act, record)
+}
+
+// end is the last that happens to an activation.
+func (c *Controller) end(j job) {
+	if j.after != nil {
+		j.after()
+	}
+	c.leave(j.act)
 }
 
 // root returns the activation that came from outside: the outermost one around
@@ -247,13 +275,13 @@ func (c *Controller) leftToQueue(act *activation) bool {
 	return root.accepted && (root.ceded || !root.claimed && c.activations.Err() != nil)
 }
 
-// logsReady waits until the output of an activation is in the log store; nil if
-// there is none to wait for.
-type logsReady = func(context.Context) (whisk.LogSummary, error)
+// afterLogs has a function called when the output of an activation is in the log
+// store; nil if there is none to wait for.
+type afterLogs = func(func(whisk.LogSummary, error))
 
 // perform does what the activation is about and makes its record. An error
 // means that it was not accepted after all.
-func (c *Controller) perform(act *activation) (*whisk.Activation, logsReady, error) {
+func (c *Controller) perform(act *activation) (*whisk.Activation, afterLogs, error) {
 	if act.composed != nil {
 		return c.performComposed(act), nil, nil
 	}
@@ -261,28 +289,59 @@ func (c *Controller) perform(act *activation) (*whisk.Activation, logsReady, err
 	if err != nil {
 		return nil, nil, err
 	}
-	act.container = outcome.Container
-	act.noteStages(outcome)
-	return recordOf(act, outcome), outcome.Logs, nil
+	return act.conclude(outcome), outcome.AfterLogs, nil
 }
 
-// awaitLogs waits until the activation's output is in the log store: who finds
-// the record finds the logs.
-func (c *Controller) awaitLogs(act *activation, logs logsReady) {
+// conclude makes the record of an activation that has ended.
+func (a *activation) conclude(outcome whisk.Outcome) *whisk.Activation {
+	a.container = outcome.Container
+	a.noteStages(outcome)
+	return recordOf(a, outcome)
+}
+
+// afterLogs ends an activation when its output is in the log store: who finds the
+// record finds the logs. Nobody waits for that. Patience with it has an end.
+func (c *Controller) afterLogs(j job, record *whisk.Activation, logs afterLogs) {
+	answered := time.Now()
+	ended := func(err error) {
+		c.noteLogs(j.act, err)
+		if j.act.stages != nil {
+			j.act.stampStages(answered)
+		}
+		c.file(j.act, record)
+		c.end(j)
+	}
 	if logs == nil {
+		ended(nil)
 		return
 	}
 	patience := c.patience.context(c.activations, c.config.LogCollection)
-	if _, err := logs(patience); err != nil {
-		level := slog.LevelWarn
-		if whisk.KindOf(err) == whisk.Unavailable {
-			level = slog.LevelDebug // agents say once that the store is away; we would for each activation
+	inTime := context.AfterFunc(patience, func() {
+		ended(whisk.Errorf(whisk.Timeout, "collect logs: %w", context.Cause(patience)))
+	})
+	logs(func(_ whisk.LogSummary, err error) {
+		if inTime() {
+			ended(err)
 		}
-		c.deps.Logger.Log(patience, level, "logs not collected", "activation", act.id, "container", act.container, "action", act.action.Name.Path(), "err", err)
+	})
+}
+
+// noteLogs says in the log why output is not in the store.
+func (c *Controller) noteLogs(act *activation, err error) {
+	if err == nil {
+		return
 	}
+	level := slog.LevelWarn
+	if whisk.KindOf(err) == whisk.Unavailable {
+		level = slog.LevelDebug // agents say once that the store is away; we would for each activation
+	}
+	c.deps.Logger.Log(c.activations, level, "logs not collected", "activation", act.id, "container", act.container, "action", act.action.Name.Path(), "err", err)
 }
 
 func (c *Controller) invoke(act *activation) (whisk.Outcome, error) {
+	if act.rest != nil {
+		return act.rest(), nil
+	}
 	if act.admission == nil && act.builtin != nil {
 		if err := c.reserve(act); err != nil {
 			return whisk.Outcome{}, err
@@ -297,8 +356,10 @@ func (c *Controller) invoke(act *activation) (whisk.Outcome, error) {
 // claim is called when a container is at hand, and before it learns of the
 // activation: the last moment at which nothing has happened yet.
 func (c *Controller) claim(ctx context.Context, act *activation) error {
-	if err := act.slot.Expect(ctx, act.limits.Result); err != nil {
-		return err
+	if !act.expected {
+		if err := act.slot.Expect(ctx, act.limits.Result); err != nil {
+			return err
+		}
 	}
 	return c.claimEntry(ctx, act.root())
 }

@@ -279,7 +279,8 @@ func (c *Controller) runContainer(inner *activation) (*whisk.Activation, error) 
 		inner.slot = slot
 		done := make(chan ending, 1)
 		c.running.join()
-		c.start(inner, done, nil)
+		inner.look()
+		c.work(job{inner, done, nil})
 		end := <-done
 		switch {
 		case end.err == nil:

@@ -22,6 +22,11 @@ type Balancer interface {
 	// (Throttled or Unavailable, with a text that says which limit was hit) means that
 	// it was never accepted. When ctx ends, what waits for a container fails.
 	Invoke(ctx context.Context, inv *whisk.Invocation) (whisk.Outcome, error)
+	// TryInvoke is Invoke for an invocation that can have a container with its code
+	// at once. Where there is none taken is false, and nothing has happened. If that
+	// container turned it away, rest is not nil and must be called: it goes on as
+	// Invoke does, for as long. Otherwise TryInvoke takes no longer than the action may.
+	TryInvoke(ctx context.Context, inv *whisk.Invocation) (outcome whisk.Outcome, rest func() whisk.Outcome, taken bool)
 	// Admit takes a place for an invocation that will be made durable before it
 	// runs. It does not block; the errors are those of Invoke.
 	Admit(inv *whisk.Invocation) (Admission, error)

@@ -28,7 +28,8 @@ type Answer struct {
 }
 
 // Invoke runs an action and waits for it. It returns earlier, with an Answer
-// without a Record, when wait is over or ctx ends; the activation goes on.
+// without a Record, when wait is over or ctx ends; the activation goes on. What has
+// a container at once and is sure to end within wait is not left for ctx.
 func (c *Controller) Invoke(ctx context.Context, call Call, wait time.Duration) (Answer, error) {
 	act, err := c.begin(ctx, call)
 	if err != nil {
@@ -40,6 +41,9 @@ func (c *Controller) Invoke(ctx context.Context, call Call, wait time.Duration) 
 
 // await starts an activation that has entered, and waits for it.
 func (c *Controller) await(ctx context.Context, act *activation, wait time.Duration) (Answer, error) {
+	if end, ran := c.runHere(act, wait); ran {
+		return Answer{act.id, end.record, act.stages}, nil
+	}
 	done := make(chan ending, 1)
 	c.start(act, done, nil)
 

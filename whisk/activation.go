@@ -119,6 +119,10 @@ type Outcome struct {
 	// Logs waits until the activation's output is in the log store. It is nil
 	// if there is nothing to wait for.
 	Logs func(context.Context) (LogSummary, error)
+	// AfterLogs is for who does not wait: it has f called, once, when Logs would
+	// return, also if that was before. f must not block. It is nil exactly if Logs is,
+	// and called at most once.
+	AfterLogs func(f func(LogSummary, error))
 }
 
 // LogSummary says what became of one activation's output.

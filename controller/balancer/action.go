@@ -88,8 +88,8 @@ func (a *action) takeLocked(now int64) *container {
 	return nil
 }
 
-// lendLocked takes a slot for another controller's activation: of a container
-// that has the code, and if nobody waits here. It returns nil if there is none.
+// lendLocked takes a slot for an activation that does not wait here: of a container
+// that has the code, and if nobody waits. It returns nil if there is none.
 func (a *action) lendLocked(now int64) *container {
 	if a.gone || a.waiting.len() > 0 {
 		return nil

@@ -52,6 +52,7 @@ type call struct {
 	logs      whisk.LogRequest
 	sent      int64         // of Renew, on the balancer's clock
 	again     bool          // it was sent before, in a session that broke
+	output    collection    // of CollectLogs: its reply and err
 	done      chan struct{} // closed when reply and err are set; nil if nobody waits
 	reply     whisk.SandboxReply
 	err       error
@@ -271,6 +272,9 @@ func (g *agent) complete(c *call, reply whisk.SandboxReply, err error) {
 	if c.op == whisk.Renew {
 		g.renewed(c.sent, err)
 		return
+	}
+	if c.op == whisk.CollectLogs {
+		c.output.settle(reply.Logs, err)
 	}
 	c.reply, c.err = reply, err
 	if c.done != nil {

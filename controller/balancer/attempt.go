@@ -243,7 +243,7 @@ func (j *job) leave(c *container, end conclusion, outcome *whisk.Outcome) {
 		outcome.Resume = min(outcome.Run, c.frozenLocked(j.b.clock(outcome.Start), now))
 	}
 	if collection != nil {
-		outcome.Logs = collection.summary
+		outcome.Logs, outcome.AfterLogs = collection.output.wait, collection.output.tell
 	}
 	a.leaveLocked(c, now)
 }
@@ -264,7 +264,6 @@ func (j *job) collectLocked(c *container, failed bool) *call {
 	collection := &call{
 		container: c,
 		op:        whisk.CollectLogs,
-		done:      make(chan struct{}),
 		logs: whisk.LogRequest{
 			Activation: j.inv.Activation,
 			Namespace:  j.inv.Key.Namespace,
@@ -275,20 +274,9 @@ func (j *job) collectLocked(c *container, failed bool) *call {
 		},
 	}
 	if !c.agent.askIfRoom(collection) {
-		collection.err = whisk.Errorf(whisk.Unavailable, "too many requests wait for agent %s", c.agent.node)
-		close(collection.done)
+		collection.output.settle(whisk.LogSummary{}, whisk.Errorf(whisk.Unavailable, "too many requests wait for agent %s", c.agent.node))
 		return collection
 	}
 	c.logs++
 	return collection
-}
-
-// summary waits for the answer to a CollectLogs.
-func (c *call) summary(ctx context.Context) (whisk.LogSummary, error) {
-	select {
-	case <-c.done:
-		return c.reply.Logs, c.err
-	case <-ctx.Done():
-		return whisk.LogSummary{}, whisk.Errorf(whisk.Timeout, "collect logs of %s: %w", c.logs.Activation, context.Cause(ctx))
-	}
 }

@@ -24,9 +24,7 @@ type errand struct {
 	// nobody will ever know. Never closed; it has room for all that is of use.
 	news chan whisk.ForwardReply
 
-	logged chan struct{} // closed when logs and err are set
-	logs   whisk.LogSummary
-	err    error
+	output collection // settled once at most
 }
 
 func (j *job) newErrand() *errand {
@@ -36,8 +34,7 @@ func (j *job) newErrand() *errand {
 		resultLimit = whisk.DefaultLimits().Result
 	}
 	return &errand{
-		news:   make(chan whisk.ForwardReply, 2),
-		logged: make(chan struct{}),
+		news: make(chan whisk.ForwardReply, 2),
 		message: whisk.Forward{
 			Controller:  j.b.config.Controller,
 			Activation:  inv.Activation,
@@ -133,7 +130,7 @@ func (j *job) ended(outcome whisk.Outcome, e *errand, m whisk.ForwardEnded) whis
 	outcome.Wait = outcome.Start.Sub(j.inv.Received)
 	outcome.Response, outcome.Run, outcome.TimedOut = m.Response, m.Run, m.TimedOut
 	if m.Logs {
-		outcome.Logs = e.summary
+		outcome.Logs, outcome.AfterLogs = e.output.wait, e.output.tell
 	}
 	return outcome
 }
@@ -155,16 +152,6 @@ func (j *job) lost(outcome whisk.Outcome) whisk.Outcome {
 	return outcome
 }
 
-// summary waits until the other controller says that the output is stored.
-func (e *errand) summary(ctx context.Context) (whisk.LogSummary, error) {
-	select {
-	case <-e.logged:
-		return e.logs, e.err
-	case <-ctx.Done():
-		return whisk.LogSummary{}, whisk.Errorf(whisk.Timeout, "collect logs of %s: %w", e.message.Activation, context.Cause(ctx))
-	}
-}
-
 // tell passes on what became of the errand. What nobody waits for any more is
 // dropped.
 func (e *errand) tell(reply whisk.ForwardReply) {
@@ -172,10 +159,4 @@ func (e *errand) tell(reply whisk.ForwardReply) {
 	case e.news <- reply:
 	default:
 	}
-}
-
-// store says what became of the output. It is called once at most.
-func (e *errand) store(logs whisk.LogSummary, err error) {
-	e.logs, e.err = logs, err
-	close(e.logged)
 }

@@ -35,6 +35,48 @@ func (b *Balancer) Invoke(ctx context.Context, inv *whisk.Invocation) (whisk.Out
 	return b.see(ctx, a, inv, c, w), nil
 }
 
+// TryInvoke is Invoke for an activation that can have a container with its code at
+// once. Where there is none taken is false, and nothing has happened. If that
+// container turned the activation away, rest is not nil and must be called: it goes
+// on as Invoke does, for as long. Otherwise TryInvoke takes no longer than the action may.
+func (b *Balancer) TryInvoke(ctx context.Context, inv *whisk.Invocation) (outcome whisk.Outcome, rest func() whisk.Outcome, taken bool) {
+	if b.begin() != nil {
+		return whisk.Outcome{}, nil, false
+	}
+	c := b.takeWarm(inv)
+	if c == nil {
+		b.end()
+		return whisk.Outcome{}, nil, false
+	}
+	j := job{b: b, inv: inv}
+	outcome, again := j.attempt(ctx, c)
+	if again {
+		left := j // of which rest is made, so that most activations need no memory for it
+		left.attempts++
+		return whisk.Outcome{}, func() whisk.Outcome {
+			defer b.end()
+			return left.elsewhere(ctx, verdict{container: c})
+		}, true
+	}
+	b.end()
+	return outcome, nil, true
+}
+
+// takeWarm takes a slot of a container with the action's code, if nobody waits for
+// one. It returns nil if there is none.
+func (b *Balancer) takeWarm(inv *whisk.Invocation) *container {
+	a := b.lockAction(inv)
+	defer a.mu.Unlock()
+	if b.stopped.Load() {
+		return nil
+	}
+	c := a.lendLocked(b.now())
+	if c != nil {
+		a.invocations++
+	}
+	return c
+}
+
 // Admission is the right to run one activation later: a place in the overflow
 // is kept for it, whatever else comes meanwhile. Exactly one of its methods must
 // be called, once.
@@ -124,32 +166,48 @@ func startBy(inv *whisk.Invocation) time.Time {
 
 // see brings an activation to its end: in c, or where w leads.
 func (b *Balancer) see(ctx context.Context, a *action, inv *whisk.Invocation, c *container, w *waiter) whisk.Outcome {
-	job := job{b: b, inv: inv}
-	for {
-		v := verdict{container: c}
-		if c == nil {
-			v = a.await(ctx, w)
-		}
-		var outcome whisk.Outcome
-		var again bool
-		switch {
-		case v.container != nil:
-			outcome, again = job.attempt(ctx, v.container)
-			job.attempts++
-		case v.peer != nil:
-			outcome, again = job.forward(ctx, v.peer)
-		default:
-			return job.unstarted(v.response)
-		}
+	j := job{b: b, inv: inv}
+	outcome, v, again := j.once(ctx, a, c, w)
+	if again {
+		return j.elsewhere(ctx, v)
+	}
+	return outcome
+}
+
+// elsewhere brings an activation to its end that was turned away by the container or
+// the controller of the verdict.
+func (j *job) elsewhere(ctx context.Context, former verdict) whisk.Outcome {
+	for j.attempts < j.b.config.Attempts {
+		a, c, w := j.b.reenter(j.inv, former)
+		outcome, v, again := j.once(ctx, a, c, w)
 		if !again {
-			a.settle(v)
 			return outcome
 		}
-		if job.attempts >= b.config.Attempts {
-			return job.unstarted(whisk.ErrorResponse(whisk.WhiskError, textNoContainer))
-		}
-		a, c, w = b.reenter(inv, v)
+		former = v
 	}
+	return j.unstarted(whisk.ErrorResponse(whisk.WhiskError, textNoContainer))
+}
+
+// once has the activation run in c, or where w leads. again says that it was turned
+// away there.
+func (j *job) once(ctx context.Context, a *action, c *container, w *waiter) (outcome whisk.Outcome, v verdict, again bool) {
+	v = verdict{container: c}
+	if c == nil {
+		v = a.await(ctx, w)
+	}
+	switch {
+	case v.container != nil:
+		outcome, again = j.attempt(ctx, v.container)
+		j.attempts++
+	case v.peer != nil:
+		outcome, again = j.forward(ctx, v.peer)
+	default:
+		outcome = j.unstarted(v.response)
+	}
+	if !again {
+		a.settle(v)
+	}
+	return outcome, v, again
 }
 
 // settle notes that the activation that got the verdict has ended.

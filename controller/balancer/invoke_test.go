@@ -3,6 +3,7 @@
 package balancer_test
 
 import (
+	"context"
 	"log/slog"
 	"strings"
 	"testing"
@@ -49,6 +50,71 @@ func TestColdThenWarm(t *testing.T) {
 		}
 		if n := len(sent[whisk.Requisition](w)); n != 1 {
 			t.Errorf("%d requisitions, want 1", n)
+		}
+	})
+}
+
+// TryInvoke takes what a container with the code has a slot for, and leaves the rest
+// as it was.
+func TestTryInvoke(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.handle = func(x *box, path string, _ []byte) answer { return answer{raw: ok(`{}`).raw, after: time.Second} }
+		w.start()
+		try := func() (whisk.Outcome, bool) {
+			outcome, rest, taken := w.b.TryInvoke(t.Context(), invocation())
+			if rest != nil {
+				t.Error("turned away")
+			}
+			return outcome, taken
+		}
+		if _, taken := try(); taken || len(sent[whisk.Requisition](w)) > 0 || w.b.Snapshot().Inflight != 0 {
+			t.Error("taken without a container, or something was asked for")
+		}
+		w.invoke()
+		outcome, taken := try()
+		if w.expect(outcome, whisk.Success, `{}`); !taken || outcome.Container != "box1" {
+			t.Errorf("%v %+v", taken, outcome)
+		}
+		var told []whisk.LogSummary
+		outcome.AfterLogs(func(logs whisk.LogSummary, err error) { told = append(told, logs) })
+		if logs, err := outcome.Logs(t.Context()); err != nil || logs.Lines != 2 {
+			t.Errorf("%+v %v", logs, err)
+		}
+		if synctest.Wait(); len(told) != 1 || told[0].Lines != 2 {
+			t.Errorf("told %+v", told)
+		}
+		busy := w.background()
+		if _, taken := try(); taken {
+			t.Error("taken while the container is busy")
+		}
+		<-busy
+		if s := w.b.Snapshot(); s.Inflight != 0 || s.Waiting != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// What a container turns away goes on as any other does, at the head of the queue.
+func TestTryInvokeTurnedAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		w.invoke()
+		w.box("box1").kill()
+		claims := 0
+		outcome, rest, taken := w.b.TryInvoke(t.Context(), invocation(func(inv *whisk.Invocation) {
+			inv.Claim = func(context.Context) error { claims++; return nil }
+		}))
+		if !taken || rest == nil || outcome.Container != "" {
+			t.Fatalf("%v %v %+v", taken, rest == nil, outcome)
+		}
+		outcome = rest()
+		if w.expect(outcome, whisk.Success, `{"done":true}`); outcome.Container != "box2" || !outcome.Cold || claims != 1 {
+			t.Errorf("%+v, %d claims", outcome, claims)
+		}
+		if s := w.b.Snapshot(); s.Inflight != 0 {
+			t.Errorf("%+v", s)
 		}
 	})
 }

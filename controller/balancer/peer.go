@@ -346,7 +346,7 @@ func (p *peer) heard(reply whisk.ForwardReply) {
 		e = p.take(m.Seq, !m.Logs)
 	case whisk.ForwardLogged:
 		if e = p.take(m.Seq, true); e != nil {
-			e.store(m.Logs, m.Error())
+			e.output.settle(m.Logs, m.Error())
 		}
 		return
 	}
@@ -364,7 +364,7 @@ func (p *peer) interrupted(cause error) {
 	p.mu.Unlock()
 	for _, e := range pending {
 		e.tell(nil)
-		e.store(whisk.LogSummary{}, whisk.Errorf(whisk.Unavailable, "session with controller %s: %w", p.id, cause))
+		e.output.settle(whisk.LogSummary{}, whisk.Errorf(whisk.Unavailable, "session with controller %s: %w", p.id, cause))
 	}
 }
 

@@ -26,6 +26,10 @@ type Balancer struct {
 	// Quick leaves the bodies alone, for benchmarks.
 	Quick bool
 
+	// Cold has nobody have a container at once, so that actions may take longer than
+	// their limits.
+	Cold bool
+
 	mu      sync.Mutex
 	places  int
 	retired []Retired
@@ -90,6 +94,14 @@ func (b *Balancer) Invoke(ctx context.Context, inv *whisk.Invocation) (whisk.Out
 	return b.run(ctx, inv), nil
 }
 
+// TryInvoke is Invoke: unless Cold there is a container for all who are not refused.
+func (b *Balancer) TryInvoke(ctx context.Context, inv *whisk.Invocation) (outcome whisk.Outcome, rest func() whisk.Outcome, taken bool) {
+	if b.Cold || b.Refuse != nil && b.Refuse(inv) != nil {
+		return whisk.Outcome{}, nil, false
+	}
+	return b.run(ctx, inv), nil, true
+}
+
 // Invokers returns Nodes.
 func (b *Balancer) Invokers() []whisk.NodeStanding { return b.Nodes }
 
@@ -99,8 +111,19 @@ func (b *Balancer) Controllers() int { return 1 + b.Others }
 // Drain has nothing to wait for: Run watches the context of Invoke.
 func (b *Balancer) Drain(context.Context) error { return nil }
 
-// run claims the invocation, builds its bodies and runs it.
+// run is perform, with both ways to learn of the logs.
 func (b *Balancer) run(ctx context.Context, inv *whisk.Invocation) whisk.Outcome {
+	outcome := b.perform(ctx, inv)
+	if logs := outcome.Logs; logs != nil && outcome.AfterLogs == nil {
+		outcome.AfterLogs = func(f func(whisk.LogSummary, error)) {
+			go func() { f(logs(ctx)) }()
+		}
+	}
+	return outcome
+}
+
+// perform claims the invocation, builds its bodies and runs it.
+func (b *Balancer) perform(ctx context.Context, inv *whisk.Invocation) whisk.Outcome {
 	if inv.Claim != nil {
 		if err := inv.Claim(ctx); err != nil {
 			return Outcome(inv, whisk.ErrorResponse(whisk.WhiskError, err.Error()))

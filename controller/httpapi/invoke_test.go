@@ -149,6 +149,7 @@ func TestBlockingTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlatform(t)
 		defer runInBubble(t, p)()
+		p.balancer.Cold = true
 		p.must(200, "PUT", guest+"/actions/slow", hello)
 		p.balancer.Run = func(_ context.Context, inv *whisk.Invocation, run controllertest.RunBody) whisk.Outcome {
 			time.Sleep(2 * time.Minute)
@@ -168,10 +169,18 @@ func TestBlockingTimeout(t *testing.T) {
 	})
 }
 
+// Who leaves is not waited with, unless the action runs already and is sure to end in time.
 func TestClientThatGoesAwayChangesNothing(t *testing.T) {
+	for name, held := range map[string]time.Duration{"cold": time.Second, "warm": 10 * time.Second} {
+		t.Run(name, func(t *testing.T) { goesAway(t, name == "cold", held) })
+	}
+}
+
+func goesAway(t *testing.T, cold bool, held time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlatform(t)
 		defer runInBubble(t, p)()
+		p.balancer.Cold = cold
 		p.must(200, "PUT", guest+"/actions/slow", hello)
 		p.balancer.Run = func(ctx context.Context, inv *whisk.Invocation, run controllertest.RunBody) whisk.Outcome {
 			select {
@@ -188,7 +197,7 @@ func TestClientThatGoesAwayChangesNothing(t *testing.T) {
 		r.Header.Set("Content-Type", "application/json")
 		begin := time.Now()
 		p.handler.ServeHTTP(httptest.NewRecorder(), r)
-		if waited := time.Since(begin); waited != time.Second {
+		if waited := time.Since(begin); waited != held {
 			t.Errorf("the request of a client that left after a second was held for %v", waited)
 		}
 		time.Sleep(10 * time.Second)

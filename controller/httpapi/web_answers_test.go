@@ -147,6 +147,7 @@ func TestWebActionThatTakesLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlatform(t)
 		defer runInBubble(t, p)()
+		p.balancer.Cold = true
 		p.export("slow")
 		p.balancer.Run = func(_ context.Context, inv *whisk.Invocation, run controllertest.RunBody) whisk.Outcome {
 			time.Sleep(2 * time.Minute)

@@ -86,6 +86,26 @@ func (m *Meter) Invoke(ctx context.Context, inv *whisk.Invocation) (whisk.Outcom
 	return outcome, nil
 }
 
+// TryInvoke implements [controller.Balancer].
+func (m *Meter) TryInvoke(ctx context.Context, inv *whisk.Invocation) (outcome whisk.Outcome, rest func() whisk.Outcome, taken bool) {
+	began := time.Now()
+	outcome, rest, taken = m.Balancer.TryInvoke(ctx, inv)
+	if !taken {
+		return outcome, nil, false
+	}
+	m.blocking.Inc()
+	m.accepted.Inc()
+	ended := func(outcome whisk.Outcome) whisk.Outcome {
+		m.blockings.Observe(time.Since(began).Seconds())
+		m.note(outcome)
+		return outcome
+	}
+	if rest != nil {
+		return outcome, func() whisk.Outcome { return ended(rest()) }, true
+	}
+	return ended(outcome), nil, true
+}
+
 // Admit implements [controller.Balancer].
 func (m *Meter) Admit(inv *whisk.Invocation) (controller.Admission, error) {
 	m.durable.Inc()

@@ -121,14 +121,32 @@ func (r *Recorder) Reserve(ctx context.Context, patience time.Duration) (*Slot, 
 // Expect takes memory for a record with a result of up to size. While there is
 // none it waits until ctx ends, and is then Unavailable.
 func (s *Slot) Expect(ctx context.Context, size whisk.Bytes) error {
+	if s.TryExpect(size) {
+		return nil
+	}
 	want := min(int64(size), int64(s.recorder.config.Memory))
-	if !s.recorder.memory.TryAcquire(want) {
-		if err := s.recorder.memory.Acquire(ctx, want); err != nil {
-			return whisk.Errorf(whisk.Unavailable, "no memory for the record while others wait to be stored: %w", err)
-		}
+	if err := s.recorder.memory.Acquire(ctx, want); err != nil {
+		return whisk.Errorf(whisk.Unavailable, "no memory for the record while others wait to be stored: %w", err)
 	}
 	s.memory += want
 	return nil
+}
+
+// TryExpect is Expect where there is memory at once; else it does nothing and
+// reports false.
+func (s *Slot) TryExpect(size whisk.Bytes) bool {
+	want := min(int64(size), int64(s.recorder.config.Memory))
+	if !s.recorder.memory.TryAcquire(want) {
+		return false
+	}
+	s.memory += want
+	return true
+}
+
+// Forgo gives back what Expect took: there will be no record for a while.
+func (s *Slot) Forgo() {
+	s.recorder.memory.Release(s.memory)
+	s.memory = 0
 }
 
 // Announce makes the record visible to Find. It belongs to the recorder from
@@ -175,7 +193,7 @@ func (s *Slot) Drop() {
 
 // Release gives the place back when there will be no record.
 func (s *Slot) Release() {
-	s.recorder.memory.Release(s.memory)
+	s.Forgo()
 	s.recorder.places.Release(1)
 }
 

@@ -196,6 +196,18 @@ func TestMemoryIsBounded(t *testing.T) {
 		if err := third.Expect(t.Context(), 1000); err != nil { // more than there is counts as all there is
 			t.Fatal(err)
 		}
+		fourth, err := r.Reserve(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fourth.TryExpect(1) {
+			t.Error("1 byte beside all there is")
+		}
+		third.Forgo()
+		if !fourth.TryExpect(10) {
+			t.Error("what was forgone is not there")
+		}
+		fourth.Release()
 		third.Release()
 		if err := stop(); err != nil {
 			t.Error(err)
