@@ -23,6 +23,7 @@ func main() {
 	if slices.Equal(os.Args[1:], []string{"native-proxy"}) {
 		os.Exit(serveNative())
 	}
+	loosenTimers(os.Args)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // from then on a second signal kills
 	p := program{args: os.Args[1:], getenv: os.LookupEnv, stdout: os.Stdout, stderr: os.Stderr}
