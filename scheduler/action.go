@@ -3,7 +3,6 @@
 package scheduler
 
 import (
-	"container/heap"
 	"slices"
 
 	"github.com/whirl-faas/whirl/scheduler/policy"
@@ -21,6 +20,7 @@ type work struct {
 type action struct {
 	work
 	hash    uint32
+	tenant  *tenant
 	pool    *pool
 	members int         // containers that hold its code, and requisitions
 	held    whisk.Bytes // of leased containers
@@ -42,15 +42,9 @@ type action struct {
 	plans   list[*plan]
 	turn    uint64 // its place among all waiting actions
 
-	inLine link[*action] // in line.waiting
+	inLine link[*action] // in one of state.lines
 	inPool link[*action] // in pool.waiting
-	rank   int           // in holders, from 1; 0 while it is not there
-}
-
-// line is the actions that wait for room for containers of one size, by turn.
-type line struct {
-	memory  whisk.Bytes
-	waiting list[*action]
+	rank   int           // in tenant.working, from 1; 0 while it is not there
 }
 
 // actionFor returns the record of an action, made if need be.
@@ -58,7 +52,8 @@ func (s *state) actionFor(key whisk.ActionKey, spec whisk.ContainerSpec) *action
 	w := work{key, spec}
 	a := s.actions[w]
 	if a == nil {
-		a = &action{work: w, hash: policy.Hash(key), pool: s.poolFor(spec), quota: s.quotaFor(key)}
+		a = &action{work: w, hash: policy.Hash(key), tenant: s.tenantFor(key.Namespace), pool: s.poolFor(spec), quota: s.quotaFor(key)}
+		a.tenant.actions++
 		a.quota.actions = append(a.quota.actions, a)
 		a.inLine.value, a.inPool.value = a, a
 		a.pool.members++
@@ -73,6 +68,8 @@ func (s *state) dropAction(a *action) {
 		return
 	}
 	delete(s.actions, a.work)
+	a.tenant.actions--
+	s.dropTenant(a.tenant)
 	a.quota.actions = slices.DeleteFunc(a.quota.actions, func(other *action) bool { return other == a })
 	s.dropQuota(a.quota)
 	a.pool.members--
@@ -82,33 +79,39 @@ func (s *state) dropAction(a *action) {
 // queue puts an action that has waiting requisitions and may have another
 // container into the lines, and takes others out of them.
 func (s *state) queue(a *action) {
-	if a.waiting.count == 0 || s.full(a) {
-		if l := s.lines[a.spec.Memory]; l != nil && a.inLine.in != nil {
-			a.inLine.leave()
-			a.inPool.leave()
-			s.dropLine(l)
-			s.restock = true
-		}
-		return
-	}
-	if a.inLine.in == nil {
+	switch stays, waits := a.inLine.in != nil, a.waiting.count > 0 && !s.full(a); {
+	case waits && !stays:
 		s.enqueue(a)
+	case stays && !waits:
+		s.dequeue(a)
+		s.dropLine(s.lines[a.spec.Memory])
+		s.restock = true
 	}
 }
 
-// enqueue inserts an action by its turn.
+// enqueue puts an action into the lines by its turn.
 func (s *state) enqueue(a *action) {
-	later := func(other *action) bool { return other.turn > a.turn }
-	s.lineFor(a.spec.Memory).waiting.pushOrdered(&a.inLine, later)
-	a.pool.waiting.pushOrdered(&a.inPool, later)
+	s.lineFor(a.spec.Memory).join(a.tenant, &a.inLine, turnOf)
+	a.pool.waiting.join(a.tenant, &a.inPool, turnOf)
 	s.roomier = true
 }
 
-// rotate sends an action that was served behind all that wait, so that none
-// takes everything.
+func (s *state) dequeue(a *action) {
+	s.lines[a.spec.Memory].part(a.tenant, &a.inLine)
+	a.pool.waiting.part(a.tenant, &a.inPool)
+}
+
+func turnOf(a *action) uint64 { return a.turn }
+
+// rotate sends an action that was served behind all of its tenant that wait, so
+// that none takes everything.
 func (s *state) rotate(a *action) {
+	stays := a.inLine.in != nil
+	if stays {
+		s.dequeue(a)
+	}
 	a.turn = s.nextTurn()
-	if a.inLine.in != nil {
+	if stays {
 		s.enqueue(a)
 	}
 }
@@ -118,61 +121,13 @@ func (s *state) nextTurn() uint64 {
 	return s.turns
 }
 
-// holders is a heap of the actions that have busy containers which could be
-// asked for, the one with the most memory first, and among equals the one with
-// the container that has been at work for longest.
-type holders []*action
-
-// fix restores a's place after its memory at work changed.
-func (h *holders) fix(a *action) {
-	switch {
-	case a.atWork > 0 && a.rank == 0:
-		heap.Push(h, a)
-	case a.atWork > 0:
-		heap.Fix(h, a.rank-1)
-	case a.rank > 0:
-		heap.Remove(h, a.rank-1)
+// before orders actions by what they have at work: the most memory first, and among
+// equals the one with the container that has been at work for longest.
+func (a *action) before(b *action) bool {
+	if a.atWork != b.atWork {
+		return a.atWork > b.atWork
 	}
+	return a.busy.first().since.Before(b.busy.first().since)
 }
 
-// top returns the action with the most memory at work that is not a, or nil.
-func (h holders) top(a *action) *action {
-	var best *action
-	for i := range min(3, len(h)) { // if a is the first, the next is one of its two children
-		if h[i] != a && (best == nil || h[i].atWork > best.atWork) {
-			best = h[i]
-		}
-	}
-	return best
-}
-
-// Len, Less, Swap, Push and Pop are for package heap.
-
-func (h holders) Len() int { return len(h) }
-
-func (h holders) Less(i, j int) bool {
-	if h[i].atWork != h[j].atWork {
-		return h[i].atWork > h[j].atWork
-	}
-	return h[i].busy.first().since.Before(h[j].busy.first().since)
-}
-
-func (h holders) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].rank, h[j].rank = i+1, j+1
-}
-
-func (h *holders) Push(x any) {
-	a := x.(*action)
-	*h = append(*h, a)
-	a.rank = len(*h)
-}
-
-func (h *holders) Pop() any {
-	old := *h
-	a := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	a.rank = 0
-	return a
-}
+func (a *action) place() *int { return &a.rank }

@@ -37,7 +37,65 @@ func (s *state) checkBooks() error {
 	if err := s.checkQuotas(); err != nil {
 		return err
 	}
+	if err := s.checkTenants(); err != nil {
+		return err
+	}
 	return s.checkDemand()
+}
+
+// checkTenants counts what tenants have anew, and looks at the order of the lines.
+func (s *state) checkTenants() error {
+	sums := map[*tenant]*tenant{}
+	for _, t := range s.tenants {
+		sums[t] = &tenant{name: t.name}
+	}
+	for _, a := range s.actions {
+		sum := sums[a.tenant]
+		if sum == nil || a.tenant.name != a.key.Namespace {
+			return fmt.Errorf("action %s of %s: its tenant is not in the books", a.key.Action, a.key.Namespace)
+		}
+		sum.actions++
+		sum.atWork += a.atWork
+		sum.coming += whisk.Bytes(a.pending) * a.spec.Memory
+	}
+	for _, ctl := range s.controllers {
+		for _, r := range ctl.requisitions {
+			sums[r.action.tenant].requisitions++
+		}
+	}
+	for t, sum := range sums {
+		if sum.actions != t.actions || sum.requisitions != t.requisitions || sum.atWork != t.atWork || sum.coming != t.coming || t.actions == 0 {
+			return fmt.Errorf("tenant %s is %+v, booked %+v", t.name, *sum, *t)
+		}
+		if (t.atWork > 0) != (t.rank > 0) || (len(t.working) > 0) != (t.rank > 0) {
+			return fmt.Errorf("tenant %s: at work %s in %d actions, rank %d", t.name, t.atWork, len(t.working), t.rank)
+		}
+	}
+	for _, size := range s.sizes {
+		if err := inOrder(s.lines[size]); err != nil {
+			return err
+		}
+	}
+	for _, p := range s.pools {
+		if err := inOrder(&p.waiting); err != nil {
+			return err
+		}
+	}
+	return inOrder(&s.impatient)
+}
+
+func inOrder[T any](l *line[T]) error {
+	count := 0
+	for i, q := range l.shares {
+		count += q.waiting.count
+		if q.rank != i+1 || q.waiting.count == 0 || i > 0 && q.before(l.shares[(i-1)/2]) {
+			return fmt.Errorf("%s's %d have rank %d of %d in a line, and are in %d", q.tenant.name, q.waiting.count, q.rank, len(l.shares), i+1)
+		}
+	}
+	if count != l.count {
+		return fmt.Errorf("%d in a line, booked %d", count, l.count)
+	}
+	return nil
 }
 
 // checkOrder looks at the places of the nodes, and at what is known of all together.
@@ -288,7 +346,7 @@ func (s *state) checkDemand() error {
 // exists could serve it. It holds once all messages have been handled.
 func (s *state) checkRest() error {
 	for _, size := range s.sizes {
-		for a := range s.lines[size].waiting.all() {
+		for a := range s.lines[size].all {
 			r := a.waiting.first()
 			for c := range a.free.all() {
 				if c.lessee != r.caller.id {

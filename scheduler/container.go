@@ -185,8 +185,7 @@ func (s *state) link(c *container) {
 	case busy:
 		if c.action != nil && ctl != nil && ctl.session != 0 {
 			c.action.busy.push(&c.byAction)
-			c.action.atWork += c.Spec.Memory
-			s.holders.fix(c.action)
+			s.employ(c.action, c.Spec.Memory)
 		}
 	}
 }
@@ -210,9 +209,8 @@ func (s *state) unlink(c *container) {
 		c.byRest.leave()
 	}
 	if a := c.action; a != nil && c.byAction.in == &a.busy {
-		a.atWork -= c.Spec.Memory
 		c.byAction.leave()
-		s.holders.fix(a)
+		s.employ(a, -c.Spec.Memory)
 	}
 	c.byAction.leave()
 	c.byPool.leave()

@@ -26,7 +26,7 @@ func (w *world) disturb() {
 			return
 		}
 		n := w.rng.IntN(6)
-		key := whisk.ActionKey{Namespace: "ns", Action: whisk.FullName{Namespace: "ns", Name: fmt.Sprint("action", n)}, Revision: 1}
+		key := whisk.ActionKey{Namespace: fmt.Sprint("ns", n%3), Action: whisk.FullName{Namespace: "ns", Name: fmt.Sprint("action", n)}, Revision: 1}
 		spec := whisk.ContainerSpec{Kind: []string{"nodejs:20", "python:3"}[n%2], Memory: whisk.Bytes(128<<(n%3)) * whisk.MB}
 		ctl.ask(key, spec, 1+w.rng.IntN(3), 1+n/4*3, w.now.Add(w.delay(20*time.Second)))
 	case dice < 80:

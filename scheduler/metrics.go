@@ -104,7 +104,7 @@ func (s *state) metrics() Metrics {
 		m.Pools.add(n.pools())
 	}
 	for _, line := range s.lines {
-		for a := range line.waiting.all() {
+		for a := range line.all {
 			m.Waiting += a.waiting.count
 		}
 	}

@@ -72,6 +72,7 @@ type plan struct {
 	node    *node
 	purpose *requisition
 	drains  bool // busy containers may be drained for it
+	round   int  // on its node: one of each tenant in each
 
 	byNode    link[*plan]
 	byAction  link[*plan]
@@ -165,7 +166,8 @@ func (n *node) show(s *state) {
 func (s *state) promise(n *node, r *requisition, drains bool) {
 	p := &plan{node: n, purpose: r, drains: drains}
 	p.byNode.value, p.byAction.value, p.byPool.value, p.byPurpose.value = p, p, p, p
-	n.plans.push(&p.byNode)
+	p.round = n.roundFor(r.action.tenant)
+	n.plans.pushOrdered(&p.byNode, func(other *plan) bool { return other.round > p.round })
 	r.action.plans.push(&p.byAction)
 	r.action.pool.plans.push(&p.byPool)
 	r.plans.push(&p.byPurpose)
@@ -176,6 +178,21 @@ func (s *state) promise(n *node, r *requisition, drains bool) {
 	s.reline(r)
 	n.show(s)
 	s.pump(n)
+}
+
+// roundFor returns the round in which a tenant's next plan is carried out: the one
+// after that of its last, or the present one. So creations go round among those
+// who wait for them, however many each of them planned before the others came.
+func (n *node) roundFor(t *tenant) int {
+	for e := n.plans.tail; e != nil; e = e.prev {
+		if e.value.purpose.action.tenant == t {
+			return e.value.round + 1
+		}
+	}
+	if p := n.plans.first(); p != nil {
+		return p.round
+	}
+	return 0
 }
 
 // cancel takes a plan back; its requisition waits again unless it is served otherwise.

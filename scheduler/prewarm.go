@@ -21,7 +21,7 @@ type pool struct {
 	coming    list[*container] // being made, for nobody in particular
 	creating  int              // being made, for anybody
 	returning int              // given back unused, on their way to ready
-	waiting   list[*action]
+	waiting   line[*action]
 	plans     list[*plan]
 
 	cells      []whisk.StemCell

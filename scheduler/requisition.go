@@ -5,6 +5,7 @@ package scheduler
 import (
 	"time"
 
+	"github.com/whirl-faas/whirl/scheduler/policy"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -37,6 +38,7 @@ type requisition struct {
 	plans       list[*plan]
 	inWaiting   link[*requisition] // in action.waiting
 	inImpatient link[*requisition] // in state.impatient
+	insisted    uint64             // its turn there
 	deadline    alarm
 	patience    alarm      // it has waited long enough for others to be asked
 	shared      *container // of the action, drained elsewhere for this one; nil if none was
@@ -48,8 +50,11 @@ func (r *requisition) missing() int { return r.outstanding - r.pending*r.concurr
 
 // expect notes that so many more containers are under way.
 func (r *requisition) expect(containers int) {
+	a := r.action
 	r.pending += containers
-	r.action.pending += containers
+	a.pending += containers
+	a.tenant.coming += whisk.Bytes(containers) * a.spec.Memory
+	a.tenant.shift()
 }
 
 // requisition takes one in, serves it from what is there, and lets it wait for the rest.
@@ -74,11 +79,20 @@ func (s *state) requisition(ctl *controller, m whisk.Requisition) {
 	case s.misfit(m.Spec.Memory):
 		reject(whisk.NeverFits, provisionFailed, 0)
 		return
-	case s.requisitions >= s.cfg.MaxWaiting:
+	case !s.admits(m.Key.Namespace):
 		reject(whisk.Overloaded, tooManyWaiting, s.cfg.RetryAfter)
 		return
 	}
 	s.take(ctl, m)
+}
+
+// admits reports whether one more requisition of a namespace may stand.
+func (s *state) admits(namespace string) bool {
+	own := 0
+	if t := s.tenants[namespace]; t != nil {
+		own = t.requisitions
+	}
+	return policy.Admits(own, s.requisitions, s.cfg.MaxWaiting)
 }
 
 // take puts a requisition into the books and serves what can be served.
@@ -93,6 +107,7 @@ func (s *state) take(ctl *controller, m whisk.Requisition) {
 	r.patience.ring = func() { s.insist(r) }
 	r.action.members++
 	s.limit(r.action.quota, m.Instances)
+	r.action.tenant.requisitions++
 	ctl.requisitions[m.ID] = r
 	s.requisitions++
 	s.alarms.set(&r.deadline, m.Deadline)
@@ -158,9 +173,10 @@ func (s *state) end(r *requisition) {
 	r.outstanding = 0
 	s.alarms.stop(&r.deadline)
 	s.alarms.stop(&r.patience)
-	r.inImpatient.leave()
+	s.relent(r)
 	delete(r.caller.requisitions, r.id)
 	s.requisitions--
+	r.action.tenant.requisitions--
 	for p := range r.plans.all() {
 		s.cancel(p)
 	}
@@ -228,8 +244,8 @@ func (s *state) misfit(memory whisk.Bytes) bool {
 func (s *state) rejectMisfits() {
 	for _, size := range append([]whisk.Bytes(nil), s.sizes...) {
 		l := s.lines[size]
-		for s.misfit(size) && l.waiting.count > 0 {
-			s.reject(l.waiting.first().waiting.first(), whisk.NeverFits, provisionFailed, 0)
+		for s.misfit(size) && l.count > 0 {
+			s.reject(l.first().waiting.first(), whisk.NeverFits, provisionFailed, 0)
 		}
 	}
 }

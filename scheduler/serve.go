@@ -86,8 +86,8 @@ func (s *state) redirect(r *requisition) bool {
 	return false
 }
 
-// allot gives room to waiting actions: to each in turn, one container at a
-// time. A size that fits nowhere, also by eviction, keeps larger ones waiting
+// allot gives room to waiting actions, one container at a time: to the tenant
+// that has least, and among its actions to each in turn. A size that fits nowhere, also by eviction, keeps larger ones waiting
 // but not smaller ones; [state.insist] sees to it that those do not starve it.
 func (s *state) allot() {
 	s.roomier = false
@@ -113,12 +113,13 @@ func (s *state) allot() {
 // than blocked; -1 blocks none.
 func (s *state) nextInLine(blocked whisk.Bytes) *action {
 	var next *action
+	var best policy.Claim
 	for _, size := range s.sizes {
 		if blocked >= 0 && size >= blocked {
 			break
 		}
-		if a := s.lines[size].waiting.first(); a != nil && (next == nil || a.turn < next.turn) {
-			next = a
+		if l := s.lines[size]; next == nil || l.head().Before(best) {
+			next, best = l.first(), l.head()
 		}
 	}
 	return next
@@ -178,13 +179,21 @@ func (s *state) insist(r *requisition) {
 	s.share(r)
 	s.askClaimant(r)
 	if r.inImpatient.in == nil {
-		s.impatient.push(&r.inImpatient)
+		r.insisted = s.nextTurn()
+		s.impatient.join(r.action.tenant, &r.inImpatient, func(r *requisition) uint64 { return r.insisted })
 	}
 	s.yielded = true
 }
 
-// takeTurns drains for those that insist, in the order in which they began to.
-// A node makes room for one at a time.
+// relent undoes insist.
+func (s *state) relent(r *requisition) {
+	if r.inImpatient.in != nil {
+		s.impatient.part(r.action.tenant, &r.inImpatient)
+	}
+}
+
+// takeTurns drains for those that insist, for the tenant that has least first, and
+// for its own in the order in which they began to. A node makes room for one at a time.
 func (s *state) takeTurns() {
 	s.yielded = false
 	for r := s.impatient.first(); r != nil; r = s.impatient.first() {
@@ -193,29 +202,31 @@ func (s *state) takeTurns() {
 			s.alarms.set(&s.turnAlarm, ripe)
 			return
 		}
-		r.inImpatient.leave()
+		s.relent(r)
 		if n != nil {
 			s.promise(n, r, true)
 		}
 	}
 }
 
-// yielding finds a node where a busy container of the action with the most
-// memory at work can be drained for a requisition, unless that would only turn
-// the tables. If there is none, ripe is when there may be one; zero for never.
+// yielding finds a node where a busy container can be drained for a requisition.
+// If there is none, ripe is when there may be one; zero for never.
 func (s *state) yielding(r *requisition) (at *node, ripe time.Time) {
-	hot, size := s.holders.top(r.action), r.action.spec.Memory
-	if hot == nil || r.missing() <= 0 || r.plans.count > 0 || s.full(r.action) {
+	size := r.action.spec.Memory
+	if r.missing() <= 0 || r.plans.count > 0 || s.full(r.action) {
 		return nil, ripe
 	}
-	stake := r.action.held + whisk.Bytes(r.action.pending)*size
+	hot := s.debtor(r)
+	if hot == nil {
+		return nil, ripe
+	}
 	looks := insistLooks
 	for c := range hot.busy.all() {
 		if looks--; looks < 0 {
 			break
 		}
-		n, fair := c.node, stake == 0 || hot.atWork-c.Spec.Memory >= stake+size
-		if !fair || !n.open() || n.memory < size {
+		n := c.node
+		if !n.open() || n.memory < size {
 			continue
 		}
 		due := c.since.Add(min(worth*c.took, enough*s.cfg.FairAfter))
@@ -230,6 +241,30 @@ func (s *state) yielding(r *requisition) (at *node, ripe time.Time) {
 		}
 	}
 	return nil, ripe
+}
+
+// debtor returns the action that is to give up a busy container for a requisition:
+// the one with the most memory at work of the tenant with the most, if that is more
+// than its due beside the requisition's tenant. Else it is one of the same tenant,
+// whose actions share among themselves likewise; but what has nothing at all gets
+// something, of whomever. It returns nil if a change would only turn the tables.
+func (s *state) debtor(r *requisition) *action {
+	a, t, size := r.action, r.action.tenant, r.action.spec.Memory
+	var rich *action
+	if other := s.workers.top(t); other != nil {
+		rich = other.working.top(nil)
+		if policy.Owes(other.atWork, rich.spec.Memory, t.stake(), size) {
+			return rich
+		}
+	}
+	stake := a.held + whisk.Bytes(a.pending)*size
+	if hot := t.working.top(a); hot != nil && (stake == 0 || policy.Owes(hot.atWork, hot.spec.Memory, stake, size)) {
+		return hot
+	}
+	if t.stake() == 0 {
+		return rich
+	}
+	return nil
 }
 
 // share has a busy container of the requisition's own action drained, one at a
@@ -254,16 +289,17 @@ func (s *state) share(r *requisition) {
 	}
 }
 
-// drainFor has one more busy container of the plan's node drained: of the
-// action with the most memory at work. It reports whether there is one.
+// drainFor has one more busy container of the plan's node drained: of the tenant
+// that owes most of those that owe any, or else of the plan's own, of the action
+// with the most memory at work. It reports whether there is one.
 func (s *state) drainFor(p *plan) bool {
 	var best *container
 	for c := range p.node.containers.all() {
 		a := c.action
-		if c.condition != busy || a == nil || a == p.purpose.action || c.byAction.in != &a.busy {
+		if c.condition != busy || a == nil || a == p.purpose.action || c.byAction.in != &a.busy || !p.mayDrain(a) {
 			continue
 		}
-		if best == nil || a.atWork > best.action.atWork {
+		if best == nil || p.drainsFirst(a, best.action) {
 			best = c
 		}
 	}
@@ -273,6 +309,25 @@ func (s *state) drainFor(p *plan) bool {
 	s.move(best, drain)
 	s.tell(s.controllers[best.lessee], whisk.Reclaim{Container: best.ID, Drain: true})
 	return true
+}
+
+// mayDrain reports whether an action's container may be drained for the plan, which
+// is part of its tenant's stake.
+func (p *plan) mayDrain(a *action) bool {
+	t := p.purpose.action.tenant
+	return a.tenant == t || t.stake() <= p.purpose.action.spec.Memory || policy.Owes(a.tenant.atWork, a.spec.Memory, t.stake(), 0)
+}
+
+// drainsFirst reports whether a is to give up a container rather than b.
+func (p *plan) drainsFirst(a, b *action) bool {
+	t := p.purpose.action.tenant
+	switch {
+	case (a.tenant == t) != (b.tenant == t):
+		return b.tenant == t
+	case a.tenant.atWork != b.tenant.atWork:
+		return a.tenant.atWork > b.tenant.atWork
+	}
+	return a.atWork > b.atWork
 }
 
 // offer gives a container that came free to who waits for it.

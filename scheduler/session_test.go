@@ -413,7 +413,7 @@ func TestRejections(t *testing.T) {
 		agent.silent(time.Minute)
 	})
 	bubble("too many wait", t, func(t *testing.T) {
-		st := newStage(t, func(c *scheduler.Config) { c.MaxWaiting = 2 })
+		st := newStage(t, func(c *scheduler.Config) { c.MaxWaiting = 4 })
 		ctl := st.controller("one")
 		for id := range whisk.RequisitionID(3) {
 			ctl.say(request(id+1, "hello"))

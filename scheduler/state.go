@@ -43,18 +43,19 @@ type state struct {
 	claims      map[whisk.NodeID]*list[*claim] // no list is empty
 	quotas      map[whisk.ActionKey]*quota     // of all actions and claims
 	actions     map[work]*action
+	tenants     map[string]*tenant // by namespace
 	pools       map[whisk.ContainerSpec]*pool
 	stemCells   []*pool // sorted by spec
 
-	lines        map[whisk.Bytes]*line // actions that wait for room, by what they need
-	sizes        []whisk.Bytes         // of the lines that are not empty, ascending
-	holders      holders               // actions by memory at work
-	requisitions int                   // that stand
-	turns        uint64                // last turn given to a waiting action
-	arrivals     uint64                // last number given to a requisition
-	orders       uint64                // likewise to an order that moves a lease
-	plans        int                   // that wait on any node
-	impatient    list[*requisition]    // that insist, and whose turn it is not yet
+	lines        map[whisk.Bytes]*line[*action] // actions that wait for room, by what they need
+	sizes        []whisk.Bytes                  // of the lines that are not empty, ascending
+	workers      ranking[*tenant]               // tenants by memory at work
+	requisitions int                            // that stand
+	turns        uint64                         // last turn given to a waiting action
+	arrivals     uint64                         // last number given to a requisition
+	orders       uint64                         // likewise to an order that moves a lease
+	plans        int                            // that wait on any node
+	impatient    line[*requisition]             // that insist, and whose turn it is not yet
 
 	// What the present event changed, for the passes at its end.
 	touched []*node  // whose containers changed
@@ -121,8 +122,9 @@ func newState(cfg Config, ids identities, log *slog.Logger, now time.Time) *stat
 		claims:      make(map[whisk.NodeID]*list[*claim]),
 		quotas:      make(map[whisk.ActionKey]*quota),
 		actions:     make(map[work]*action),
+		tenants:     make(map[string]*tenant),
 		pools:       make(map[whisk.ContainerSpec]*pool),
-		lines:       make(map[whisk.Bytes]*line),
+		lines:       make(map[whisk.Bytes]*line[*action]),
 	}
 	s.choose = cfg.Place.Placement()
 	s.trialSpec, _ = trialSpec(cfg.Manifest)
@@ -268,10 +270,10 @@ func (s *state) lead(epoch uint64) bool {
 }
 
 // lineFor returns the waiting line of a size, made if need be.
-func (s *state) lineFor(memory whisk.Bytes) *line {
+func (s *state) lineFor(memory whisk.Bytes) *line[*action] {
 	l := s.lines[memory]
 	if l == nil {
-		l = &line{memory: memory}
+		l = &line[*action]{memory: memory}
 		s.lines[memory] = l
 		at, _ := slices.BinarySearch(s.sizes, memory)
 		s.sizes = slices.Insert(s.sizes, at, memory)
@@ -280,8 +282,8 @@ func (s *state) lineFor(memory whisk.Bytes) *line {
 }
 
 // dropLine forgets a line that became empty.
-func (s *state) dropLine(l *line) {
-	if l.waiting.count > 0 {
+func (s *state) dropLine(l *line[*action]) {
+	if l.count > 0 {
 		return
 	}
 	delete(s.lines, l.memory)
