@@ -76,6 +76,7 @@ func (c *Controller) Submit(ctx context.Context, call Call) (whisk.ActivationID,
 	if err != nil {
 		return "", err
 	}
+	act.invocation.Patience = c.config.StartWithin // it would end in an error
 	if err := c.reserve(act); err != nil {
 		c.abandon(act)
 		return "", err

@@ -134,7 +134,7 @@ func (c *Controller) enter(ctx context.Context, act *activation) error {
 		c.running.leave()
 		return whisk.Errorf(whisk.Throttled, "Too many %s run at once (limit: %d).", act.action.sort(), c.config.Sequences)
 	}
-	slot, err := c.recorder.Reserve(ctx, c.config.AdmitWait)
+	slot, err := c.recorder.Reserve(ctx, c.config.RoomWait)
 	if err != nil {
 		c.leave(act)
 		return err

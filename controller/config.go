@@ -23,7 +23,9 @@ type Config struct {
 	KeepBlocking, KeepNonBlocking Keeping // which calls leave records; a namespace may want none at all
 
 	StartWithin   time.Duration // an activation without a container fails after this
-	AdmitWait     time.Duration // how long a call waits for room for its record before it is refused
+	Patience      time.Duration // a blocking call that would wait longer for a container is refused, if many wait already
+	RoomWait      time.Duration // how long a call waits for room for its record before it is refused
+	AdmitWait     time.Duration // how long a firing may take until it is accepted
 	AcceptWait    time.Duration // how long a non-blocking call waits for the durable queue
 	LogCollection time.Duration // how long a record waits for the activation's logs
 	LogWait       time.Duration // how long a reader waits for an ended activation's logs
@@ -54,6 +56,8 @@ func Default() Config {
 		KeepBlocking:      KeepAll,
 		KeepNonBlocking:   KeepAll,
 		StartWithin:       5 * time.Minute,
+		Patience:          2 * time.Second,
+		RoomWait:          20 * time.Millisecond,
 		AdmitWait:         2 * time.Second,
 		AcceptWait:        10 * time.Second,
 		LogCollection:     time.Minute,
@@ -80,8 +84,8 @@ func (c Config) Validate() error {
 	switch {
 	case c.ID == "":
 		return whisk.Errorf(whisk.Invalid, "the controller needs an id")
-	case c.StartWithin <= 0 || c.AdmitWait <= 0 || c.AcceptWait <= 0 || c.LogCollection <= 0:
-		return whisk.Errorf(whisk.Invalid, "the times an activation may wait must be positive: start within %v, admit %v, accept %v, log collection %v", c.StartWithin, c.AdmitWait, c.AcceptWait, c.LogCollection)
+	case c.StartWithin <= 0 || c.Patience <= 0 || c.RoomWait <= 0 || c.AdmitWait <= 0 || c.AcceptWait <= 0 || c.LogCollection <= 0:
+		return whisk.Errorf(whisk.Invalid, "the times an activation may wait must be positive: start within %v, patience %v, room %v, admit %v, accept %v, log collection %v", c.StartWithin, c.Patience, c.RoomWait, c.AdmitWait, c.AcceptWait, c.LogCollection)
 	case c.LogWait < 0 || c.DrainTimeout < 0 || c.Retention < 0 || c.BlobGrace < 0:
 		return whisk.Errorf(whisk.Invalid, "no time may be negative: log wait %v, drain %v, retention %v, blob grace %v", c.LogWait, c.DrainTimeout, c.Retention, c.BlobGrace)
 	case c.Recovery < 1 || c.Builtins < 1 || c.CachedActions < 1 || c.CachedIdentities < 1 || c.CachedOffers < 1:

@@ -63,7 +63,7 @@ func (c *Controller) Fire(ctx context.Context, call FireCall) (whisk.ActivationI
 	defer c.running.leave()
 	patience, cancel := context.WithTimeout(ctx, c.config.AdmitWait)
 	defer cancel()
-	slot, err := c.recorder.Reserve(patience, 0)
+	slot, err := c.recorder.Reserve(patience, c.config.RoomWait)
 	if err != nil {
 		return "", err
 	}

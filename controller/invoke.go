@@ -41,6 +41,7 @@ func (c *Controller) Invoke(ctx context.Context, call Call, wait time.Duration) 
 
 // await starts an activation that has entered, and waits for it.
 func (c *Controller) await(ctx context.Context, act *activation, wait time.Duration) (Answer, error) {
+	act.invocation.Patience = c.config.Patience
 	if end, ran := c.runHere(act, wait); ran {
 		return Answer{act.id, end.record, act.stages}, nil
 	}

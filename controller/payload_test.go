@@ -23,7 +23,7 @@ func FuzzMergeParameters(f *testing.F) {
 	}
 	store := controllertest.NewStore()
 	c := newController(f, "us", store, &controllertest.Balancer{}, func(c *controller.Config) {
-		c.Records.Records, c.AdmitWait = 1<<20, time.Millisecond
+		c.Records.Records, c.RoomWait = 1<<20, time.Millisecond
 	})
 	body := `{"exec":{"kind":"nodejs:20","code":"x"},"parameters":[{"key":"a","value":1},{"key":"z","value":[2.50]},{"key":"env","value":"e","init":true}]}`
 	if _, _, err := c.PutAction(f.Context(), guest, hello, []byte(body), true); err != nil {

@@ -91,6 +91,10 @@ type Invocation struct {
 	Sentinels   bool      // the runtime ends each run's output with the sentinel lines
 	Size        Bytes     // memory that it holds while it waits
 
+	// Patience has it refused at once where it would wait longer for a container,
+	// as far as can be told; 0 where it may wait until StartBy.
+	Patience time.Duration
+
 	// Claim, if not nil, is called once, when a container is at hand and before
 	// it learns of the activation. If it fails, the activation is not run.
 	Claim func(context.Context) error

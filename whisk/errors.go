@@ -5,6 +5,7 @@ package whisk
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Kind says what a caller can do about an error. The set is closed; the HTTP
@@ -39,13 +40,21 @@ func (k Kind) String() string {
 type Error struct {
 	Kind Kind
 	Text string
-	err  error // the wrapped cause, if any
+	// RetryAfter is when the same may work; 0 if nothing is known about that.
+	RetryAfter time.Duration
+	err        error // the wrapped cause, if any
 }
 
 // Errorf makes an Error; its text is formatted as by [fmt.Errorf], %w included.
 func Errorf(kind Kind, format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
 	return &Error{Kind: kind, Text: err.Error(), err: errors.Unwrap(err)}
+}
+
+// Later is Errorf for what may work when it is tried again after a while.
+func Later(kind Kind, after time.Duration, format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	return &Error{Kind: kind, Text: err.Error(), RetryAfter: after, err: errors.Unwrap(err)}
 }
 
 // Error returns the text.

@@ -14,6 +14,7 @@ import (
 // serve it, the activations that wait, and what was asked of the scheduler.
 type action struct {
 	b           *Balancer
+	tenant      *tenant
 	key         whisk.ActionKey
 	spec        whisk.ContainerSpec
 	label       string
@@ -27,6 +28,8 @@ type action struct {
 	free         []*container // those with a slot to give; the most recently used last
 	waiting      queue
 	room         room
+	handed       pace          // at which those who wait get slots
+	bare         bool          // it is counted in tenant.waiting
 	startBy      time.Time     // the latest of all that waited
 	coming       int           // see comingSlots, summed over the containers
 	requisitions []requisition // with slots left, oldest first
@@ -47,15 +50,17 @@ type requisition struct {
 	deadline time.Time
 }
 
-func newAction(b *Balancer, inv *whisk.Invocation) *action {
+func newAction(b *Balancer, inv *whisk.Invocation, t *tenant) *action {
+	t.actions++
 	return &action{
 		b:           b,
+		tenant:      t,
 		key:         inv.Key,
 		spec:        inv.Spec,
 		label:       inv.Label,
 		concurrency: max(inv.Limits.Concurrency, 1),
 		instances:   instancesOf(inv),
-		room:        room{shared: &b.overflow},
+		room:        room{shared: &b.overflow, tenant: t},
 	}
 }
 
@@ -137,6 +142,7 @@ func (a *action) pumpLocked(now int64) {
 			break
 		}
 		a.waiting.next(verdict{container: c})
+		a.handed.step(now)
 	}
 	if a.waiting.len() == 0 {
 		for _, c := range slices.Clone(a.idleColdLocked()) {
@@ -197,6 +203,7 @@ func (a *action) dropLocked(c *container) {
 // needLocked has the factory look at the action if it needs more slots than are
 // on their way, or fewer.
 func (a *action) needLocked() {
+	a.bareLocked(false)
 	missing := a.missingLocked()
 	if missing > 0 || missing < 0 && a.asked > 0 {
 		a.b.factory.need(a)

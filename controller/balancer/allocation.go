@@ -88,6 +88,7 @@ func (f *factory) allocated(m whisk.Allocation) {
 	a.servedLocked(m.Requisition, a.concurrency)
 	c.since = now
 	a.containers = append(a.containers, c)
+	a.bareLocked(true)
 	a.coming += a.comingSlots(cold)
 	a.offerLocked(c)
 	if m.Origin == whisk.Transferred {

@@ -35,6 +35,7 @@ type Balancer struct {
 
 	mu      sync.RWMutex
 	actions map[whisk.ActionKey]*action
+	tenants map[string]*tenant // by namespace
 }
 
 // New returns a balancer that does nothing until [Balancer.Run]. The error is
@@ -53,6 +54,7 @@ func New(config Config, deps Deps) (*Balancer, error) {
 		started: time.Now(),
 		quiet:   make(chan struct{}, 1),
 		actions: make(map[whisk.ActionKey]*action),
+		tenants: make(map[string]*tenant),
 	}
 	b.overflow.maxEntries, b.overflow.maxBytes = int64(config.Waiting), int64(config.WaitingBytes)
 	b.registry.init(b)
@@ -147,7 +149,7 @@ func (b *Balancer) addAction(inv *whisk.Invocation) *action {
 	defer b.mu.Unlock()
 	a := b.actions[inv.Key]
 	if a == nil {
-		a = newAction(b, inv)
+		a = newAction(b, inv, b.tenantLocked(inv.Key.Namespace))
 		b.actions[inv.Key] = a
 		b.sweeper.soon()
 	}
@@ -163,6 +165,9 @@ func (b *Balancer) removeIfEmpty(a *action) {
 	if a.emptyLocked() {
 		a.gone = true
 		delete(b.actions, a.key)
+		if a.tenant.actions--; a.tenant.actions == 0 {
+			delete(b.tenants, a.key.Namespace)
+		}
 	}
 }
 

@@ -94,7 +94,11 @@ func (b *Balancer) Admit(inv *whisk.Invocation) (*Admission, error) {
 	}
 	a := b.lockAction(inv)
 	defer a.mu.Unlock()
-	if err := a.room.reserve(&b.config, inv.Size); err != nil {
+	err := a.hastyLocked(inv)
+	if err == nil {
+		err = a.room.reserve(&b.config, inv.Size)
+	}
+	if err != nil {
 		b.end()
 		return nil, err
 	}
@@ -132,6 +136,9 @@ func (a *action) enterLocked(inv *whisk.Invocation, reserved bool) (*container, 
 		}
 	}
 	if !reserved {
+		if err := a.hastyLocked(inv); err != nil {
+			return nil, nil, err
+		}
 		if err := a.room.reserve(&a.b.config, inv.Size); err != nil {
 			return nil, nil, err
 		}
@@ -141,6 +148,9 @@ func (a *action) enterLocked(inv *whisk.Invocation, reserved bool) (*container, 
 
 // waitLocked puts inv into the queue; room for it is reserved.
 func (a *action) waitLocked(inv *whisk.Invocation, again bool, now int64) *waiter {
+	if a.waiting.len() == 0 {
+		a.handed.begin(now)
+	}
 	w := a.waiting.add(inv, again)
 	if startBy := startBy(inv); startBy.After(a.startBy) {
 		a.startBy = startBy

@@ -9,33 +9,17 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// overflow counts what waits, over all actions, against its limits.
+// overflow counts what waits, over all actions, against its limits. Each namespace
+// has a part of it: see [tenant].
 type overflow struct {
 	entries, bytes       atomic.Int64
 	maxEntries, maxBytes int64
 }
 
-func (o *overflow) reserve(size whisk.Bytes) error {
-	if n := o.entries.Add(1); n > o.maxEntries {
-		o.entries.Add(-1)
-		return whisk.Errorf(whisk.Unavailable, "Too many activations are waiting for a container: the limit of %d is reached.", o.maxEntries)
-	}
-	if n := o.bytes.Add(int64(size)); n > o.maxBytes {
-		o.entries.Add(-1)
-		o.bytes.Add(-int64(size))
-		return whisk.Errorf(whisk.Unavailable, "The activations that wait for a container hold too much memory: the limit of %v is reached.", whisk.Bytes(o.maxBytes))
-	}
-	return nil
-}
-
-func (o *overflow) release(size whisk.Bytes) {
-	o.entries.Add(-1)
-	o.bytes.Add(-int64(size))
-}
-
 // room is one action's share of the overflow. It is guarded by action.mu.
 type room struct {
 	shared  *overflow
+	tenant  *tenant
 	entries int
 	bytes   whisk.Bytes
 }
@@ -47,7 +31,7 @@ func (r *room) reserve(config *Config, size whisk.Bytes) error {
 	if r.bytes+size > config.ActionBytes {
 		return whisk.Errorf(whisk.Throttled, "The waiting activations of this action hold too much memory: the limit of %v is reached.", config.ActionBytes)
 	}
-	if err := r.shared.reserve(size); err != nil {
+	if err := r.shared.reserve(r.tenant, size); err != nil {
 		return err
 	}
 	r.entries++
@@ -59,14 +43,13 @@ func (r *room) reserve(config *Config, size whisk.Bytes) error {
 func (r *room) force(size whisk.Bytes) {
 	r.entries++
 	r.bytes += size
-	r.shared.entries.Add(1)
-	r.shared.bytes.Add(int64(size))
+	r.shared.force(r.tenant, size)
 }
 
 func (r *room) release(size whisk.Bytes) {
 	r.entries--
 	r.bytes -= size
-	r.shared.release(size)
+	r.shared.release(r.tenant, size)
 }
 
 // queue is the activations that wait for a slot of one action, the oldest first.

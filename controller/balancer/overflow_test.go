@@ -224,10 +224,10 @@ func TestOverflowLimits(t *testing.T) {
 			"Too many activations of this action are waiting: the limit of 2 is reached."},
 		{"bytes of an action", func(c *balancer.Config) { c.ActionBytes = 250 }, whisk.Throttled,
 			"The waiting activations of this action hold too much memory: the limit of 250 B is reached."},
-		{"entries", func(c *balancer.Config) { c.Waiting = 2 }, whisk.Unavailable,
-			"Too many activations are waiting for a container: the limit of 2 is reached."},
-		{"bytes", func(c *balancer.Config) { c.WaitingBytes = 250 }, whisk.Unavailable,
-			"The activations that wait for a container hold too much memory: the limit of 250 B is reached."},
+		{"entries", func(c *balancer.Config) { c.Waiting = 4 }, whisk.Unavailable,
+			"Too many activations are waiting for a container: 2, of which 2 are of this namespace (limit of all: 4, of a namespace: what is left of that)."},
+		{"bytes", func(c *balancer.Config) { c.WaitingBytes = 350 }, whisk.Unavailable,
+			"The activations that wait for a container hold too much memory: 200 B, of which 200 B are of this namespace (limit of all: 350 B, of a namespace: what is left of that)."},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

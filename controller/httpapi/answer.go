@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/controller/apijson"
@@ -126,10 +127,26 @@ func (x *exchange) refuse(err error) {
 		x.logger.Error("request not served", "transaction", x.transaction, "method", x.r.Method, "path", x.r.URL.Path, "status", status, "err", err)
 		text = defaultText(status)
 	}
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		x.retryAfter(status, err)
+	}
 	if status == http.StatusUnauthorized {
 		x.w.Header()["Www-Authenticate"] = []string{`Basic realm="OpenWhisk secure realm",charset=UTF-8`}
 	}
 	x.fail(status, text)
+}
+
+// retryAfter says when to ask again: where the platform had too much to do, soon.
+func (x *exchange) retryAfter(status int, err error) {
+	after := time.Duration(0)
+	if known, ok := errors.AsType[*whisk.Error](err); ok {
+		after = known.RetryAfter
+	}
+	if after <= 0 && status == http.StatusTooManyRequests {
+		return // of a namespace's own limits only its owner knows when they are free again
+	}
+	seconds := max(1, int((after+time.Second-1)/time.Second))
+	x.w.Header()["Retry-After"] = []string{strconv.Itoa(seconds)}
 }
 
 // statusOf is the one place where kinds of errors become HTTP statuses.

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -24,12 +23,14 @@ const maxBody = 50 * whisk.MB
 // Long bodies share room; who finds none waits a while for it. There is some for
 // entities, which need several times their length while they are worked on, and
 // some for the payloads of calls, while they arrive: a client can take its time to
-// send one. Once it is there, the call counts against the namespace's limits.
+// send one, and who calls while all of that is taken is refused at once. When the
+// payload is there, the call counts against the namespace's limits.
 const (
 	longBody        = 64 * int64(whisk.KB)
 	roomForBodies   = 4 * int64(maxBody)
 	roomForPayloads = 256 * int64(whisk.MB)
 	roomPatience    = 30 * time.Second
+	callPatience    = 20 * time.Millisecond // who calls is told at once when there is too much to do
 )
 
 // rooms are what long bodies share of each kind.
@@ -42,7 +43,7 @@ func newRooms() rooms {
 // takeRoom takes room for the request's body, of which limit is read at most, to
 // be left when it is not needed any more. It returns false after it answered that
 // there is none.
-func (x *exchange) takeRoom(room *semaphore.Weighted, size int64, limit whisk.Bytes) (leave func(), ok bool) {
+func (x *exchange) takeRoom(room *semaphore.Weighted, size int64, limit whisk.Bytes, wait time.Duration) (leave func(), ok bool) {
 	length := x.r.ContentLength
 	switch {
 	case length >= 0 && length <= longBody, length > int64(maxBody): // the latter is not going to be read
@@ -50,10 +51,10 @@ func (x *exchange) takeRoom(room *semaphore.Weighted, size int64, limit whisk.By
 	case length < 0, length > int64(limit): // it comes in chunks, or its end is thrown away
 		length = int64(limit)
 	}
-	patience, cancel := context.WithTimeout(x.r.Context(), roomPatience)
+	patience, cancel := context.WithTimeout(x.r.Context(), wait)
 	defer cancel()
 	if err := room.Acquire(patience, length); err != nil {
-		x.fail(http.StatusServiceUnavailable, fmt.Sprintf("Too many long requests at once (limit: %d bytes together).", size))
+		x.refuse(whisk.Errorf(whisk.Unavailable, "Too many long requests at once (limit: %d bytes together).", size))
 		return nil, false
 	}
 	return func() { room.Release(length) }, true
@@ -62,7 +63,7 @@ func (x *exchange) takeRoom(room *semaphore.Weighted, size int64, limit whisk.By
 // readPayload reads the body of a call into buffer. It returns false after it
 // answered that the body is longer than limit, broke off, or finds no room.
 func (x *exchange) readPayload(buffer *[]byte, limit whisk.Bytes) bool {
-	leave, ok := x.takeRoom(x.rooms.payloads, roomForPayloads, min(limit, maxBody))
+	leave, ok := x.takeRoom(x.rooms.payloads, roomForPayloads, min(limit, maxBody), callPatience)
 	if !ok {
 		return false
 	}

@@ -49,7 +49,7 @@ func (x *exchange) put(serve func(body []byte, overwrite bool)) {
 		x.refuse(q.err)
 		return
 	}
-	leave, ok := x.takeRoom(x.rooms.bodies, roomForBodies, maxBody)
+	leave, ok := x.takeRoom(x.rooms.bodies, roomForBodies, maxBody, roomPatience)
 	if !ok {
 		return
 	}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package balancer
+
+import (
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// Who would have to wait for longer than he is ready to is turned away when he
+// comes, and not when it is too late. How long he would wait is what went before
+// him, at the pace at which that went lately. The pace is measured and not worked
+// out: it has in it how busy the machine is, what containers come and go, and which
+// part of all that the scheduler gives to this namespace.
+//
+// To turn away all who come while the first in the queue has waited for long would
+// let the queue run empty, and fill again, in turns; to wait for it to be full would
+// make the wait depend on the bound and not on the work.
+
+// pace is the mean time between two steps of a queue that is not empty, the latest
+// steps counting most. The zero pace knows nothing.
+type pace struct {
+	steps, span float64 // weighed; span in nanoseconds
+	since       int64   // of the last step, or the time when the queue was empty last
+	seen        int     // steps in all
+}
+
+const (
+	paceKept  = 1 - 1.0/32 // of a step's weight, at each later one
+	paceKnown = 16         // before so many steps it says nothing
+)
+
+// begin says that the queue is not empty any more.
+func (p *pace) begin(now int64) { p.since = now }
+
+// step says that the first of the queue left it for what it waited for.
+func (p *pace) step(now int64) {
+	p.steps = p.steps*paceKept + 1
+	p.span = p.span*paceKept + float64(now-p.since)
+	p.since = now
+	p.seen++
+}
+
+// wait returns how long one waits behind so many. ok is false if that is not known.
+func (p *pace) wait(before int) (wait int64, ok bool) {
+	if p.seen < paceKnown {
+		return 0, false
+	}
+	return int64(p.span / p.steps * float64(before+1)), true
+}
+
+// Callers that come one by one and wait for their answers are not too many, however
+// slow their action is: what is turned away is what comes faster than it can go.
+const (
+	shortQueue = 16               // activations of an action that may wait whatever comes of it
+	longQueue  = 64               // likewise, if that does not take longer than longWait
+	coldQueue  = 128              // actions without a container, of one namespace, likewise
+	longWait   = 30 * time.Second // half of what a blocking call waits for
+)
+
+// tooLate reports whether somebody with so much patience is to be turned away from
+// a queue of an action.
+func tooLate(queue int, wait, patience time.Duration) bool {
+	return wait > patience && (queue >= longQueue || queue >= shortQueue && wait > longWait)
+}
+
+// hastyLocked returns why inv should not begin to wait, nil if it may.
+func (a *action) hastyLocked(inv *whisk.Invocation) error {
+	if inv.Patience <= 0 {
+		return nil
+	}
+	if estimate, ok := a.handed.wait(a.room.entries); ok && tooLate(a.room.entries, time.Duration(estimate), inv.Patience) {
+		kind := whisk.Unavailable
+		if a.instances > 0 && len(a.containers) >= a.instances {
+			kind = whisk.Throttled // it is the action's own bound
+		}
+		return whisk.Later(kind, time.Duration(estimate)-inv.Patience,
+			"Too many activations of this action are waiting for its containers: %d, and one more would wait for about %v.", a.room.entries, roughly(estimate))
+	}
+	if len(a.containers) > 0 || a.bare {
+		return nil
+	}
+	if others, estimate, ok := a.tenant.coldWait(); ok && others >= coldQueue && time.Duration(estimate) > inv.Patience {
+		return whisk.Later(whisk.Unavailable, time.Duration(estimate)-inv.Patience,
+			"Too many actions of this namespace are waiting for a container: %d, and one more would wait for about %v.", others, roughly(estimate))
+	}
+	return nil
+}
+
+// roughly rounds an estimate so that it does not look like a promise.
+func roughly(estimate int64) time.Duration {
+	d := time.Duration(estimate)
+	return d.Round(max(d/10, time.Millisecond).Truncate(time.Millisecond))
+}
