@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 
 // Action is what calls name.
 type Action struct {
+	Namespace   string // "" for guest
 	Name        string
 	Revision    whisk.Revision
 	Memory      whisk.Bytes
@@ -46,9 +48,17 @@ type Call struct {
 	Runner whisk.ControllerID // who last sent it to a container; "" if nobody did
 }
 
+// key is what the platform knows the action by.
+func (a Action) key() whisk.ActionKey {
+	namespace := cmp.Or(a.Namespace, "guest")
+	return whisk.ActionKey{Namespace: namespace, Action: whisk.FullName{Namespace: namespace, Name: a.Name}, Revision: a.Revision}
+}
+
 // code is what the action's containers are initialised with: no two revisions
 // and no two namespaces share it.
-func (a Action) code() string { return a.Name + "@" + strconv.FormatInt(int64(a.Revision), 10) }
+func (a Action) code() string {
+	return a.key().Action.Path() + "@" + strconv.FormatInt(int64(a.Revision), 10)
+}
 
 // parameters are what a run gets and, from a well-behaved action, gives back.
 type parameters struct {
@@ -165,7 +175,7 @@ func (c *Cluster) invocation(call *Call) *whisk.Invocation {
 	}
 	return &whisk.Invocation{
 		Activation:  call.ID,
-		Key:         whisk.ActionKey{Namespace: "guest", Action: whisk.FullName{Namespace: "guest", Name: action.Name}, Revision: action.Revision},
+		Key:         action.key(),
 		Spec:        whisk.ContainerSpec{Kind: "fake:1", Memory: action.Memory},
 		Limits:      limits,
 		Label:       "sim",

@@ -267,6 +267,6 @@ func (p *play) raise(action int) {
 		a.Instances = 3 - a.Instances // one or two
 	}
 	for _, each := range p.cluster.controllers {
-		each.Balancer.Retire(whisk.FullName{Namespace: "guest", Name: a.Name}, a.Revision)
+		each.Balancer.Retire(a.key().Action, a.Revision)
 	}
 }
