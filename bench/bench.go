@@ -113,6 +113,9 @@ func (r *runner) run(ctx context.Context) error {
 		if err := r.rivalLoads(ctx, kind); err != nil {
 			return err
 		}
+		if err := r.overloads(ctx, kind); err != nil {
+			return err
+		}
 	}
 	return nil
 }

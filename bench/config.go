@@ -51,6 +51,8 @@ type Config struct {
 	Warmup   time.Duration // of load before a workload's first round, and again while cold starts still happen
 	Rivals   []Rivals      // workloads of several actions at once, for each kind
 
+	Overload float64 // how many times the platform's capacity to ask for, beside that itself; 0 for not at all
+
 	Trace      *Trace  // to replay in each kind; nil for none
 	TraceSpeed float64 // 2 sends it in half the time
 
@@ -127,6 +129,8 @@ func (c Config) Validate() error {
 	switch {
 	case c.Trace != nil && !(c.TraceSpeed >= 0.001 && c.TraceSpeed <= 1000):
 		return whisk.Errorf(whisk.Invalid, "speed %g of the trace is not in the range of 0.001 to 1000", c.TraceSpeed)
+	case c.Overload != 0 && !(c.Overload > 1 && c.Overload <= 100):
+		return whisk.Errorf(whisk.Invalid, "overload of %g times the capacity is not above 1 and at most 100", c.Overload)
 	case c.Auth == "":
 		return whisk.Errorf(whisk.Invalid, "a key is needed, UUID:KEY")
 	case c.Memory < whisk.MB:
@@ -293,6 +297,9 @@ func (c Config) steps(kind string) int {
 		n += c.endpoints() * c.coldBatches()
 	}
 	for _, w := range c.workloads(kind) {
+		if c.Overload > 0 {
+			n += 1 + 2*c.Rounds
+		}
 		n += len(c.paces()) * c.Rounds * c.sides(w)
 	}
 	return n

@@ -27,6 +27,7 @@ type Report struct {
 	Warm        []Warm
 	Replays     []Replay
 	Contests    []Contest
+	Overloads   []Overload
 	Added       []Added   // one for each workload that was measured directly at concurrency 1
 	Records     []Records // one for each workload of each kind, and for each of the contests
 }
@@ -225,22 +226,23 @@ func (r Report) WriteJSON(w io.Writer) error {
 // MarshalJSON implements [json.Marshaler].
 func (r Report) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
-		Started     time.Time `json:"started"`
-		Took        float64   `json:"took_s"`
-		APIHost     string    `json:"apihost"`
-		Build       string    `json:"build,omitempty"`
-		Versus      string    `json:"versus,omitempty"`
-		VersusBuild string    `json:"versus_build,omitempty"`
-		Machine     Machine   `json:"machine"`
-		Setup       Setup     `json:"setup"`
-		Failures    int64     `json:"failures"`
-		Cold        []Cold    `json:"cold"`
-		Warm        []Warm    `json:"warm"`
-		Replays     []Replay  `json:"replays,omitempty"`
-		Contests    []Contest `json:"contests,omitempty"`
-		Added       []Added   `json:"added"`
-		Records     []Records `json:"records"`
-	}{r.Started, r.Took.Seconds(), r.APIHost, r.Build, r.Versus, r.VersusBuild, r.Machine, r.Setup, r.Failures(), r.Cold, r.Warm, r.Replays, r.Contests, r.Added, r.Records})
+		Started     time.Time  `json:"started"`
+		Took        float64    `json:"took_s"`
+		APIHost     string     `json:"apihost"`
+		Build       string     `json:"build,omitempty"`
+		Versus      string     `json:"versus,omitempty"`
+		VersusBuild string     `json:"versus_build,omitempty"`
+		Machine     Machine    `json:"machine"`
+		Setup       Setup      `json:"setup"`
+		Failures    int64      `json:"failures"`
+		Cold        []Cold     `json:"cold"`
+		Warm        []Warm     `json:"warm"`
+		Replays     []Replay   `json:"replays,omitempty"`
+		Contests    []Contest  `json:"contests,omitempty"`
+		Overloads   []Overload `json:"overloads,omitempty"`
+		Added       []Added    `json:"added"`
+		Records     []Records  `json:"records"`
+	}{r.Started, r.Took.Seconds(), r.APIHost, r.Build, r.Versus, r.VersusBuild, r.Machine, r.Setup, r.Failures(), r.Cold, r.Warm, r.Replays, r.Contests, r.Overloads, r.Added, r.Records})
 }
 
 // MarshalJSON implements [json.Marshaler].

@@ -26,6 +26,7 @@ func (r Report) WriteText(w io.Writer) error {
 	r.writeHop(out)
 	r.writeVersus(out)
 	r.writeContests(out)
+	r.writeOverloads(out)
 	r.writeAdded(out)
 	r.writeCPU(out)
 	r.writeErrors(out)

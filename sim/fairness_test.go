@@ -20,7 +20,7 @@ import (
 // often than it can be served. The second must have half of what the cluster does,
 // or what it asks for if that is less.
 func TestNamespacesShareACluster(t *testing.T) {
-	const run, lasts, slots = 200 * time.Millisecond, 3 * time.Minute, 8
+	const run, lasts, slots = 200 * time.Millisecond, 80 * time.Second, 8
 	for _, row := range []struct {
 		name        string
 		controllers int
@@ -62,7 +62,7 @@ func TestNamespacesShareACluster(t *testing.T) {
 					}
 				}
 				end := time.Now().Add(lasts)
-				load("noisy", 24, 100*time.Millisecond, end)
+				load("noisy", 16, 100*time.Millisecond, end)
 				time.Sleep(20 * time.Second) // it has all by now
 				began := time.Now()
 				load("meek", row.meek, row.every, end)

@@ -52,6 +52,10 @@ are four actions at 40 connections in all. How many containers there are is the
 platform's --memory, at 128 MB each. The report tells what each action got, and
 how much all together in comparison with one action at 10 connections.
 
+With --overload 3 an open loop asks for what the platform can do, and then for
+three times that. The report tells how much of it was done, how soon the rest was
+refused, and how soon all was well when that was over.
+
 With --direct it also starts sandboxes of its own, as the platform on this
 machine does, and calls their /run itself in turn with the platform: the report
 then has the platform's throughput as a share of that, and what it adds to the
@@ -64,6 +68,7 @@ const benchExamples = `  whirl bench
   whirl bench --kinds native --concurrency 10 --rivals 4:40,10:40 --cold 0 --cold-burst 0
   whirl bench --kinds nodejs --workload echo,cpu:5ms,actions,sequence:2 --concurrency 10
   whirl bench --kinds nodejs --rate 200,400 --burst 50 --cold 0 --cold-burst 0
+  whirl bench --kinds nodejs --workload sleep:100ms --overload 3 --outstanding 8000 --cold 0 --cold-burst 0 --duration 10s --process whirl
   whirl bench --vs https://openwhisk.example.org --vs-auth UUID:KEY --rounds 10
   whirl bench --apihost https://openwhisk.example.org --auth UUID:KEY --json report.json --html report.html`
 
@@ -85,6 +90,7 @@ func addBenchFlags(flags *pflag.FlagSet) {
 	flags.String("trace", "", "replay the calls of this CSV `FILE`: function, time, duration, memory")
 	flags.Float64("trace-speed", defaults.TraceSpeed, "replay so many times as fast; 2 takes half the time")
 	flags.StringSlice("rivals", nil, "workloads of several actions at once, each `ACTIONS:CONNECTIONS` (of all together)")
+	flags.Float64("overload", 0, "find what the platform can do, and ask for that and for so many `TIMES` as much, in turns; 0 does not")
 	flags.Int("rounds", defaults.Rounds, "rounds of each workload; figures are their medians")
 	flags.Duration("duration", defaults.Duration, "of one round")
 	flags.Int("cold", defaults.ColdSequential, "cold starts one after the other, per kind")
@@ -105,6 +111,7 @@ func readBenchConfig(cmd *cobra.Command) (bench.Config, error) {
 	config.VersusHost, _ = flags.GetString("vs")
 	config.VersusAuth, _ = flags.GetString("vs-auth")
 	config.Kinds, _ = flags.GetStringSlice("kinds")
+	config.Overload, _ = flags.GetFloat64("overload")
 	config.Rounds, _ = flags.GetInt("rounds")
 	config.Duration, _ = flags.GetDuration("duration")
 	config.ColdSequential, _ = flags.GetInt("cold")
@@ -179,7 +186,7 @@ func readPaces(flags *pflag.FlagSet, config *bench.Config) error {
 		}
 		config.Trace = &trace
 	}
-	if !flags.Changed("concurrency") && (len(config.Rates)+len(config.Bursts) > 0 || config.Trace != nil) {
+	if !flags.Changed("concurrency") && (config.Overload > 0 || len(config.Rates)+len(config.Bursts) > 0 || config.Trace != nil) {
 		config.Concurrency = nil
 	}
 	return nil
