@@ -20,12 +20,12 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// An overload is an open loop at what the platform can do and at several times as
-// much, in rounds that alternate. One call in mixOne is to one of mixColds other
+// An overload is an open loop at what the platform can do with warm containers
+// and at several times as much, in rounds that alternate. One call in mixOne is to one of mixColds other
 // actions, which are seldom warm. When a round ends a caller goes on, one call after
 // the other, and sees how long it takes until all is as before.
 const (
-	mixOne      = 50
+	mixOne      = 100
 	mixColds    = 40
 	capacityOf  = 16 // connections, of the closed loop that finds what the platform can do
 	calmAfter   = 5  // seconds that are looked at after a round
@@ -43,7 +43,7 @@ type Overload struct {
 	Even      Burden    `json:"even"`      // at capacity
 	Over      Burden    `json:"over"`      // at Factor times that
 	After     []Latency `json:"after"`     // of calls one by one, in each second after a round of Over
-	Lingering int64     `json:"lingering"` // of those, refused or failed
+	Lingering []int64   `json:"lingering"` // of those, refused or failed, in each second
 }
 
 // Burden is one of the two loads. The side's errors have the refusals, too.
@@ -111,7 +111,7 @@ type onslaught struct {
 
 	mu        sync.Mutex
 	after     [calmAfter]histogram
-	lingering int64
+	lingering [calmAfter]int64
 }
 
 func (o *onslaught) run() (Overload, error) {
@@ -127,9 +127,8 @@ func (o *onslaught) run() (Overload, error) {
 			calm.record(took)
 		}
 	}
-	o.mixed.closed(capacityOf).round(o.r.config.Duration) // the first colds are the dearest
 	result.Calm = calm.latency()
-	result.Capacity = o.mixed.closed(capacityOf).round(o.r.config.Duration).rate()
+	result.Capacity = o.hot.closed(capacityOf).round(o.r.config.Duration).rate()
 	if result.Capacity <= 0 {
 		return result, fmt.Errorf("%s: nothing was served: %w", o.name, context.Cause(o.ctx))
 	}
@@ -142,7 +141,7 @@ func (o *onslaught) run() (Overload, error) {
 			}
 		}
 	}
-	result.Even, result.Over, result.Lingering = even.figures(), over.figures(), o.lingering
+	result.Even, result.Over, result.Lingering = even.figures(o.r.config.Duration), over.figures(o.r.config.Duration), o.lingering[:]
 	for i := range o.after {
 		result.After = append(result.After, o.after[i].latency())
 	}
@@ -188,8 +187,25 @@ func (b *burden) note(sent time.Time, said verdict) verdict {
 
 func refusal(status int) string { return fmt.Sprintf("status %d", status) }
 
-func (b *burden) figures() Burden {
-	return Burden{Side: b.side.figures(), Due: b.rate, Refused: b.refused, Refusal: b.refusals.latency(), Resident: b.resident}
+// figures makes the report of a burden. What was answered after the last request was
+// due does not count for the rate: the load was another by then.
+func (b *burden) figures(duration time.Duration) Burden {
+	side := b.side.figures()
+	side.Rates = side.Timeline.within(duration)
+	side.Rate = median(side.Rates)
+	return Burden{Side: side, Due: b.rate, Refused: b.refused, Refusal: b.refusals.latency(), Resident: b.resident}
+}
+
+// within returns the good answers per second of each round's first part.
+func (l Timeline) within(duration time.Duration) (rates []float64) {
+	for _, steps := range l.Rounds {
+		sum := int64(0)
+		for _, good := range steps[:min(len(steps), int(duration/l.Step))] {
+			sum += good
+		}
+		rates = append(rates, float64(sum)/duration.Seconds())
+	}
+	return rates
 }
 
 // round puts a burden on, and looks at what comes after what was due.
@@ -234,7 +250,7 @@ func (o *onslaught) count(second int, took time.Duration, said verdict) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if said.fault != "" {
-		o.lingering++
+		o.lingering[second]++
 		return
 	}
 	o.after[second].record(took)
@@ -280,7 +296,7 @@ func (r Report) writeOverloads(w io.Writer) {
 		return
 	}
 	section(w, "Overload, latencies in ms",
-		fmt.Sprintf("An open loop at what %d connections get in a closed one, and at more than that, in turns; one call in %d is to one of %d other actions.", capacityOf, mixOne, mixColds),
+		fmt.Sprintf("An open loop at what %d connections get from one action in a closed one, and at more than that, in turns; one call in %d is to one of %d other actions.", capacityOf, mixOne, mixColds),
 		"refused: answers 429 and 503, from sending to the answer; failed: all other errors. RSS: of the named processes, MB, at the end of the first and of the last round.")
 	t := newTable(w, "kind", "workload", "due/s", "good/s", "share", "p50", "p99", "cold", "refused", "p50", "p99", "failed", "unsent", "RSS", "then", "lag p99")
 	for _, one := range r.Overloads {
@@ -296,13 +312,13 @@ func (r Report) writeOverloads(w io.Writer) {
 	}
 	t.flush()
 	section(w, "After the overload, p50 in ms", "Calls one after the other: before any load, and in each second after the last request was due.")
-	t = newTable(w, "kind", "workload", "before", "1st s", "2nd", "3rd", "4th", "5th", "refused or failed")
+	t = newTable(w, "kind", "workload", "before", "1st s", "2nd", "3rd", "4th", "5th", "refused or failed in each")
 	for _, one := range r.Overloads {
 		cells := []any{one.Kind, one.Workload, ms(one.Calm.P50)}
 		for _, l := range one.After {
 			cells = append(cells, ms(l.P50))
 		}
-		t.row(append(cells, one.Lingering)...)
+		t.row(append(cells, fmt.Sprint(one.Lingering))...)
 	}
 	t.flush()
 }

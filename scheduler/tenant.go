@@ -11,7 +11,7 @@ import (
 
 // tenant is a namespace that has actions in the books. Where room is short
 // tenants share it alike, whatever number of actions each wants it for:
-// docs/adr/0023-fair-between-namespaces.md has the reasons.
+// docs/adr/0025-fair-between-namespaces.md has the reasons.
 type tenant struct {
 	name         string
 	actions      int              // in the books

@@ -102,6 +102,23 @@ func TestActivationsAtOnce(t *testing.T) {
 			p.must(404, "POST", guest+"/actions/gone", "")
 			p.must(400, "POST", guest+"/actions/slow", "[]")
 		}
+		// It is said when to come again, where that is not the client's own affair.
+		for _, row := range []struct {
+			err         error
+			status      int
+			after, text string
+		}{
+			{whisk.Errorf(whisk.Unavailable, "no room"), 503, "1", "no room"},
+			{whisk.Later(whisk.Unavailable, 2100*time.Millisecond, "too late"), 503, "3", "too late"},
+			{whisk.Later(whisk.Throttled, time.Second, "bounded"), 429, "1", "bounded"},
+			{whisk.Errorf(whisk.Throttled, "full"), 429, "", "full"},
+		} {
+			p.balancer.Refuse = func(*whisk.Invocation) error { return row.err }
+			got := p.do("POST", guest+"/actions/slow?blocking=true", "")
+			if got.status != row.status || got.header.Get("Retry-After") != row.after || !strings.Contains(got.body, row.text) {
+				t.Errorf("%v: %d, Retry-After %q: %s", row.err, got.status, got.header.Get("Retry-After"), got.body)
+			}
+		}
 		p.balancer.Refuse = nil
 		p.must(200, "POST", guest+"/actions/slow?blocking=true", "")
 	})
