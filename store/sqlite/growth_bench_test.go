@@ -24,11 +24,11 @@ func recordOfMany(n int64) whisk.Activation {
 	return record
 }
 
-// storeOfMany opens a store of n records. WHIRL_BENCH_STORE names a directory
+// storeOfMany opens a store of n records. BENCH_STORE names a directory
 // where it stays for the next time, or for a server: to fill it takes a while.
 func storeOfMany(b *testing.B, n int64) *sqlite.Activations {
 	b.Helper()
-	dir, kept := os.LookupEnv("WHIRL_BENCH_STORE")
+	dir, kept := os.LookupEnv("BENCH_STORE")
 	if !kept {
 		dir = b.TempDir()
 	}
