@@ -13,12 +13,19 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
+// recordKey is what a record is unique by.
+type recordKey struct {
+	namespace string
+	id        whisk.ActivationID
+}
+
 // PutActivations implements [whisk.ActivationStore].
 func (s *Store) PutActivations(ctx context.Context, records []whisk.Activation) error {
 	return s.do(ctx, "PutActivations", func() error {
 		for _, record := range records {
-			if _, there := s.activations[record.ID]; !there {
-				s.activations[record.ID] = record
+			key := recordKey{record.Namespace, record.ID}
+			if _, there := s.activations[key]; !there {
+				s.activations[key] = record
 			}
 		}
 		return nil
@@ -28,8 +35,8 @@ func (s *Store) PutActivations(ctx context.Context, records []whisk.Activation) 
 // Activation implements [whisk.ActivationStore].
 func (s *Store) Activation(ctx context.Context, namespace string, id whisk.ActivationID) (record whisk.Activation, err error) {
 	err = s.do(ctx, "Activation", func() error {
-		found, ok := s.activations[id]
-		if !ok || found.Namespace != namespace {
+		found, ok := s.activations[recordKey{namespace, id}]
+		if !ok {
 			return whisk.Errorf(whisk.NotFound, "no activation %s", id)
 		}
 		record = found
@@ -84,7 +91,7 @@ func (s *Store) ended(query whisk.ActivationQuery) []whisk.Activation {
 // ExpireActivations implements [whisk.ActivationStore].
 func (s *Store) ExpireActivations(ctx context.Context, before time.Time, limit int) (n int, err error) {
 	err = s.do(ctx, "ExpireActivations", func() error {
-		maps.DeleteFunc(s.activations, func(_ whisk.ActivationID, record whisk.Activation) bool {
+		maps.DeleteFunc(s.activations, func(_ recordKey, record whisk.Activation) bool {
 			old := n < limit && record.Start.Before(before)
 			if old {
 				n++

@@ -28,7 +28,7 @@ func (s *Store) State() State {
 		Documents:   maps.Clone(s.documents),
 		Changes:     len(s.changes),
 		Blobs:       slices.Sorted(maps.Keys(s.blobs)),
-		Activations: maps.Clone(s.activations),
+		Activations: s.recordsLocked(),
 		Logs:        maps.Clone(s.logs),
 		Queue:       slices.Clone(s.queue),
 	}

@@ -42,7 +42,7 @@ type contents struct {
 	limits      map[string]whisk.NamespaceLimits
 	apis        map[apiName]whisk.API
 	blobs       map[whisk.Digest]blob
-	activations map[whisk.ActivationID]whisk.Activation
+	activations map[recordKey]whisk.Activation
 	logs        map[whisk.ActivationID]whisk.LogEntry
 	queue       []whisk.Accepted
 	alarms      map[whisk.FullName]whisk.Alarm
@@ -62,7 +62,7 @@ func NewStore() *Store {
 		limits:      map[string]whisk.NamespaceLimits{},
 		apis:        map[apiName]whisk.API{},
 		blobs:       map[whisk.Digest]blob{},
-		activations: map[whisk.ActivationID]whisk.Activation{},
+		activations: map[recordKey]whisk.Activation{},
 		logs:        map[whisk.ActivationID]whisk.LogEntry{},
 		alarms:      map[whisk.FullName]whisk.Alarm{},
 	})
@@ -94,7 +94,15 @@ func (s *Store) Calls(op string) int {
 func (s *Store) Records() map[whisk.ActivationID]whisk.Activation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return maps.Clone(s.activations)
+	return s.recordsLocked()
+}
+
+func (s *Store) recordsLocked() map[whisk.ActivationID]whisk.Activation {
+	records := make(map[whisk.ActivationID]whisk.Activation, len(s.activations))
+	for key, record := range s.activations {
+		records[key.id] = record
+	}
+	return records
 }
 
 // Queued returns the entries of the queue, oldest first.
