@@ -286,8 +286,8 @@ type clock struct {
 	parts     map[string]*part // by the action's name
 	byAddress map[whisk.Address]*part
 	spare     int
-	making    int // creations under way
-	most      int // of them at once
+	making    int           // creations under way
+	most      int           // of them at once
 	changed   chan struct{} // closed and replaced when spare grows
 }
 

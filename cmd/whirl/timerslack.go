@@ -36,5 +36,7 @@ func loosenTimers(args []string) {
 	if err != nil || slack != kernelSlack || unix.Prctl(unix.PR_SET_TIMERSLACK, ownSlack, 0, 0, 0) != nil {
 		return
 	}
-	_ = syscall.Exec("/proc/self/exe", args, os.Environ())
+	if path, err := os.Executable(); err == nil { // by its name, by which ps and pgrep know it from then on
+		_ = syscall.Exec(path, args, os.Environ())
+	}
 }

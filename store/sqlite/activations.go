@@ -92,8 +92,8 @@ DROP INDEX activations_start;
 
 // OpenActivations opens the database at path and makes it if it is not there;
 // its directory must exist. A database that a newer program wrote is Conflict.
-// Records that an older one wrote are brought into today's form first, which
-// takes some 10 s for each million; what was done is done when it is interrupted.
+// Records that an older one wrote are brought into today's form first, which takes
+// a while where there are many; what was done is done when it is interrupted.
 // The caller closes it; ctx matters during the call only.
 func OpenActivations(ctx context.Context, path string) (*Activations, error) {
 	db, err := openDatabase(ctx, path, layout{
