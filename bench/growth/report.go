@@ -22,7 +22,8 @@ type Report struct {
 	Started    time.Time     `json:"started"`
 	Took       time.Duration `json:"took_ns"`
 	Machine    string        `json:"machine"`
-	Passes     int           `json:"passes"` // over each dimension, every other one backwards
+	Load       float64       `json:"load,omitempty"` // of the machine, at most, what the bench does included; 0 if unknown
+	Passes     int           `json:"passes"`         // over each dimension, every other one backwards
 	Dimensions []Dimension   `json:"dimensions"`
 }
 
@@ -86,8 +87,8 @@ func (c Cost) EachMore() float64 {
 // to be the file beside it that has the dimension's name.
 func (r Report) WriteMarkdown(w io.Writer) error {
 	out := bufio.NewWriter(w)
-	fmt.Fprintf(out, "# How costs grow\n\nWritten by `whirl bench growth`: %s; %s; medians of %d passes; the whole took %s.\n\n",
-		r.Machine, r.Started.UTC().Format("2006-01-02 15:04 UTC"), r.Passes, r.Took.Round(time.Second))
+	fmt.Fprintf(out, "# How costs grow\n\nWritten by `whirl bench growth`: %s; %s; a load of up to %s; medians of %d passes; the whole took %s.\n\n",
+		r.Machine, r.Started.UTC().Format("2006-01-02 15:04 UTC"), short(r.Load), r.Passes, r.Took.Round(time.Second))
 	fmt.Fprint(out, "To each cost *factor × work ^ exponent* is fitted, by least squares of the logarithms of all passes; ± is the margin of 95 %.\n\n")
 	r.writeExponents(out)
 	for _, d := range r.Dimensions {

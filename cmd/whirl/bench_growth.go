@@ -139,7 +139,7 @@ func (p program) runGrowth(ctx context.Context, b growthBench) error {
 			return fmt.Errorf("dimension %s: %w", d.name, err)
 		}
 		report.Dimensions = append(report.Dimensions, measured)
-		report.Took = time.Since(report.Started)
+		report.Took, report.Load = time.Since(report.Started), max(report.Load, loadOfMachine())
 		// What is measured already is kept if something goes wrong later.
 		if err := writeGrowth(b.out, report, measured); err != nil {
 			return err
@@ -147,6 +147,19 @@ func (p program) runGrowth(ctx context.Context, b growthBench) error {
 	}
 	fmt.Fprintf(p.stdout, "%s has the tables, plots and figures\n", b.out)
 	return nil
+}
+
+// loadOfMachine is how many processes ran or wanted to in the last five minutes, in
+// the mean: this one's, and those that have nothing to do with it.
+func loadOfMachine() (load float64) {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err == nil {
+		_, err = fmt.Sscan(string(text), new(float64), &load)
+	}
+	if err != nil {
+		return 0 // not known
+	}
+	return load
 }
 
 // growAlong measures one dimension.

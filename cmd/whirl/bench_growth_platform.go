@@ -26,10 +26,9 @@ import (
 
 // grownPlatform is a child of this process: a standalone platform with data of its own.
 type grownPlatform struct {
-	cmd     *exec.Cmd
-	dir     string
-	host    string
-	started time.Time
+	cmd  *exec.Cmd
+	dir  string
+	host string
 }
 
 // grownMemory is more than any dimension's containers may use by their limits,
@@ -61,11 +60,11 @@ func (p program) startGrown(ctx context.Context, seed func(context.Context, *dat
 	cmd := exec.Command(self, "standalone", "--data", dir, "--listen", address, "--memory", grownMemory, "--log-level", "error",
 		"--invocations-per-minute", strconv.Itoa(guestRate), "--concurrent-invocations", strconv.Itoa(guestFlight))
 	cmd.Stderr = p.stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} // nobody would stop it if we were killed
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start a platform: %w", err)
 	}
-	g = &grownPlatform{cmd: cmd, dir: dir, host: "http://" + address, started: time.Now()}
+	g = &grownPlatform{cmd: cmd, dir: dir, host: "http://" + address}
 	if err := g.wait(ctx); err != nil {
 		return nil, errors.Join(err, g.stop())
 	}
