@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/whirl-faas/whirl/driver/process"
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 // and what it wrote.
 func run(t *testing.T, environment map[string]string, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
-	var out, errs bytes.Buffer
+	var out, errs screen
 	p := program{
 		args:   args,
 		getenv: func(name string) (string, bool) { value, ok := environment[name]; return value, ok },
@@ -38,7 +39,21 @@ func run(t *testing.T, environment map[string]string, args ...string) (status in
 		stderr: &errs,
 	}
 	status = p.exitStatus(p.Run(t.Context()))
-	return status, out.String(), errs.String()
+	return status, out.text.String(), errs.text.String()
+}
+
+// screen takes what a program and its children write, at the same time, as a
+// terminal does.
+type screen struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements [io.Writer].
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
 }
 
 func TestWrongUseIsRefused(t *testing.T) {
