@@ -31,6 +31,7 @@ func (c *Controller) Activations(ctx context.Context, caller *Caller, namespace 
 	if err := caller.Owns(whisk.FullName{Namespace: namespace}); err != nil {
 		return nil, err
 	}
+	c.settle(ctx, namespace)
 	query := filter.query(namespace)
 	query.Skip, query.Limit, query.Full = page.Skip, page.Limit, full
 	records, err := c.deps.Activations.ListActivations(ctx, query)
@@ -48,11 +49,24 @@ func (c *Controller) Activations(ctx context.Context, caller *Caller, namespace 
 	return records, nil
 }
 
+// settleWait is how long a list waits for the records of what this controller has
+// answered already: longer than they wait for company on their way to the store.
+const settleWait = 200 * time.Millisecond
+
+// settle waits for the records that a list should have, so that clients find in it
+// what they were just answered. Where the store or the logs are slow, they do not.
+func (c *Controller) settle(ctx context.Context, namespace string) {
+	patience, cancel := context.WithTimeout(ctx, settleWait)
+	defer cancel()
+	c.recorder.Settle(patience, namespace)
+}
+
 // CountActivations returns how many entries Activations would yield after skipping some.
 func (c *Controller) CountActivations(ctx context.Context, caller *Caller, namespace string, filter ActivationFilter, skip int) (int, error) {
 	if err := caller.Owns(whisk.FullName{Namespace: namespace}); err != nil {
 		return 0, err
 	}
+	c.settle(ctx, namespace)
 	total, err := c.deps.Activations.CountActivations(ctx, filter.query(namespace))
 	if err != nil {
 		return 0, fmt.Errorf("count activations of %s: %w", namespace, err)

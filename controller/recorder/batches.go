@@ -185,6 +185,9 @@ func (r *Recorder) forget(batch []*Slot) {
 	r.mu.Lock()
 	for _, slot := range batch {
 		delete(r.pending, slot.record.ID)
+		if slot.settled != nil {
+			close(slot.settled)
+		}
 	}
 	r.mu.Unlock()
 	for _, slot := range batch {

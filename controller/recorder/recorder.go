@@ -99,6 +99,7 @@ type Slot struct {
 	stamp    func(*whisk.Activation) // likewise: completes what is stored; nil for none
 	complete bool                    // guarded by recorder.mu: Write was called
 	ready    chan struct{}           // guarded by recorder.mu: nil until somebody waits, closed by Write
+	settled  chan struct{}           // guarded by recorder.mu: nil until somebody waits, closed when it is pending no more
 }
 
 // Reserve takes a place. While there is none it waits for one, until patience
@@ -195,6 +196,34 @@ func (s *Slot) Drop() {
 func (s *Slot) Release() {
 	s.Forgo()
 	s.recorder.places.Release(1)
+}
+
+// Settle waits until those records of a namespace that are announced now have been
+// stored or dropped, or until ctx ends.
+func (r *Recorder) Settle(ctx context.Context, namespace string) {
+	for _, settled := range r.settling(namespace) {
+		select {
+		case <-settled:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// settling returns what is closed when the pending records of a namespace are settled.
+func (r *Recorder) settling(namespace string) (all []<-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, slot := range r.pending {
+		if slot.record.Namespace != namespace {
+			continue
+		}
+		if slot.settled == nil {
+			slot.settled = make(chan struct{})
+		}
+		all = append(all, slot.settled)
+	}
+	return all
 }
 
 // Find returns a record that was announced and is not stored yet. If it is not

@@ -215,6 +215,51 @@ func TestMemoryIsBounded(t *testing.T) {
 	})
 }
 
+func TestSettle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := controllertest.NewStore()
+		r, stop := start(t, store, nil)
+		var slots []*recorder.Slot
+		for i, namespace := range []string{"ns", "ns", "other"} {
+			slot, err := r.Reserve(t.Context(), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			slot.Announce(&whisk.Activation{ID: whisk.ActivationID(rune('1' + i)), Namespace: namespace}, false)
+			slots = append(slots, slot)
+		}
+		settle := func(namespace string) time.Duration {
+			begin := time.Now()
+			patience, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			r.Settle(patience, namespace)
+			return time.Since(begin)
+		}
+		if took := settle("ns"); took != time.Second {
+			t.Errorf("settled after %v while records were not even written", took)
+		}
+		slots[0].Write()
+		slots[1].Drop()
+		stored := func() int {
+			n, err := store.CountActivations(t.Context(), whisk.ActivationQuery{Namespace: "ns"})
+			if err != nil {
+				t.Error(err)
+			}
+			return n
+		}
+		if took := settle("ns"); took >= time.Second || stored() != 1 {
+			t.Errorf("settled after %v with %d records", took, stored())
+		}
+		if took := settle("nobody"); took != 0 {
+			t.Errorf("waited %v for nothing", took)
+		}
+		slots[2].Write()
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestFind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := controllertest.NewStore()
