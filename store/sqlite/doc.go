@@ -24,5 +24,5 @@
 // written: a write whose turn has come is waited for. Any other error of a
 // write says so too, but for one that came from the disk during the commit.
 //
-// docs/dependencies.md tells why SQLite, and how its schema was chosen.
+// docs/dependencies.md tells why SQLite, and docs/adr/0024 in what form it has records.
 package sqlite
