@@ -95,7 +95,7 @@ func (c *Controller) newInvocation(id whisk.ActivationID, call Call, action *res
 	}
 	act.invocation = whisk.Invocation{
 		Activation:  id,
-		Key:         whisk.ActionKey{Namespace: call.Caller.Namespace, Action: action.Name, Revision: action.revision, Environment: action.added},
+		Key:         action.keyFor(call.Caller.Namespace),
 		Spec:        whisk.ContainerSpec{Kind: action.runtime.Kind, Image: action.Exec.Image, Memory: action.Limits.Memory},
 		Limits:      action.Limits,
 		Label:       action.label,

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -30,6 +31,10 @@ type Balancer interface {
 	// Admit takes a place for an invocation that will be made durable before it
 	// runs. It does not block; the errors are those of Invoke.
 	Admit(inv *whisk.Invocation) (Admission, error)
+	// Check returns the error with which Invoke would refuse an invocation of an action
+	// with so much patience, if that can be told without one; it is cheap. Nil
+	// promises nothing. An error stands for a call that was refused.
+	Check(key whisk.ActionKey, patience time.Duration) error
 	// Retire gives back the containers of an action's revisions before keep,
 	// the busy ones when they are done. keep 0 says that the action is gone.
 	Retire(name whisk.FullName, keep whisk.Revision)

@@ -39,6 +39,19 @@ func (c *Controller) Invoke(ctx context.Context, call Call, wait time.Duration) 
 	return c.await(ctx, act, wait)
 }
 
+// MayWait refuses a blocking call whose activation would be refused for what waits
+// before it, when nothing has been done for it yet and its parameters have not
+// been read: so a platform that has too much to do spends little on what it does not
+// do. Whether the caller may invoke the action was asked before. All other errors
+// are left for Invoke to find.
+func (c *Controller) MayWait(ctx context.Context, caller *Caller, name whisk.FullName) error {
+	action, err := c.resolve(ctx, name)
+	if err != nil || action.unusable != nil || action.isComposed() {
+		return nil
+	}
+	return c.deps.Balancer.Check(action.keyFor(caller.Namespace), c.config.Patience)
+}
+
 // await starts an activation that has entered, and waits for it.
 func (c *Controller) await(ctx context.Context, act *activation, wait time.Duration) (Answer, error) {
 	act.invocation.Patience = c.config.Patience

@@ -37,6 +37,11 @@ type resolvedAction struct {
 	binding  json.RawMessage // the binding that it was called through, nil for none
 }
 
+// keyFor is what the action's containers for a namespace are known by.
+func (r *resolvedAction) keyFor(namespace string) whisk.ActionKey {
+	return whisk.ActionKey{Namespace: namespace, Action: r.Name, Revision: r.revision, Environment: r.added}
+}
+
 // view is an action seen through packages that have parameters, or through a
 // binding. It is of use for as long as what it was made of is what it would be made of.
 type view struct {

@@ -94,7 +94,7 @@ func (b *Balancer) Admit(inv *whisk.Invocation) (*Admission, error) {
 	}
 	a := b.lockAction(inv)
 	defer a.mu.Unlock()
-	err := a.hastyLocked(inv)
+	err := a.hastyLocked(inv.Patience)
 	if err == nil {
 		err = a.room.reserve(&b.config, inv.Size)
 	}
@@ -136,7 +136,7 @@ func (a *action) enterLocked(inv *whisk.Invocation, reserved bool) (*container, 
 		}
 	}
 	if !reserved {
-		if err := a.hastyLocked(inv); err != nil {
+		if err := a.hastyLocked(inv.Patience); err != nil {
 			return nil, nil, err
 		}
 		if err := a.room.reserve(&a.b.config, inv.Size); err != nil {

@@ -37,19 +37,27 @@ type flood struct {
 	w       *world
 	running sync.WaitGroup
 
-	mu      sync.Mutex
-	served  int
-	refused []error
-	slowest time.Duration // wait of those that were served
-	late    time.Duration // longest time to a refusal
+	mu       sync.Mutex
+	served   int
+	refused  []error
+	foretold int           // of those, by Check
+	slowest  time.Duration // wait of those that were served
+	late     time.Duration // longest time to a refusal
 }
 
 func (f *flood) call(adjust ...func(*whisk.Invocation)) {
 	inv := invocation(adjust...)
 	f.running.Go(func() {
+		foretold := f.w.b.Check(inv.Key, inv.Patience)
 		outcome, err := f.w.b.Invoke(f.w.t.Context(), inv)
 		f.mu.Lock()
 		defer f.mu.Unlock()
+		if foretold != nil && (err == nil || whisk.KindOf(foretold) != whisk.KindOf(err)) {
+			f.w.t.Errorf("%v was foretold, and it was %v", foretold, err)
+		}
+		if foretold != nil {
+			f.foretold++
+		}
 		switch {
 		case err != nil:
 			f.refused = append(f.refused, err)
@@ -100,6 +108,9 @@ func TestOverload(t *testing.T) {
 		f.running.Wait()
 		if len(f.refused) == 0 {
 			t.Fatal("nothing was refused")
+		}
+		if f.foretold != len(f.refused) {
+			t.Errorf("of %d refusals %d were foretold", len(f.refused), f.foretold)
 		}
 		if err := f.refused[0].(*whisk.Error); err.Kind != whisk.Unavailable || err.RetryAfter <= 0 {
 			t.Errorf("refused with %+v", err)

@@ -65,24 +65,44 @@ func tooLate(queue int, wait, patience time.Duration) bool {
 	return wait > patience && (queue >= longQueue || queue >= shortQueue && wait > longWait)
 }
 
-// hastyLocked returns why inv should not begin to wait, nil if it may.
-func (a *action) hastyLocked(inv *whisk.Invocation) error {
-	if inv.Patience <= 0 {
+// Check returns the error with which Invoke would turn away an activation with so
+// much patience, if that can be told before there is one: an action's queue is longer
+// than it is ready to wait. It costs far less than an activation that is turned away,
+// and promises nothing: nil means that Invoke decides.
+func (b *Balancer) Check(key whisk.ActionKey, patience time.Duration) error {
+	b.mu.RLock()
+	a := b.actions[key]
+	b.mu.RUnlock()
+	if a == nil {
 		return nil
 	}
-	if estimate, ok := a.handed.wait(a.room.entries); ok && tooLate(a.room.entries, time.Duration(estimate), inv.Patience) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.waiting.len() == 0 {
+		return nil // there may be a container at once
+	}
+	return a.hastyLocked(patience)
+}
+
+// hastyLocked returns why who has so much patience should not begin to wait, nil if
+// they may; no patience stands for any.
+func (a *action) hastyLocked(patience time.Duration) error {
+	if patience <= 0 {
+		return nil
+	}
+	if estimate, ok := a.handed.wait(a.room.entries); ok && tooLate(a.room.entries, time.Duration(estimate), patience) {
 		kind := whisk.Unavailable
 		if a.instances > 0 && len(a.containers) >= a.instances {
 			kind = whisk.Throttled // it is the action's own bound
 		}
-		return whisk.Later(kind, time.Duration(estimate)-inv.Patience,
+		return whisk.Later(kind, time.Duration(estimate)-patience,
 			"Too many activations of this action are waiting for its containers: %d, and one more would wait for about %v.", a.room.entries, roughly(estimate))
 	}
 	if len(a.containers) > 0 || a.bare {
 		return nil
 	}
-	if others, estimate, ok := a.tenant.coldWait(); ok && others >= coldQueue && time.Duration(estimate) > inv.Patience {
-		return whisk.Later(whisk.Unavailable, time.Duration(estimate)-inv.Patience,
+	if others, estimate, ok := a.tenant.coldWait(); ok && others >= coldQueue && time.Duration(estimate) > patience {
+		return whisk.Later(whisk.Unavailable, time.Duration(estimate)-patience,
 			"Too many actions of this namespace are waiting for a container: %d, and one more would wait for about %v.", others, roughly(estimate))
 	}
 	return nil

@@ -19,6 +19,8 @@ type Balancer struct {
 	Run func(ctx context.Context, inv *whisk.Invocation, run RunBody) whisk.Outcome
 	// Refuse, if not nil, decides who is not admitted.
 	Refuse func(inv *whisk.Invocation) error
+	// Crowded, if not nil, decides what Check returns.
+	Crowded func(key whisk.ActionKey, patience time.Duration) error
 	// Nodes is what Invokers returns.
 	Nodes []whisk.NodeStanding
 	// Others is how many controllers there are beside this one.
@@ -100,6 +102,14 @@ func (b *Balancer) TryInvoke(ctx context.Context, inv *whisk.Invocation) (outcom
 		return whisk.Outcome{}, nil, false
 	}
 	return b.run(ctx, inv), nil, true
+}
+
+// Check asks Crowded.
+func (b *Balancer) Check(key whisk.ActionKey, patience time.Duration) error {
+	if b.Crowded == nil {
+		return nil
+	}
+	return b.Crowded(key, patience)
 }
 
 // Invokers returns Nodes.

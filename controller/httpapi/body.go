@@ -60,6 +60,10 @@ func (x *exchange) takeRoom(room *semaphore.Weighted, size int64, limit whisk.By
 	return func() { room.Release(length) }, true
 }
 
+// isShort reports whether the body is one that the server skips after an answer that
+// did not wait for it, so that the connection stays.
+func (x *exchange) isShort() bool { return x.r.ContentLength >= 0 && x.r.ContentLength <= longBody }
+
 // readPayload reads the body of a call into buffer. It returns false after it
 // answered that the body is longer than limit, broke off, or finds no room.
 func (x *exchange) readPayload(buffer *[]byte, limit whisk.Bytes) bool {

@@ -31,6 +31,7 @@ type API interface {
 	AdmitCall(caller *controller.Caller) error
 	AdmitFire(caller *controller.Caller) error
 	MayInvoke(ctx context.Context, caller *controller.Caller, action whisk.FullName) error
+	MayWait(ctx context.Context, caller *controller.Caller, action whisk.FullName) error
 	MayRead(ctx context.Context, caller *controller.Caller, action whisk.FullName) error
 	MayChange(ctx context.Context, caller *controller.Caller, action whisk.FullName) error
 	Action(ctx context.Context, caller *controller.Caller, name whisk.FullName, withCode bool) (controller.ActionView, error)

@@ -12,16 +12,21 @@ import (
 
 // invokeAction runs an action. The checks come in OpenWhisk's order: who may,
 // how large, with which parameters, of which type, and only then whether the
-// action is there.
+// action is there. Before all but the first comes whether there is time for a call
+// that waits for its answer. A long body is read even so: who is cut off in the
+// middle of sending one never sees the answer.
 func (x *exchange) invokeAction(name whisk.FullName) {
+	q := x.query()
+	blocking := q.boolean("blocking", false)
+	if blocking && x.isShort() && !x.passes(x.api.MayWait(x.r.Context(), x.caller, name)) {
+		return
+	}
 	limits := x.api.LimitsOf(x.caller)
 	buffer := x.buffers.get()
 	defer x.buffers.put(buffer)
 	if !x.readPayload(buffer, limits.Payload) {
 		return
 	}
-	q := x.query()
-	blocking := q.boolean("blocking", false)
 	resultOnly := q.boolean("result", false)
 	wait := q.timeout(limits.BlockingWait)
 	if q.err != nil {

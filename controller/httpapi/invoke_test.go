@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/controller/controllertest"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -304,6 +305,40 @@ func TestBalancerRefuses(t *testing.T) {
 	if queued := p.store.Queued(); len(queued) != 0 {
 		t.Errorf("refused, but queued: %v", queued)
 	}
+}
+
+// A blocking call that there is no time for is refused before anything is done for
+// it: its parameters are not even looked at. What has rights to be asked for, or does
+// not wait, is not touched by that.
+func TestCrowdedRefuses(t *testing.T) {
+	p := newPlatform(t)
+	p.run()
+	p.must(200, "PUT", guest+"/actions/a", hello)
+	var asked []whisk.ActionKey
+	p.balancer.Crowded = func(key whisk.ActionKey, patience time.Duration) error {
+		if patience != controller.Default().Patience {
+			t.Errorf("asked for a patience of %v", patience)
+		}
+		asked = append(asked, key)
+		return whisk.Later(whisk.Unavailable, 1500*time.Millisecond, "Too many wait.")
+	}
+	for _, body := range []string{"", `{"a":1}`, "[]", "nonsense"} {
+		got := p.must(503, "POST", guest+"/actions/a?blocking=true", body)
+		if got.decode(t)["error"] != "Too many wait." || got.header.Get("Retry-After") != "2" || got.header.Get("x-openwhisk-activation-id") != "" {
+			t.Errorf("%s %v", got.body, got.header)
+		}
+	}
+	if len(asked) != 4 || asked[0].Action.Name != "a" || asked[0].Namespace != asked[0].Action.Namespace {
+		t.Errorf("asked for %v", asked)
+	}
+	p.must(202, "POST", guest+"/actions/a", "")
+	p.must(200, "POST", guest+"/actions/a?blocking=true", `{"a":"`+strings.Repeat("x", 100<<10)+`"}`) // is read in any case
+	p.must(404, "POST", guest+"/actions/gone?blocking=true", "")
+	if len(asked) != 4 {
+		t.Errorf("asked for %v", asked)
+	}
+	p.balancer.Crowded = func(whisk.ActionKey, time.Duration) error { return nil }
+	p.must(200, "POST", guest+"/actions/a?blocking=true", `{"a":1}`)
 }
 
 func TestQueueOutageRefusesAccepts(t *testing.T) {

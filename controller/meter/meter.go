@@ -86,6 +86,16 @@ func (m *Meter) Invoke(ctx context.Context, inv *whisk.Invocation) (whisk.Outcom
 	return outcome, nil
 }
 
+// Check implements [controller.Balancer].
+func (m *Meter) Check(key whisk.ActionKey, patience time.Duration) error {
+	err := m.Balancer.Check(key, patience)
+	if err != nil {
+		m.blocking.Inc()
+		m.refused.Inc()
+	}
+	return err
+}
+
 // TryInvoke implements [controller.Balancer].
 func (m *Meter) TryInvoke(ctx context.Context, inv *whisk.Invocation) (outcome whisk.Outcome, rest func() whisk.Outcome, taken bool) {
 	began := time.Now()

@@ -29,6 +29,8 @@ func (s *scripted) Invoke(context.Context, *whisk.Invocation) (whisk.Outcome, er
 	return s.outcome, s.err
 }
 
+func (s *scripted) Check(whisk.ActionKey, time.Duration) error { return s.err }
+
 func (s *scripted) Admit(*whisk.Invocation) (controller.Admission, error) {
 	if s.err != nil {
 		return nil, s.err
@@ -74,7 +76,13 @@ func TestWhatGoesByIsCounted(t *testing.T) {
 	if inner.cancelled != 1 {
 		t.Errorf("the balancer heard of %d cancellations", inner.cancelled)
 	}
+	if err := m.Check(whisk.ActionKey{}, time.Second); err != nil { // counts nothing: Invoke comes after it
+		t.Error(err)
+	}
 	inner.err = errors.New("full")
+	if err := m.Check(whisk.ActionKey{}, time.Second); !errors.Is(err, inner.err) {
+		t.Error(err)
+	}
 	if _, err := m.Invoke(t.Context(), nil); !errors.Is(err, inner.err) {
 		t.Error(err)
 	}
@@ -85,12 +93,12 @@ func TestWhatGoesByIsCounted(t *testing.T) {
 	w := httptest.NewRecorder()
 	surface.Metrics(m).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	for _, want := range []string{
-		"counter_controller_blockingActivation_start_total 4",
+		"counter_controller_blockingActivation_start_total 5",
 		"counter_controller_activation_start_total 3",
 		"counter_loadbalancer_activations_counter_total 4",
 		"histogram_controller_blockingActivation_finish_seconds_count 3",
 		"gauge_loadbalancer_activationsInflight_counter 5",
-		"whirl_controller_activations_refused_total 2",
+		"whirl_controller_activations_refused_total 3",
 		`whirl_controller_activations_total{start="cold",status="success"} 1`,
 		`whirl_controller_activations_total{start="warm",status="success"} 1`,
 		`whirl_controller_activations_total{start="warm",status="application error"} 1`,
