@@ -9,9 +9,11 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/whirl-faas/whirl/bench/cputime"
 	"github.com/whirl-faas/whirl/controller"
+	"github.com/whirl-faas/whirl/controller/controllertest"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -91,6 +93,46 @@ func BenchmarkBlockingInvoke(b *testing.B) {
 			done := make(chan error, 1)
 			go func() { done <- p.control.Run(ctx) }()
 			r := benchRequest("POST", path, `{"name":"world"}`)
+			var body strings.Reader
+			end := cputime.Report(b)
+			for b.Loop() {
+				serve(p, r, &body, `{"name":"world"}`)
+			}
+			end()
+			b.StopTimer()
+			cancel()
+			if err := <-done; err != nil {
+				b.Error(err)
+			}
+		})
+	}
+}
+
+// What it costs to refuse a call: at its limits, for what waits before it, and when
+// all that is done for an activation has been done. It goes without net/http, which
+// costs more than that.
+func BenchmarkRefused(b *testing.B) {
+	tooLate := func() error {
+		return whisk.Later(whisk.Unavailable, time.Second, "Too many activations of this action are waiting for its containers: %d, and one more would wait for about %v.", 64, 4*time.Second)
+	}
+	unlimited := controllertest.Unthrottled().InvocationsPerMinute
+	for name, row := range map[string]struct {
+		calls   int
+		crowded func(whisk.ActionKey, time.Duration) error
+		refuse  func(*whisk.Invocation) error
+	}{
+		"throttled": {calls: 0},
+		"crowded":   {calls: unlimited, crowded: func(whisk.ActionKey, time.Duration) error { return tooLate() }},
+		"late":      {calls: unlimited, refuse: func(*whisk.Invocation) error { return tooLate() }},
+	} {
+		b.Run(name, func(b *testing.B) {
+			p := newPlatform(b, func(c *controller.Config) { c.Limits.InvocationsPerMinute = row.calls })
+			p.must(200, "PUT", guest+"/actions/hello", hello)
+			p.balancer.Crowded, p.balancer.Refuse = row.crowded, row.refuse
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan error, 1)
+			go func() { done <- p.control.Run(ctx) }()
+			r := benchRequest("POST", guest+"/actions/hello?blocking=true", `{"name":"world"}`)
 			var body strings.Reader
 			end := cputime.Report(b)
 			for b.Loop() {
