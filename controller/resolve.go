@@ -38,8 +38,8 @@ type resolvedAction struct {
 }
 
 // keyFor is what the action's containers for a namespace are known by.
-func (r *resolvedAction) keyFor(namespace string) whisk.ActionKey {
-	return whisk.ActionKey{Namespace: namespace, Action: r.Name, Revision: r.revision, Environment: r.added}
+func (a *resolvedAction) keyFor(namespace string) whisk.ActionKey {
+	return whisk.ActionKey{Namespace: namespace, Action: a.Name, Revision: a.revision, Environment: a.added}
 }
 
 // view is an action seen through packages that have parameters, or through a
