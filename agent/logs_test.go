@@ -55,6 +55,37 @@ func TestLogsOfManyRuns(t *testing.T) {
 	})
 }
 
+// TestSettledAfterTheFirstRun: the agent learns of the first run's end when its output is asked for.
+func TestSettledAfterTheFirstRun(t *testing.T) {
+	inBubble(t, talks, func(n *node) {
+		settled := func() (when []time.Time) {
+			for _, event := range n.driver.History() {
+				if event.Kind == fake.Settled {
+					when = append(when, event.At)
+				}
+			}
+			return when
+		}
+		n.session()
+		c := n.create("c", "ctl")
+		ctl := n.controller("ctl")
+		conn := n.connect(c)
+		n.init(conn, "x")
+		for run := range uint64(2) {
+			if got := len(settled()); got != min(int(run), 1) {
+				t.Errorf("before run %d it was told so %d times", run+1, got)
+			}
+			if status := post(t, conn, "/run", `{"value":{}}`); status != http.StatusOK {
+				t.Fatal(status)
+			}
+			ctl.call(ctl.collect("c", run+1, nil))
+		}
+		if got := settled(); len(got) != 1 {
+			t.Errorf("it was told so at %v, want once", got)
+		}
+	})
+}
+
 // TestLogsOfInterleavedRuns has runs at once in one container: output cannot be
 // told apart then, but none may get lost or appear twice.
 func TestLogsOfInterleavedRuns(t *testing.T) {

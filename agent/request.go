@@ -125,6 +125,7 @@ func (a *Agent) collectionLocked(c *container, controller whisk.ControllerID, re
 		return collection{}, whisk.Errorf(whisk.Invalid, "container %s has had %d runs, not %d", c.ID, known, request.Run)
 	}
 	request.Run = c.absolute(t, request.Run)
+	c.sandbox.Settled() // controllers ask for the output of its first run, if of any
 	a.requests.Add(1)
 	return collection{c.recorder, request}, nil
 }

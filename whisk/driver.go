@@ -67,6 +67,11 @@ type Sandbox interface {
 	// where Capabilities.Recovers that does not disturb the sandbox, which at
 	// worst waits while it has much to write and nobody reads.
 	Output() (stdout, stderr io.ReadCloser)
+	// Settled tells that its first run is over. Until then, or until a time that the
+	// driver bounds, it may have a part of its share of the CPU only, so that many
+	// that start do not slow those that work; from then on it has the whole. It is
+	// idempotent and returns at once, without waiting for that.
+	Settled()
 	// Suspend freezes all of its processes; nil if they are frozen already.
 	// After an error some may be frozen, now or later: Resume undoes that, or
 	// fails.

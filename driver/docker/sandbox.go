@@ -87,6 +87,10 @@ func (s *sandbox) giveBack() error {
 
 func (s *sandbox) Output() (stdout, stderr io.ReadCloser) { return s.tap.readers[0], s.tap.readers[1] }
 
+// Settled implements [whisk.Sandbox]. The engine's own work is most of a container's
+// start, and that is not in its cgroup.
+func (s *sandbox) Settled() {}
+
 // Suspend implements [whisk.Sandbox].
 func (s *sandbox) Suspend(ctx context.Context) error {
 	return s.change(ctx, "suspend", s.freeze)

@@ -77,6 +77,7 @@ func Run(t *testing.T, harness func(t *testing.T) Harness) {
 		{"SuspendHoldsRequests", testSuspend},
 		{"SuspendAndResumeAreIdempotent", testSuspendTwice},
 		{"SuspendIsRepeatable", testSuspendCycles},
+		{"SettledDisturbsNothing", testSettled},
 		{"DestroyRunning", testDestroyRunning},
 		{"DestroyBusy", testDestroyBusy},
 		{"DestroyFrozen", testDestroyFrozen},

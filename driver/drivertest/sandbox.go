@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -217,6 +218,35 @@ func suspendable(t *testing.T, b *bench) *specimen {
 	s := b.create(t)
 	s.init(t, b.Code.Echo)
 	return s
+}
+
+// testSettled calls it as an agent may: after the first run, again and again, at once,
+// and after the end.
+func testSettled(t *testing.T, b *bench) {
+	s := b.create(t)
+	s.init(t, b.Code.Echo)
+	for n := range 2 {
+		s.mustRun(t, map[string]any{"n": n})
+		s.Settled()
+	}
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(s.Settled)
+	}
+	if b.driver.Capabilities().Suspend {
+		if err := s.Suspend(t.Context()); err != nil {
+			t.Fatalf("Suspend = %v", err)
+		}
+		s.Settled()
+		s.mustBe(t, true)
+		if err := s.Resume(t.Context()); err != nil {
+			t.Fatalf("Resume = %v", err)
+		}
+	}
+	all.Wait()
+	s.mustRun(t, map[string]any{})
+	s.destroy(t)
+	s.Settled()
 }
 
 func testExit(t *testing.T, b *bench) {

@@ -67,6 +67,13 @@ func (h *handle) Done() <-chan struct{} { return h.done }
 
 func (h *handle) Output() (stdout, stderr io.ReadCloser) { return h.output[0], h.output[1] }
 
+// Settled implements [whisk.Sandbox].
+func (h *handle) Settled() {
+	if !h.gone() {
+		h.settle()
+	}
+}
+
 // Suspend implements [whisk.Sandbox].
 func (h *handle) Suspend(ctx context.Context) error {
 	if h.gone() {

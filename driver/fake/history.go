@@ -34,9 +34,10 @@ const (
 	Resumed
 	Crashed // ended by itself
 	Destroyed
+	Settled // its first run is over, the agent says
 )
 
-var eventNames = [...]string{"created", "init started", "init ended", "run started", "run ended", "suspended", "resumed", "crashed", "destroyed"}
+var eventNames = [...]string{"created", "init started", "init ended", "run started", "run ended", "suspended", "resumed", "crashed", "destroyed", "settled"}
 
 // String returns the kind in words.
 func (k EventKind) String() string { return eventNames[k] }

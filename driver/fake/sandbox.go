@@ -40,6 +40,7 @@ type sandbox struct {
 	late    bool // a change that its caller gave up is still to come
 	over    bool
 	removed bool // nothing is left of it
+	settled bool
 	exit    whisk.Exit
 	conns   map[*conn]struct{}
 	counts  [Destroyed + 1]int // of the events drawn so far
@@ -77,6 +78,17 @@ func (s *sandbox) Exit() whisk.Exit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.exit
+}
+
+// settle notes the first time only.
+func (s *sandbox) settle() {
+	s.mu.Lock()
+	first := !s.settled && !s.over
+	s.settled = true
+	s.mu.Unlock()
+	if first {
+		s.history.note(Settled, s.ID(), "", nil)
+	}
 }
 
 // freeze suspends or resumes. The script is asked only where there is something

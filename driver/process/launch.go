@@ -176,7 +176,7 @@ func (l *launch) place() error {
 	group, err := l.driver.tree.Create(string(l.id), cgroup.Limits{
 		Memory: int64(l.spec.Memory),
 		PIDs:   l.driver.config.PIDs,
-		Share:  int(l.spec.Memory * 1000 / (256 * whisk.MB)),
+		Share:  l.share() / startPart,
 	})
 	if err != nil {
 		return err
@@ -269,6 +269,9 @@ func (l *launch) keep() error {
 	if l.device != nil {
 		l.connect(l.device)
 		l.device = nil
+	}
+	if l.support.CPU {
+		l.loops.Go(l.shareLoop)
 	}
 	return nil
 }

@@ -170,6 +170,9 @@ func (l leftover) adopt(ctx context.Context) error {
 	case l.network != d.config.Network:
 		return whisk.Errorf(whisk.Conflict, "its network is %s, and that of sandboxes here is %s", l.network, d.config.Network)
 	}
+	if l.group != nil {
+		l.giveShare() // whether it had started or not
+	}
 	if l.group != nil && l.group.OutOfMemory() {
 		l.killOutOfMemory() // while nobody watched
 	}

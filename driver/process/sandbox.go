@@ -45,6 +45,8 @@ type sandbox struct {
 	first          *firstProcess  // nil before the clone
 	namespace      string         // of the pids, as /proc names it; it outlives the pid of first
 
+	settled     chan struct{}   // closed by settle
+	settle      func()          // idempotent
 	life        context.Context // ends with the sandbox, or when Destroy begins
 	end         context.CancelCauseFunc
 	loops       sync.WaitGroup // the goroutines of this sandbox
@@ -67,8 +69,10 @@ func newSandbox(driver *Driver, req whisk.CreateSandbox, uid int) *sandbox {
 		support: driver.support,
 		keeper:  driver.keeper,
 		turn:    make(chan struct{}, 1),
+		settled: make(chan struct{}),
 		done:    make(chan struct{}),
 	}
+	s.settle = sync.OnceFunc(func() { close(s.settled) })
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.turn <- struct{}{}
 	return s

@@ -87,6 +87,15 @@ func TestLimitsAreWritten(t *testing.T) {
 				t.Errorf("%s: %s = %q, want %q", tt.name, name, got, want)
 			}
 		}
+		if err := tt.group(dir).SetShare(3000); err != nil {
+			t.Errorf("%s: SetShare = %v", tt.name, err)
+		}
+		if got := read(dir, "cpu.weight") + read(dir, "cpu.shares"); got != "300" && got != "3072" {
+			t.Errorf("%s: after SetShare the weight is %q", tt.name, got)
+		}
+	}
+	if err := (&Group{unified: t.TempDir()}).SetShare(1000); err != nil {
+		t.Errorf("SetShare without the controller = %v", err)
 	}
 }
 

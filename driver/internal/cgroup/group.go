@@ -111,12 +111,18 @@ func (g *Group) limit(limits Limits) error {
 	} else if dir := g.legacy["pids"]; dir != "" {
 		errs = append(errs, write(dir, "pids.max", pids))
 	}
+	return errors.Join(append(errs, g.SetShare(limits.Share))...)
+}
+
+// SetShare changes what [Limits].Share said. A group without the control is left
+// as it is.
+func (g *Group) SetShare(share int) error {
 	if g.hosts["cpu"] {
-		errs = append(errs, write(g.unified, "cpu.weight", strconv.Itoa(min(max(limits.Share/10, 1), 10_000))))
+		return write(g.unified, "cpu.weight", strconv.Itoa(min(max(share/10, 1), 10_000)))
 	} else if dir := g.legacy["cpu"]; dir != "" {
-		errs = append(errs, write(dir, "cpu.shares", strconv.Itoa(max(limits.Share*1024/1000, 2))))
+		return write(dir, "cpu.shares", strconv.Itoa(max(share*1024/1000, 2)))
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // OpenUnified opens the group's version 2 directory, so that a process can be
