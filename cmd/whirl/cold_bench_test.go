@@ -288,9 +288,10 @@ type clock struct {
 	parts     map[string]*part // by the action's name
 	byAddress map[whisk.Address]*part
 	spare     int
+	asleep    int           // suspended since the start, less those resumed
 	making    int           // creations under way
 	most      int           // of them at once
-	changed   chan struct{} // closed and replaced when spare grows
+	changed   chan struct{} // closed and replaced when spare or asleep changes
 }
 
 // part is a container's times. create is 0 if it was made in advance.
@@ -305,16 +306,23 @@ func (c *clock) of(name string) part {
 	return part{}
 }
 
-func (c *clock) awaitSpare(n int) {
+func (c *clock) awaitSpare(n int) { c.await(func() bool { return c.spare >= n }) }
+
+func (c *clock) await(enough func() bool) {
 	for {
 		c.mu.Lock()
-		spare, changed := c.spare, c.changed
+		done, changed := enough(), c.changed
 		c.mu.Unlock()
-		if spare >= n {
+		if done {
 			return
 		}
 		<-changed
 	}
+}
+
+func (c *clock) tellLocked() {
+	close(c.changed)
+	c.changed = make(chan struct{})
 }
 
 // timed is a driver whose creations are timed.
@@ -341,11 +349,10 @@ func (d timed) Create(ctx context.Context, req whisk.CreateSandbox) (whisk.Sandb
 	if strings.HasPrefix(req.Label, "prewarm") {
 		took = 0
 		c.spare++
-		close(c.changed)
-		c.changed = make(chan struct{})
+		c.tellLocked()
 	}
 	c.byAddress[box.Address()] = &part{create: took}
-	return box, nil
+	return sleeper{box, c}, nil
 }
 
 func (c *clock) dial(ctx context.Context, address whisk.Address) (net.Conn, error) {
