@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -158,13 +157,21 @@ type coldBed struct {
 }
 
 func newColdBed(b *testing.B) *coldBed {
+	return newBed(b, func(back *back, front *front, clock *clock) {
+		back.driver = timed{back.driver, clock}
+		front.dial = clock.dial
+	})
+}
+
+// newBed has change say what makes containers and how they are reached.
+func newBed(b *testing.B, change func(*back, *front, *clock)) *coldBed {
 	if unix.Geteuid() != 0 {
 		b.Skip("needs root")
 	}
 	ctx, logger := b.Context(), slog.New(slog.DiscardHandler)
 	p := program{getenv: func(string) (string, bool) { return "", false }, stdout: io.Discard, stderr: io.Discard}
 	command := p.standaloneCommand()
-	err := command.ParseFlags([]string{"--listen", "127.0.0.1:0", "--data", b.TempDir(), "--memory", "200g",
+	err := command.ParseFlags([]string{"--listen", "127.0.0.1:0", "--data", b.TempDir(), "--memory", "400g",
 		"--invocations-per-minute", "100000", "--concurrent-invocations", "1000"})
 	must(b, err)
 	settings, err := readStandaloneSettings(command)
@@ -174,8 +181,7 @@ func newColdBed(b *testing.B) *coldBed {
 	back, err := openBack(ctx, settings.back, instanceOf("standalone", settings.front.data), front.url(), logger)
 	must(b, err)
 	bed := &coldBed{clock: &clock{parts: map[string]*part{}, byAddress: map[whisk.Address]*part{}, changed: make(chan struct{})}}
-	back.driver = timed{back.driver, bed.clock}
-	front.dial = bed.clock.dial
+	change(back, front, bed.clock)
 	front.offer, front.peers = back.offer, plainPeers(logger)
 	bed.standalone = &standalone{front: front, back: back, exchange: inmem.NewExchange()}
 	must(b, bed.assemble())
@@ -280,140 +286,4 @@ func (bed *coldBed) destroy(b *testing.B, boxes []whisk.Sandbox) {
 		stdout.Close()
 		stderr.Close()
 	}
-}
-
-// clock times what an activation's container does.
-type clock struct {
-	mu        sync.Mutex
-	parts     map[string]*part // by the action's name
-	byAddress map[whisk.Address]*part
-	spare     int
-	asleep    int           // suspended since the start, less those resumed
-	making    int           // creations under way
-	most      int           // of them at once
-	changed   chan struct{} // closed and replaced when spare or asleep changes
-}
-
-// part is a container's times. create is 0 if it was made in advance.
-type part struct{ create, init, run time.Duration }
-
-func (c *clock) of(name string) part {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if one := c.parts[name]; one != nil {
-		return *one
-	}
-	return part{}
-}
-
-func (c *clock) awaitSpare(n int) { c.await(func() bool { return c.spare >= n }) }
-
-func (c *clock) await(enough func() bool) {
-	for {
-		c.mu.Lock()
-		done, changed := enough(), c.changed
-		c.mu.Unlock()
-		if done {
-			return
-		}
-		<-changed
-	}
-}
-
-func (c *clock) tellLocked() {
-	close(c.changed)
-	c.changed = make(chan struct{})
-}
-
-// timed is a driver whose creations are timed.
-type timed struct {
-	whisk.Driver
-	clock *clock
-}
-
-func (d timed) Create(ctx context.Context, req whisk.CreateSandbox) (whisk.Sandbox, error) {
-	c := d.clock
-	c.mu.Lock()
-	c.making++
-	c.most = max(c.most, c.making)
-	c.mu.Unlock()
-	start := time.Now()
-	box, err := d.Driver.Create(ctx, req)
-	took := time.Since(start)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.making--
-	if err != nil {
-		return nil, err
-	}
-	if strings.HasPrefix(req.Label, "prewarm") {
-		took = 0
-		c.spare++
-		c.tellLocked()
-	}
-	c.byAddress[box.Address()] = &part{create: took}
-	return sleeper{box, c}, nil
-}
-
-func (c *clock) dial(ctx context.Context, address whisk.Address) (net.Conn, error) {
-	conn, err := dialContainer(ctx, address)
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return &timedConn{Conn: conn, clock: c, part: c.byAddress[address]}, nil
-}
-
-// timedConn times the first two requests of a connection, from the first byte that is
-// sent to the first that comes.
-type timedConn struct {
-	net.Conn
-	clock *clock
-	part  *part
-	began time.Time // of the request that is under way; zero if none is
-	asked int
-}
-
-func (t *timedConn) Write(p []byte) (int, error) {
-	if t.began.IsZero() {
-		t.began = time.Now()
-		t.asked++
-		if t.asked == 2 {
-			t.note(p)
-		}
-	}
-	return t.Conn.Write(p)
-}
-
-// note finds out whose container it became: /run names the action.
-func (t *timedConn) note(request []byte) {
-	_, after, found := bytes.Cut(request, []byte(`"action_name":"/guest/`))
-	if !found {
-		return
-	}
-	name, _, _ := bytes.Cut(after, []byte(`"`))
-	t.clock.mu.Lock()
-	defer t.clock.mu.Unlock()
-	t.clock.parts[string(name)] = t.part
-	if t.part.create == 0 {
-		t.clock.spare--
-	}
-}
-
-func (t *timedConn) Read(p []byte) (int, error) {
-	n, err := t.Conn.Read(p)
-	if n > 0 && !t.began.IsZero() {
-		took := time.Since(t.began)
-		t.began = time.Time{}
-		t.clock.mu.Lock()
-		defer t.clock.mu.Unlock()
-		switch t.asked {
-		case 1:
-			t.part.init = took
-		case 2:
-			t.part.run = took
-		}
-	}
-	return n, err
 }
