@@ -28,6 +28,7 @@ type Driver struct {
 	network      string     // its name
 	gateway      netip.Addr // this machine's address there
 	walled       bool       // our firewall is in force
+	devices      *devices   // nil if containers get their network from the engine
 	relay        *relay     // to the API; nil if none is needed
 	apiHost      string     // what sandboxes know the API by, "" for nothing
 	freezer      Freezer    // what FreezeAuto came to
@@ -110,6 +111,10 @@ func (d *Driver) open() error {
 	weak := d.openFirewall()
 	if d.config.Ports != nil && !d.walled {
 		return whisk.Errorf(whisk.Unavailable, "containers without a firewall are not published: %s", strings.Join(weak, "; "))
+	}
+	if d.devices, err = d.openDevices(info.Info, d.addresses.subnet); err != nil {
+		d.log.Info("the engine connects containers, which takes it longer", "why", err)
+		d.devices = nil
 	}
 	weak = append(weak, describeEngine(info.Info)...)
 	if d.frost, err = cgroup.KeepFrozen("docker-" + d.config.Instance); err != nil {
@@ -223,6 +228,7 @@ func (d *Driver) forget(s *sandbox) {
 	}
 	delete(d.sandboxes, s.id)
 	delete(d.byEngine, s.engineID)
+	d.state.dropHosts(s.ip) // before another container has the address
 	d.addresses.giveBack(s.ip)
 }
 

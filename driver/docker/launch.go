@@ -30,6 +30,7 @@ const (
 	labelImage     = "whirl.image" // of the spec, "" if that named none
 	labelMemory    = "whirl.memory"
 	labelLabel     = "whirl.label"
+	labelAddress   = "whirl.address" // only where the driver made the network device
 
 	labelReadOnly = "whirl.read-only-root" // of images
 )
@@ -110,8 +111,7 @@ func (l *launch) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	exposed := l.publishIn(host)
-	created, err := l.driver.engine.ContainerCreate(ctx, client.ContainerCreateOptions{
+	options := client.ContainerCreateOptions{
 		Name:       l.name,
 		HostConfig: host,
 		Config: &container.Config{
@@ -119,19 +119,31 @@ func (l *launch) create(ctx context.Context) error {
 			Env:    l.driver.environment(l.req),
 			Labels: labelsOf(l.driver.config.Instance, l.req),
 
-			ExposedPorts: exposed,
+			ExposedPorts: l.publishIn(host),
 			// A check would run beside the action, and not at all while it is frozen.
 			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 		},
-		NetworkingConfig: &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{
-			l.driver.network: {IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: l.ip}},
-		}},
-	})
+	}
+	if err := l.chooseNetwork(&options); err != nil {
+		return fmt.Errorf("prepare the container's network: %w", err)
+	}
+	created, err := l.driver.engine.ContainerCreate(ctx, options)
 	if err != nil {
 		l.unsure = !answered(err)
 		return createFault(l.picture.name, err)
 	}
 	l.driver.identify(l.sandbox, created.ID)
+	return nil
+}
+
+// chooseNetwork has the engine connect the container, unless we do that ourselves.
+func (l *launch) chooseNetwork(options *client.ContainerCreateOptions) error {
+	if l.driver.devices != nil {
+		return l.driver.devices.prepare(l.ip, options.Config, options.HostConfig)
+	}
+	options.NetworkingConfig = &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{
+		l.driver.network: {IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: l.ip}},
+	}}
 	return nil
 }
 
@@ -233,14 +245,28 @@ func (l *launch) start(ctx context.Context) error {
 	return nil
 }
 
-// find learns where the container is.
+// find learns where the container is, and connects it if the engine did not.
 func (l *launch) find(ctx context.Context) error {
 	inspected, err := l.driver.engine.ContainerInspect(ctx, l.engineID, client.ContainerInspectOptions{})
 	if err != nil {
 		return fmt.Errorf("inspect the container: %w", err)
 	}
 	l.place(inspected.Container)
-	return nil
+	state := inspected.Container.State
+	if l.driver.devices == nil || state == nil || state.Pid == 0 {
+		return nil
+	}
+	err = l.driver.devices.plug(state.Pid, l.ip)
+	if err != nil && l.ended(ctx) {
+		return nil // awaitListener tells why
+	}
+	return err
+}
+
+// ended reports whether the container has ended meanwhile. Its event may be on the way.
+func (l *launch) ended(ctx context.Context) bool {
+	inspected, err := l.driver.engine.ContainerInspect(ctx, l.engineID, client.ContainerInspectOptions{})
+	return err == nil && isOver(inspected.Container.State)
 }
 
 // place notes the address and the cgroup of a running container.

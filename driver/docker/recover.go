@@ -72,6 +72,9 @@ func (d *Driver) adopt(ctx context.Context, left container.Summary) (*sandbox, e
 	}
 	s := newSandbox(d, req)
 	s.engineID = left.ID
+	if s.ip, err = addressIn(left.Labels); err != nil {
+		return nil, err
+	}
 	s.place(inspected.Container)
 	if !s.ip.IsValid() {
 		return nil, whisk.Errorf(whisk.Unavailable, "it has no address on the network %s", d.network)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -50,12 +51,23 @@ func openStateDir(path string) (*stateDir, error) {
 func (s *stateDir) close() error {
 	if os.Remove(filepath.Join(s.path, "output")) == nil {
 		_ = os.Remove(s.trialPath())
+		_ = os.Remove(s.resolvConf())
+		_ = os.RemoveAll(filepath.Join(s.path, "hosts"))
 		_ = os.Remove(filepath.Join(s.path, "lock"))
 		_ = os.Remove(s.path)
 		_ = os.Remove(filepath.Dir(s.path)) // another instance may need it
 	}
 	return s.lock.Close()
 }
+
+// resolvConf is a file that containers have as their /etc/resolv.conf, and hosts
+// one that a container with that address has as its /etc/hosts, where the driver
+// connects them.
+func (s *stateDir) resolvConf() string { return filepath.Join(s.path, "resolv.conf") }
+
+func (s *stateDir) hosts(ip netip.Addr) string { return filepath.Join(s.path, "hosts", ip.String()) }
+
+func (s *stateDir) dropHosts(ip netip.Addr) { _ = os.Remove(s.hosts(ip)) }
 
 // trialNote is what a process of the instance found out about an engine.
 type trialNote struct {
