@@ -105,15 +105,27 @@ func nearby(host string) error {
 		return errors.Join(err, failed)
 	}
 	for _, kind := range []string{"pid", "mnt", "net"} {
-		theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", peer.Pid, kind))
-		if err != nil {
-			return fmt.Errorf("look for the engine's namespaces: %w", err)
-		}
-		if ours, err := os.Readlink("/proc/self/ns/" + kind); err != nil || ours != theirs {
-			return fmt.Errorf("the engine has another %s namespace", kind)
+		if err := sharesNamespace(int(peer.Pid), kind); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// sharesNamespace reports an error unless a process has the namespace that we have. It
+// looks at all its threads: some of an engine's are in its containers' for a while.
+func sharesNamespace(pid int, kind string) error {
+	ours, err := os.Readlink("/proc/thread-self/ns/" + kind)
+	if err != nil {
+		return fmt.Errorf("look for our namespaces: %w", err)
+	}
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/ns/%s", pid, kind)) // the pattern is right
+	for _, thread := range threads {
+		if theirs, err := os.Readlink(thread); err == nil && theirs == ours {
+			return nil
+		}
+	}
+	return fmt.Errorf("the engine has another %s namespace", kind)
 }
 
 // resolver is where hosts with systemd's own name server on their loopback device
@@ -197,6 +209,8 @@ func (v *devices) plug(pid int, ip netip.Addr) error {
 		LinkAttrs:     netlink.LinkAttrs{Name: deviceOf(ip), MasterIndex: bridge.Attrs().Index, TxQLen: -1},
 		PeerName:      "eth0",
 		PeerNamespace: netlink.NsFd(inside),
+		// From the address, as engines have it: neighbours that remember its last holder's are right.
+		PeerHardwareAddr: append(net.HardwareAddr{0x02, 0x42}, ip.AsSlice()...),
 	}
 	err = netlink.LinkAdd(pair)
 	if errors.Is(err, unix.EEXIST) { // of a container whose network the kernel has not taken down yet
@@ -208,11 +222,15 @@ func (v *devices) plug(pid int, ip netip.Addr) error {
 		return fmt.Errorf("make a network device: %w", err)
 	}
 	// Containers on the same bridge see nothing of each other, whatever their rules are.
-	if err := errors.Join(netlink.LinkSetIsolated(pair, true), netlink.LinkSetUp(pair)); err != nil {
-		return fmt.Errorf("connect the network device: %w", err)
+	if err := netlink.LinkSetIsolated(pair, true); err != nil {
+		return fmt.Errorf("isolate the network device: %w", err)
 	}
 	if err := v.address(inside, ip); err != nil {
 		return fmt.Errorf("give the container its address: %w", err)
+	}
+	// Up is the last: by that our successor knows that all was done, see addressIn.
+	if err := netlink.LinkSetUp(pair); err != nil {
+		return fmt.Errorf("connect the network device: %w", err)
 	}
 	return nil
 }

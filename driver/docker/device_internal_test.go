@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package docker
+
+import (
+	"encoding/json"
+	"net/netip"
+	"os"
+	"testing"
+)
+
+func TestOutsideServers(t *testing.T) {
+	for _, tt := range []struct {
+		text, want string
+		found      bool
+	}{
+		{"nameserver 10.0.0.53\nsearch example.org\n", "nameserver 10.0.0.53\nsearch example.org\n", true},
+		{"nameserver 127.0.0.53\noptions edns0", "options edns0\n", false},
+		{"nameserver 127.0.0.1\nnameserver 10.0.0.53\n", "nameserver 10.0.0.53\n", true},
+		{"nameserver fd00::53\nnameserver fe80::1%eth0\n", "", false},
+		{"# nameserver 10.0.0.53\n", "# nameserver 10.0.0.53\n", false},
+		{"", "", false},
+	} {
+		if got, found := outsideServers(tt.text); got != tt.want || found != tt.found {
+			t.Errorf("outsideServers(%q) = %q, %v, want %q, %v", tt.text, got, found, tt.want, tt.found)
+		}
+	}
+}
+
+func TestOptionsThatNeedTheEnginesNetwork(t *testing.T) {
+	for options, want := range map[string]bool{
+		``:                                false,
+		`{"CapAdd": ["CHOWN"]}`:           false,
+		`{"Runtime": "runsc"}`:            true,
+		`{"Dns": ["10.0.0.53"]}`:          true,
+		`{"ExtraHosts": ["db:10.0.0.7"]}`: true,
+		`{"Binds": ["/srv:/srv"]}`:        true,
+		`{"Sysctls": {"net.core.somaxconn": "64"}}`: true,
+	} {
+		config := Default()
+		config.Options = json.RawMessage(options)
+		if got := config.choosesNetwork(); got != want {
+			t.Errorf("choosesNetwork with %s = %v, want %v", options, got, want)
+		}
+	}
+}
+
+func TestNamespacesAreCompared(t *testing.T) {
+	for _, kind := range []string{"pid", "mnt", "net"} {
+		if err := sharesNamespace(os.Getpid(), kind); err != nil {
+			t.Errorf("this process and itself: %v", err)
+		}
+	}
+	if err := nearby("tcp://127.0.0.1:2375"); err == nil {
+		t.Error("an engine by TCP is nearby")
+	}
+}
+
+func TestAddressInLabels(t *testing.T) {
+	if ip, err := addressIn(nil); ip.IsValid() || err != nil {
+		t.Errorf("the engine's container: %v, %v", ip, err)
+	}
+	for _, text := range []string{"nonsense", "fd00::1", "192.0.2.77"} { // the last has no device
+		if ip, err := addressIn(map[string]string{labelAddress: text}); err == nil {
+			t.Errorf("%q = %v, want an error", text, ip)
+		}
+	}
+	if got := deviceOf(netip.MustParseAddr("255.255.255.255")); len(got) > 15 {
+		t.Errorf("%s is too long for a device", got)
+	}
+}
