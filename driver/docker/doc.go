@@ -11,7 +11,8 @@
 // swap, and bounds on processes and open files. Its root is read-only where the
 // image says that it can bear that (see Config.ReadOnly). It is on a bridge of
 // this instance, from which it reaches the world but not this machine, its
-// neighbours or link-local addresses (see internal/firewall). Capabilities.Weak
+// neighbours or link-local addresses (see internal/firewall). Where it can, the
+// driver connects it there and not the engine (see devices). Capabilities.Weak
 // tells what of this an engine cannot give.
 //
 // # Promises
