@@ -221,15 +221,25 @@ func (d *Driver) identify(s *sandbox, engineID string) {
 // forget gives back what enter gave to a sandbox of which nothing is left. It is
 // idempotent.
 func (d *Driver) forget(s *sandbox) {
+	if !d.strike(s) {
+		return
+	}
+	d.state.dropHosts(s.ip) // before another container has the address
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.addresses.giveBack(s.ip)
+}
+
+// strike takes a sandbox out of the books, and reports whether it was there.
+func (d *Driver) strike(s *sandbox) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.sandboxes[s.id] != s {
-		return
+		return false
 	}
 	delete(d.sandboxes, s.id)
 	delete(d.byEngine, s.engineID)
-	d.state.dropHosts(s.ip) // before another container has the address
-	d.addresses.giveBack(s.ip)
+	return true
 }
 
 func (d *Driver) byEngineID(id string) *sandbox {
