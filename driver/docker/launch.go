@@ -257,16 +257,10 @@ func (l *launch) find(ctx context.Context) error {
 		return nil
 	}
 	err = l.driver.devices.plug(state.Pid, l.ip)
-	if err != nil && l.ended(ctx) {
-		return nil // awaitListener tells why
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // it has ended, and awaitListener tells why
 	}
 	return err
-}
-
-// ended reports whether the container has ended meanwhile. Its event may be on the way.
-func (l *launch) ended(ctx context.Context) bool {
-	inspected, err := l.driver.engine.ContainerInspect(ctx, l.engineID, client.ContainerInspectOptions{})
-	return err == nil && isOver(inspected.Container.State)
 }
 
 // place notes the address and the cgroup of a running container.
