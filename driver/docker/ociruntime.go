@@ -57,13 +57,42 @@ func programOf(runtime system.RuntimeWithStatus, name string) string {
 }
 
 // execRoots is where the engine may keep what runs: beside the network of the
-// container, or in the usual place.
+// container, beside the socket of the engine's own containerd, or in the usual place.
 func execRoots(c container.InspectResponse) []string {
 	roots := []string{"/run/docker"}
 	if c.NetworkSettings != nil && filepath.IsAbs(c.NetworkSettings.SandboxKey) {
 		roots = append([]string{filepath.Dir(filepath.Dir(c.NetworkSettings.SandboxKey))}, roots...)
 	}
+	if c.State != nil && c.State.Pid != 0 {
+		if socket := shimAddress(c.State.Pid); filepath.IsAbs(socket) {
+			roots = append([]string{filepath.Dir(filepath.Dir(socket))}, roots...)
+		}
+	}
 	return roots
+}
+
+// shimAddress is the socket of the containerd that the parent of a container's first
+// process belongs to, "" if it cannot be told.
+func shimAddress(pid int) string {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]) // from the state on, then the parent
+	if len(fields) < 2 {
+		return ""
+	}
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%s/cmdline", fields[1]))
+	if err != nil {
+		return ""
+	}
+	words := strings.Split(string(line), "\x00")
+	for i, word := range words[:len(words)-1] {
+		if word == "-address" {
+			return words[i+1]
+		}
+	}
+	return ""
 }
 
 // runtimePatience bounds one call of the runtime. Callers do not break one off: half
