@@ -24,6 +24,7 @@ func main() {
 		os.Exit(serveNative())
 	}
 	loosenTimers(os.Args)
+	relaxCollector()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // from then on a second signal kills
 	p := program{args: os.Args[1:], getenv: os.LookupEnv, stdout: os.Stdout, stderr: os.Stderr}

@@ -15,14 +15,20 @@ import (
 // quarters of what this process may use, in steps of 256 MB, at least 512 MB.
 // The rest is for the platform, its stores' page cache and the system.
 func defaultActionMemory() whisk.Bytes {
+	const step = 256 * whisk.MB
+	return max(usableMemory()*3/4/step*step, 2*step)
+}
+
+// usableMemory is the machine's memory, or what this process's cgroup may have if that
+// is less; 0 if it cannot be told.
+func usableMemory() whisk.Bytes {
 	usable := machineMemory()
 	for _, file := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
 		if limit := readBytes(file); limit > 0 {
 			usable = min(usable, limit)
 		}
 	}
-	const step = 256 * whisk.MB
-	return max(usable*3/4/step*step, 2*step)
+	return usable
 }
 
 // machineMemory returns the machine's memory, 0 if it cannot be told.
