@@ -281,6 +281,7 @@ func (s *sandbox) place(c container.InspectResponse) {
 		return
 	}
 	s.group = group
+	s.placed.Store(true)
 }
 
 // awaitListener waits until the runtime listens, but not for ever: an image may

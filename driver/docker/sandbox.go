@@ -45,7 +45,8 @@ type sandbox struct {
 	turn   chan struct{} // holds one token: who changes the state takes it
 	frozen suspension    // owned by who has the turn
 
-	removed     bool // owned by who has the turn
+	removed     bool        // owned by who has the turn
+	placed      atomic.Bool // group is set, for who does not know that creation is over
 	killed      atomic.Bool
 	outOfMemory atomic.Bool
 

@@ -132,7 +132,7 @@ func (s *sandbox) killOutOfMemory() {
 	}
 	ctx, cancel := context.WithTimeout(s.life, s.driver.config.Grace)
 	defer cancel()
-	if s.group != nil {
+	if s.placed.Load() { // before that, nobody has frozen it
 		s.group.Doom()
 		if err := s.group.ThawAll(); err != nil {
 			s.driver.log.Warn("sandbox out of memory not thawed", "container", string(s.id), "err", err)
