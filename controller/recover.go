@@ -102,7 +102,7 @@ func (c *Controller) unfinished(ctx context.Context, seen map[whisk.ActivationID
 // the recorder until it is out of the queue. One that left the queue since it was
 // read is caught by Claim, or by the record that the store has of it.
 func (c *Controller) isLeft(entry whisk.Accepted) bool {
-	if c.accepted.has(entry.Activation) || c.recorder.Holds(entry.Activation) {
+	if c.accepted.has(entry.Activation) || c.recorder.Holds(entry.Namespace, entry.Activation) {
 		return false
 	}
 	if c.deps.Alive == nil {

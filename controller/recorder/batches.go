@@ -184,7 +184,7 @@ func (r *Recorder) retry(ctx context.Context, what string, try func() (again boo
 func (r *Recorder) forget(batch []*Slot) {
 	r.mu.Lock()
 	for _, slot := range batch {
-		delete(r.pending, slot.record.ID)
+		r.pending.remove(slot)
 		if slot.settled != nil {
 			close(slot.settled)
 		}

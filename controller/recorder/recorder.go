@@ -71,7 +71,7 @@ type Recorder struct {
 	full    chan struct{} // never closed; holds a token when a whole batch has come
 
 	mu      sync.Mutex
-	pending map[whisk.ActivationID]*Slot // announced and not stored yet
+	pending backlog
 }
 
 // New returns a recorder of valid config. Until Run is called it only fills up.
@@ -85,7 +85,7 @@ func New(config Config, store whisk.ActivationStore, queue whisk.Queue, logger *
 		memory:  semaphore.NewWeighted(int64(config.Memory)),
 		written: make(chan *Slot, config.Records),
 		full:    make(chan struct{}, 1),
-		pending: map[whisk.ActivationID]*Slot{},
+		pending: newBacklog(),
 	}
 }
 
@@ -96,10 +96,11 @@ type Slot struct {
 	record   *whisk.Activation
 	accepted bool                    // an entry of the queue goes when the record is stored
 	dropped  bool                    // set before it is queued: the record is not to be stored
-	stamp    func(*whisk.Activation) // likewise: completes what is stored; nil for none
 	complete bool                    // guarded by recorder.mu: Write was called
+	stamp    func(*whisk.Activation) // set before it is queued: completes what is stored; nil for none
 	ready    chan struct{}           // guarded by recorder.mu: nil until somebody waits, closed by Write
 	settled  chan struct{}           // guarded by recorder.mu: nil until somebody waits, closed when it is pending no more
+	pile     *pile                   // guarded by recorder.mu: where it is pending
 }
 
 // Reserve takes a place. While there is none it waits for one, until patience
@@ -160,7 +161,7 @@ func (s *Slot) Announce(record *whisk.Activation, accepted bool) {
 	}
 	s.recorder.mu.Lock()
 	defer s.recorder.mu.Unlock()
-	s.recorder.pending[record.ID] = s
+	s.recorder.pending.add(s)
 }
 
 // Stamp has f complete the record when it is about to be stored. f gets a copy of
@@ -214,10 +215,7 @@ func (r *Recorder) Settle(ctx context.Context, namespace string) {
 func (r *Recorder) settling(namespace string) (all []<-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, slot := range r.pending {
-		if slot.record.Namespace != namespace {
-			continue
-		}
+	for _, slot := range r.pending.of(namespace) {
 		if slot.settled == nil {
 			slot.settled = make(chan struct{})
 		}
@@ -231,8 +229,8 @@ func (r *Recorder) settling(namespace string) (all []<-chan struct{}) {
 // until ctx ends. It reports false if it does not know the activation.
 func (r *Recorder) Find(ctx context.Context, namespace string, id whisk.ActivationID) (*whisk.Activation, bool) {
 	r.mu.Lock()
-	slot, found := r.pending[id]
-	if !found || slot.record.Namespace != namespace {
+	slot := r.pending.find(namespace, id)
+	if slot == nil {
 		r.mu.Unlock()
 		return nil, false
 	}
@@ -254,15 +252,15 @@ func (r *Recorder) Find(ctx context.Context, namespace string, id whisk.Activati
 }
 
 // Holds reports whether a record was announced and is not stored yet.
-func (r *Recorder) Holds(id whisk.ActivationID) bool {
+func (r *Recorder) Holds(namespace string, id whisk.ActivationID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.pending[id] != nil
+	return r.pending.find(namespace, id) != nil
 }
 
 // Pending returns how many records are announced and not stored yet.
 func (r *Recorder) Pending() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.pending)
+	return r.pending.slots
 }

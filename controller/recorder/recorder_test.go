@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,7 +14,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/whirl-faas/whirl/bench/cputime"
 	"github.com/whirl-faas/whirl/controller/controllertest"
 	"github.com/whirl-faas/whirl/controller/recorder"
 	"github.com/whirl-faas/whirl/whisk"
@@ -298,31 +298,83 @@ func TestFind(t *testing.T) {
 	})
 }
 
-func BenchmarkRecord(b *testing.B) {
-	store := discard{controllertest.NewStore()}
-	r := recorder.New(recorder.Default(), store, store, slog.New(slog.DiscardHandler))
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- r.Run(ctx) }()
-	record := &whisk.Activation{ID: "1", Namespace: "ns", Response: whisk.Response{Result: []byte(`{"ok":true}`)}}
-	end := cputime.Report(b)
-	for b.Loop() {
-		slot, err := r.Reserve(ctx, 0)
-		if err != nil {
-			b.Fatal(err)
+func TestOneIDInTwoNamespaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := controllertest.NewStore()
+		r, stop := start(t, store, nil)
+		announce := func(namespace string) *recorder.Slot {
+			slot, err := r.Reserve(t.Context(), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			slot.Announce(&whisk.Activation{ID: "1", Namespace: namespace}, false)
+			return slot
 		}
-		if err := slot.Expect(ctx, whisk.MB); err != nil {
-			b.Fatal(err)
+		announce("a").Write()
+		other := announce("b")
+		if record, found := r.Find(t.Context(), "a", "1"); !found || record.Namespace != "a" {
+			t.Errorf("%v %+v, want the one of a", found, record)
 		}
-		slot.Announce(record, false)
-		slot.Write()
-	}
-	end()
-	cancel()
-	<-done
+		r.Settle(t.Context(), "a")
+		if r.Holds("a", "1") || !r.Holds("b", "1") || r.Pending() != 1 {
+			t.Error("stored that of a: want that of b to be pending")
+		}
+		other.Write()
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		for _, namespace := range []string{"a", "b"} {
+			if _, err := store.Activation(context.Background(), namespace, "1"); err != nil {
+				t.Errorf("that of %s: %v", namespace, err)
+			}
+		}
+	})
 }
 
-// discard stores no records.
-type discard struct{ *controllertest.Store }
-
-func (discard) PutActivations(context.Context, []whisk.Activation) error { return nil }
+// TestManyNamespaces has namespaces come and go with records by the dozen, which all
+// must be found until they are stored.
+func TestManyNamespaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, stop := start(t, controllertest.NewStore(), nil)
+		random := rand.New(rand.NewPCG(1, 2))
+		type open struct {
+			slot *recorder.Slot
+			id   whisk.ActivationID
+			of   string
+		}
+		var all []open
+		for i := range 3000 {
+			slot, err := r.Reserve(t.Context(), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			one := open{slot, whisk.ActivationID(fmt.Sprint(i)), fmt.Sprint("namespace", random.IntN(1+i/10))}
+			slot.Announce(&whisk.Activation{ID: one.id, Namespace: one.of}, false)
+			all = append(all, one)
+			if i%100 > 0 {
+				continue
+			}
+			random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+			for _, one := range all[len(all)/4:] {
+				if !r.Holds(one.of, one.id) || r.Holds("nobody", one.id) {
+					t.Fatalf("activation %s of %s is announced, and not where it should be", one.id, one.of)
+				}
+				one.slot.Write()
+			}
+			all = all[:len(all)/4]
+			time.Sleep(time.Second)
+			if n := r.Pending(); n != len(all) {
+				t.Fatalf("%d records pending, want %d", n, len(all))
+			}
+		}
+		for _, one := range all {
+			one.slot.Write()
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if n := r.Pending(); n != 0 {
+			t.Errorf("%d records pending in the end", n)
+		}
+	})
+}
