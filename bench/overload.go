@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/whirl-faas/whirl/bench/table"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -298,7 +300,7 @@ func (r Report) writeOverloads(w io.Writer) {
 	section(w, "Overload, latencies in ms",
 		fmt.Sprintf("An open loop at what %d connections get from one action in a closed one, and at more than that, in turns; one call in %d is to one of %d other actions.", capacityOf, mixOne, mixColds),
 		"refused: answers 429 and 503, from sending to the answer; failed: all other errors. RSS: of the named processes, MB, at the end of the first and of the last round.")
-	t := newTable(w, "kind", "workload", "due/s", "good/s", "share", "p50", "p99", "cold", "refused", "p50", "p99", "failed", "unsent", "RSS", "then", "lag p99")
+	t := table.New(w, "kind", "workload", "due/s", "good/s", "share", "p50", "p99", "cold", "refused", "p50", "p99", "failed", "unsent", "RSS", "then", "lag p99")
 	for _, one := range r.Overloads {
 		for _, b := range []Burden{one.Even, one.Over} {
 			l := b.Side.Latency
@@ -306,19 +308,19 @@ func (r Report) writeOverloads(w io.Writer) {
 			if n := len(b.Resident); n > 0 {
 				first, last = b.Resident[0], b.Resident[n-1]
 			}
-			t.row(one.Kind, one.Workload, rate(b.Due), rate(b.Side.Rate), fmt.Sprintf("%.2f", b.Side.Rate/max(one.Even.Side.Rate, 1e-9)), ms(l.P50), ms(l.P99), b.Side.Cold,
+			t.Row(one.Kind, one.Workload, rate(b.Due), rate(b.Side.Rate), fmt.Sprintf("%.2f", b.Side.Rate/max(one.Even.Side.Rate, 1e-9)), ms(l.P50), ms(l.P99), b.Side.Cold,
 				b.Refused, ms(b.Refusal.P50), ms(b.Refusal.P99), count(b.Side.Errors)-b.Refused, b.Side.Unsent, int64(first/whisk.MB), int64(last/whisk.MB), ms(b.Side.Lag.P99))
 		}
 	}
-	t.flush()
+	t.Flush()
 	section(w, "After the overload, p50 in ms", "Calls one after the other: before any load, and in each second after the last request was due.")
-	t = newTable(w, "kind", "workload", "before", "1st s", "2nd", "3rd", "4th", "5th", "refused or failed in each")
+	t = table.New(w, "kind", "workload", "before", "1st s", "2nd", "3rd", "4th", "5th", "refused or failed in each")
 	for _, one := range r.Overloads {
 		cells := []any{one.Kind, one.Workload, ms(one.Calm.P50)}
 		for _, l := range one.After {
 			cells = append(cells, ms(l.P50))
 		}
-		t.row(append(cells, fmt.Sprint(one.Lingering))...)
+		t.Row(append(cells, fmt.Sprint(one.Lingering))...)
 	}
-	t.flush()
+	t.Flush()
 }

@@ -9,8 +9,9 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
+
+	"github.com/whirl-faas/whirl/bench/table"
 )
 
 // WriteText writes the report as aligned tables, each under a line that says
@@ -49,12 +50,12 @@ func (r Report) writeCold(w io.Writer) {
 	section(w, "Cold starts, in ms",
 		"create: from sending the PUT of a fresh action to the answer of its first blocking invoke; invoke: the invoke alone.",
 		"wait and init: medians of the records' waitTime and initTime. Answers without initTime are no cold starts and not in the figures.")
-	t := newTable(w, "kind", "endpoint", "mode", "n", "errors", "warm", "create min", "p50", "p90", "max", "invoke p50", "max", "wait", "init")
+	t := table.New(w, "kind", "endpoint", "mode", "n", "errors", "warm", "create min", "p50", "p90", "max", "invoke p50", "max", "wait", "init")
 	for _, c := range r.Cold {
-		t.row(c.Kind, c.Endpoint, c.Mode, c.Whole.Count, count(c.Errors), c.Warm,
+		t.Row(c.Kind, c.Endpoint, c.Mode, c.Whole.Count, count(c.Errors), c.Warm,
 			ms(c.Whole.Min), ms(c.Whole.P50), ms(c.Whole.P90), ms(c.Whole.Max), ms(c.Invoke.P50), ms(c.Invoke.Max), ms(c.Wait.P50), ms(c.Init.P50))
 	}
-	t.flush()
+	t.Flush()
 }
 
 func (r Report) writeWarm(w io.Writer) {
@@ -67,7 +68,7 @@ func (r Report) writeWarm(w io.Writer) {
 			r.Setup.Memory, r.Setup.Rounds, r.Setup.Round),
 		fmt.Sprintf("direct: the same code by /run without the platform, in up to %d sandboxes with a connection for each activation that one runs at a time (%d), in alternating rounds; share: platform/s in direct/s.",
 			r.Setup.Sandboxes, max(r.Setup.AtOnce, 1)))
-	t := newTable(w, "kind", "workload", "at once", "platform/s", "direct/s", "share", "errors", "cold", "p50", "p90", "p99", "p99.9", "max", "direct p50", "p99")
+	t := table.New(w, "kind", "workload", "at once", "platform/s", "direct/s", "share", "errors", "cold", "p50", "p90", "p99", "p99.9", "max", "direct p50", "p99")
 	for _, one := range closed {
 		p := one.Platform.Latency
 		direct, share := "-", "-"
@@ -75,10 +76,10 @@ func (r Report) writeWarm(w io.Writer) {
 			direct, share = rate(one.Direct.Rate), fmt.Sprintf("%.3f", one.Share)
 		}
 		d50, d99 := one.directly()
-		t.row(one.Kind, one.Workload, one.Concurrency, rate(one.Platform.Rate), direct, share, count(one.Platform.Errors), one.Platform.Cold,
+		t.Row(one.Kind, one.Workload, one.Concurrency, rate(one.Platform.Rate), direct, share, count(one.Platform.Errors), one.Platform.Cold,
 			ms(p.P50), ms(p.P90), ms(p.P99), ms(p.P999), ms(p.Max), d50, d99)
 	}
-	t.flush()
+	t.Flush()
 }
 
 // directly returns the percentiles of the direct side, as cells.
@@ -98,14 +99,14 @@ func (r Report) writeOpen(w io.Writer) {
 	section(w, "Open loop, latencies in ms",
 		fmt.Sprintf("Blocking activations that are due at their own times, whether earlier ones were answered or not; %d rounds of %gs. Latencies of good answers count from when they were due.", r.Setup.Rounds, r.Setup.Round),
 		fmt.Sprintf("unsent: due when %d were under way already. lag p99: how late this program sent; where it is not small, the latencies are its own.", r.Setup.Outstanding))
-	t := newTable(w, "kind", "workload", "pace", "due/s", "platform/s", "unsent", "errors", "cold", "p50", "p90", "p99", "p99.9", "max", "lag p99", "direct p50", "p99")
+	t := table.New(w, "kind", "workload", "pace", "due/s", "platform/s", "unsent", "errors", "cold", "p50", "p90", "p99", "p99.9", "max", "lag p99", "direct p50", "p99")
 	for _, one := range open {
 		p := one.Platform.Latency
 		d50, d99 := one.directly()
-		t.row(one.Kind, one.Workload, one.Pace, rate(one.Offered), rate(one.Platform.Rate), one.Platform.Unsent, count(one.Platform.Errors), one.Platform.Cold,
+		t.Row(one.Kind, one.Workload, one.Pace, rate(one.Offered), rate(one.Platform.Rate), one.Platform.Unsent, count(one.Platform.Errors), one.Platform.Cold,
 			ms(p.P50), ms(p.P90), ms(p.P99), ms(p.P999), ms(p.Max), ms(one.Platform.Lag.P99), d50, d99)
 	}
-	t.flush()
+	t.Flush()
 }
 
 func (r Report) writeReplays(w io.Writer) {
@@ -115,13 +116,13 @@ func (r Report) writeReplays(w io.Writer) {
 	section(w, "Trace, latencies in ms",
 		"Each call when the trace has it, in an open loop; an action for each function, which sleeps for as long as the function ran.",
 		"Latencies count from when a call was due, without what the function ran for.")
-	t := newTable(w, "kind", "endpoint", "functions", "calls", "speed", "platform/s", "unsent", "errors", "warm", "p50", "p90", "p99", "max", "cold", "p50", "p90", "p99", "max", "lag p99")
+	t := table.New(w, "kind", "endpoint", "functions", "calls", "speed", "platform/s", "unsent", "errors", "warm", "p50", "p90", "p99", "max", "cold", "p50", "p90", "p99", "max", "lag p99")
 	for _, one := range r.Replays {
 		s, warm, cold := one.Side, one.Warm, one.Cold
-		t.row(one.Kind, one.Endpoint, one.Functions, one.Calls, one.Speed, rate(s.Rate), s.Unsent, count(s.Errors),
+		t.Row(one.Kind, one.Endpoint, one.Functions, one.Calls, one.Speed, rate(s.Rate), s.Unsent, count(s.Errors),
 			warm.Count, ms(warm.P50), ms(warm.P90), ms(warm.P99), ms(warm.Max), cold.Count, ms(cold.P50), ms(cold.P90), ms(cold.P99), ms(cold.Max), ms(s.Lag.P99))
 	}
-	t.flush()
+	t.Flush()
 }
 
 // loops picks the courses of a kind of loop.
@@ -136,16 +137,16 @@ func (r Report) writeContests(w io.Writer) {
 	section(w, "Rival actions, latencies in ms",
 		"Several actions at once, on as many containers as the platform has room for; otherwise as above. cold: answers that took a cold start.",
 		fmt.Sprintf("share: platform/s in that of one action at %d connections; least and most: the answers of one action in an even share; max is the longest that anybody waited. No pauses between rounds.", alone))
-	t := newTable(w, "kind", "actions", "at once", "platform/s", "share", "errors", "cold", "least", "most", "p50", "p90", "p99", "max")
+	t := table.New(w, "kind", "actions", "at once", "platform/s", "share", "errors", "cold", "least", "most", "p50", "p90", "p99", "max")
 	for _, one := range r.Contests {
 		p, share := one.Platform.Latency, "-"
 		if one.Share > 0 {
 			share = fmt.Sprintf("%.3f", one.Share)
 		}
-		t.row(one.Kind, one.Actions, one.Platform.Connections, rate(one.Platform.Rate), share, count(one.Platform.Errors), one.Platform.Cold,
+		t.Row(one.Kind, one.Actions, one.Platform.Connections, rate(one.Platform.Rate), share, count(one.Platform.Errors), one.Platform.Cold,
 			fmt.Sprintf("%.2f", one.Least), fmt.Sprintf("%.2f", one.Most), ms(p.P50), ms(p.P90), ms(p.P99), ms(p.Max))
 	}
-	t.flush()
+	t.Flush()
 }
 
 func (r Report) writeAdded(w io.Writer) {
@@ -153,11 +154,11 @@ func (r Report) writeAdded(w io.Writer) {
 		return
 	}
 	section(w, "Added latency, in ms", "Platform minus direct, where both were sent the same: with one connection, and in open loops.")
-	t := newTable(w, "kind", "workload", "pace", "p50", "p99")
+	t := table.New(w, "kind", "workload", "pace", "p50", "p99")
 	for _, a := range r.Added {
-		t.row(a.Kind, a.Workload, a.Pace, ms(a.P50), ms(a.P99))
+		t.Row(a.Kind, a.Workload, a.Pace, ms(a.P50), ms(a.P99))
 	}
-	t.flush()
+	t.Flush()
 }
 
 func (r Report) writeCPU(w io.Writer) {
@@ -166,30 +167,30 @@ func (r Report) writeCPU(w io.Writer) {
 	}
 	section(w, "CPU time per warm activation, in microseconds",
 		"User and kernel time of /proc/PID/stat over the rounds of the platform, or of whose process it is; own: the process itself; children: what it started, sandboxes included.")
-	t := newTable(w, "kind", "workload", "pace", "process", "own", "children")
+	t := table.New(w, "kind", "workload", "pace", "process", "own", "children")
 	for _, one := range r.Warm {
-		t.cpu(one.Kind, one.Workload, one.Pace, "", one.CPU)
-		t.cpu(one.Kind, one.Workload, one.Pace, "versus: ", one.VersusCPU)
-		t.cpu(one.Kind, one.Workload, one.Pace, "", one.HopCPU)
-		t.row(one.Kind, one.Workload, one.Pace, "load generator", us(one.Generator), "-")
+		addCPU(t, one.Kind, one.Workload, one.Pace, "", one.CPU)
+		addCPU(t, one.Kind, one.Workload, one.Pace, "versus: ", one.VersusCPU)
+		addCPU(t, one.Kind, one.Workload, one.Pace, "", one.HopCPU)
+		t.Row(one.Kind, one.Workload, one.Pace, "load generator", us(one.Generator), "-")
 	}
 	for _, one := range r.Contests {
 		what, at := fmt.Sprintf("%d rivals", one.Actions), pace{connections: one.Platform.Connections}.String()
-		t.cpu(one.Kind, what, at, "", one.CPU)
-		t.cpu(one.Kind, what, at, "versus: ", one.VersusCPU)
-		t.row(one.Kind, what, at, "load generator", us(one.Generator), "-")
+		addCPU(t, one.Kind, what, at, "", one.CPU)
+		addCPU(t, one.Kind, what, at, "versus: ", one.VersusCPU)
+		t.Row(one.Kind, what, at, "load generator", us(one.Generator), "-")
 	}
-	t.flush()
+	t.Flush()
 }
 
-// cpu adds a row for each process of a side.
-func (t table) cpu(kind, workload, pace, side string, processes []CPU) {
+// addCPU adds a row for each process of a side.
+func addCPU(t table.Table, kind, workload, pace, side string, processes []CPU) {
 	for _, c := range processes {
 		if c.Processes == 0 {
-			t.row(kind, workload, pace, side+c.Process, "not found", "-")
+			t.Row(kind, workload, pace, side+c.Process, "not found", "-")
 			continue
 		}
-		t.row(kind, workload, pace, side+c.Process, us(c.Own), us(c.Children))
+		t.Row(kind, workload, pace, side+c.Process, us(c.Own), us(c.Children))
 	}
 }
 
@@ -235,25 +236,6 @@ func section(w io.Writer, title string, method ...string) {
 		fmt.Fprintf(w, "  %s\n", line)
 	}
 }
-
-// table aligns its columns to the right.
-type table struct{ out *tabwriter.Writer }
-
-func newTable(w io.Writer, heads ...any) table {
-	t := table{tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)}
-	t.row(heads...)
-	return t
-}
-
-func (t table) row(cells ...any) {
-	for _, cell := range cells {
-		fmt.Fprintf(t.out, "%v\t", cell)
-	}
-	fmt.Fprintln(t.out)
-}
-
-// flush writes the table. An error stays in the buffered writer below.
-func (t table) flush() { _ = t.out.Flush() }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d)/float64(time.Millisecond)) }
 func us(d time.Duration) string { return fmt.Sprintf("%.0f", float64(d)/float64(time.Microsecond)) }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/whirl-faas/whirl/bench/table"
 )
 
 const pairsMethod = "Rounds in turns make pairs; the ratio is the Hodges-Lehmann estimate over their logarithms, the interval is by Wilcoxon's signed ranks. sure: the confidence, as far as so many pairs can give 95 %."
@@ -18,17 +20,17 @@ func (r Report) writeVersus(w io.Writer) {
 	section(w, "Platform in terms of "+r.Versus,
 		"Ratios, and the interval that the true one is in. Above 1 the platform has more throughput, is slower, or takes more CPU time.",
 		pairsMethod)
-	t := newTable(w, "kind", "what", "of", "ratio", "low", "high", "sure", "pairs")
+	t := table.New(w, "kind", "what", "of", "ratio", "low", "high", "sure", "pairs")
 	for _, c := range r.Cold {
-		t.ratios(c.Kind, "cold, "+c.Mode, c.Ratios)
+		addRatios(t, c.Kind, "cold, "+c.Mode, c.Ratios)
 	}
 	for _, one := range r.Warm {
-		t.ratios(one.Kind, one.Workload+", "+one.Pace, one.Ratios)
+		addRatios(t, one.Kind, one.Workload+", "+one.Pace, one.Ratios)
 	}
 	for _, one := range r.Contests {
-		t.ratios(one.Kind, fmt.Sprintf("%d rivals, %d at once", one.Actions, one.Platform.Connections), one.Ratios)
+		addRatios(t, one.Kind, fmt.Sprintf("%d rivals, %d at once", one.Actions, one.Platform.Connections), one.Ratios)
 	}
-	t.flush()
+	t.Flush()
 }
 
 // writeMany compares several actions with a single one.
@@ -40,13 +42,13 @@ func (r Report) writeMany(w io.Writer) {
 	section(w, "Several actions in terms of one of them",
 		"The same load on all in turns, and on one alone, in alternating rounds. cold: cold starts in the rounds of either. Where there are any, the platform has no room for the containers of all",
 		fmt.Sprintf("(%s each: one for each action, and one for each request at once), and the ratio is that of making containers.", r.Setup.Memory))
-	t := newTable(w, "kind", "workload", "pace", "all/s", "one/s", "cold", "cold of one", "of", "ratio", "low", "high", "sure", "pairs")
+	t := table.New(w, "kind", "workload", "pace", "all/s", "one/s", "cold", "cold of one", "of", "ratio", "low", "high", "sure", "pairs")
 	for _, one := range many {
 		for _, ratio := range one.OfAlone {
-			t.row(append([]any{one.Kind, one.Workload, one.Pace, rate(one.Platform.Rate), rate(one.Alone.Rate), one.Platform.Cold, one.Alone.Cold}, ratio.cells()...)...)
+			t.Row(append([]any{one.Kind, one.Workload, one.Pace, rate(one.Platform.Rate), rate(one.Alone.Rate), one.Platform.Cold, one.Alone.Cold}, ratio.cells()...)...)
 		}
 	}
-	t.flush()
+	t.Flush()
 }
 
 // writeHop compares the platform with the least that something in its place costs.
@@ -58,23 +60,23 @@ func (r Report) writeHop(w io.Writer) {
 	section(w, "Platform in terms of a bare hop",
 		"The same load by a process that does nothing but pass requests on to the sandboxes of the direct side, in alternating rounds. CPU: of the platform's processes, sandboxes not included, and of the hop's.",
 		pairsMethod)
-	t := newTable(w, "kind", "workload", "pace", "platform/s", "hop/s", "hop CPU us", "of", "ratio", "low", "high", "sure", "pairs")
+	t := table.New(w, "kind", "workload", "pace", "platform/s", "hop/s", "hop CPU us", "of", "ratio", "low", "high", "sure", "pairs")
 	for _, one := range hopped {
 		var cpu time.Duration
 		for _, c := range one.HopCPU {
 			cpu += c.Own
 		}
 		for _, ratio := range one.OfHop {
-			t.row(append([]any{one.Kind, one.Workload, one.Pace, rate(one.Platform.Rate), rate(one.Hop.Rate), us(cpu)}, ratio.cells()...)...)
+			t.Row(append([]any{one.Kind, one.Workload, one.Pace, rate(one.Platform.Rate), rate(one.Hop.Rate), us(cpu)}, ratio.cells()...)...)
 		}
 	}
-	t.flush()
+	t.Flush()
 }
 
-// ratios adds a row for each.
-func (t table) ratios(kind, what string, ratios []Ratio) {
+// addRatios adds a row for each.
+func addRatios(t table.Table, kind, what string, ratios []Ratio) {
 	for _, one := range ratios {
-		t.row(append([]any{kind, what}, one.cells()...)...)
+		t.Row(append([]any{kind, what}, one.cells()...)...)
 	}
 }
 

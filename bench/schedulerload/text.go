@@ -8,8 +8,9 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"text/tabwriter"
 	"time"
+
+	"github.com/whirl-faas/whirl/bench/table"
 )
 
 // WriteText writes the report as tables, each under a line that says how its
@@ -46,13 +47,13 @@ func (r Report) writeHead(w io.Writer) {
 
 func (r Report) writeCluster(w io.Writer) {
 	fmt.Fprintf(w, "\nTaking the cluster in\n  For each: CPU time and live memory of %s, after a garbage collection.\n", r.measured())
-	t := newTable(w, "", "count", "took s", "CPU us each", "bytes each", "resident MB")
+	t := table.New(w, "", "count", "took s", "CPU us each", "bytes each", "resident MB")
 	row := func(name string, g Growth) {
-		t.row(name, g.Count, fmt.Sprintf("%.2f", g.Took.Seconds()), us(g.CPU), int64(g.Live), g.Resident.Megabytes())
+		t.Row(name, g.Count, fmt.Sprintf("%.2f", g.Took.Seconds()), us(g.CPU), int64(g.Live), g.Resident.Megabytes())
 	}
 	row("agents", r.Connect)
 	row("containers", r.Fill)
-	t.flush()
+	t.Flush()
 	fmt.Fprintf(w, "  Without load it takes %.1f %% of a CPU, keep-alives included.\n", 100*r.Idle)
 }
 
@@ -60,15 +61,15 @@ func (r Report) writeResults(w io.Writer) {
 	fmt.Fprint(w, "\nDecisions, latencies in ms\n",
 		"  From when a requisition was due to its allocation, less the time of the creation; round p99: the median of the rounds, and the best.\n",
 		"  order: to when an agent heard that it is to create; late: how much later than due requisitions were sent.\n")
-	t := newTable(w, "workload", "creation", "per second", "p50", "p90", "p99", "p99.9", "max", "round p99", "best", "order p50", "p99", "late p99")
+	t := table.New(w, "workload", "creation", "per second", "p50", "p90", "p99", "p99.9", "max", "round p99", "best", "order p50", "p99", "late p99")
 	for _, one := range r.Results {
 		a, order50, order99 := one.Answered, "-", "-"
 		if one.Ordered.Count > 0 {
 			order50, order99 = ms(one.Ordered.P50), ms(one.Ordered.P99)
 		}
-		t.row(one.Workload, one.Creation, fmt.Sprintf("%.0f", one.Rate), ms(a.P50), ms(a.P90), ms(a.P99), ms(a.P999), ms(a.Max), ms(one.P99), ms(one.Best), order50, order99, ms(one.Late.P99))
+		t.Row(one.Workload, one.Creation, fmt.Sprintf("%.0f", one.Rate), ms(a.P50), ms(a.P90), ms(a.P99), ms(a.P999), ms(a.Max), ms(one.P99), ms(one.Best), order50, order99, ms(one.Late.P99))
 	}
-	t.flush()
+	t.Flush()
 }
 
 func (r Report) writeCosts(w io.Writer) {
@@ -77,15 +78,15 @@ func (r Report) writeCosts(w io.Writer) {
 	if r.Setup.Apart {
 		heads = append(heads, "load's CPU us")
 	}
-	t := newTable(w, heads...)
+	t := table.New(w, heads...)
 	for _, one := range r.Results {
 		cells := []any{one.Workload, one.Creation, us(one.CPU), fmt.Sprintf("%.0f", one.Allocs), int64(one.Allocated)}
 		if r.Setup.Apart {
 			cells = append(cells, us(one.LoadCPU))
 		}
-		t.row(cells...)
+		t.Row(cells...)
 	}
-	t.flush()
+	t.Flush()
 }
 
 // measured says whose figures CPU time and memory are.
@@ -100,25 +101,6 @@ func (r Report) measured() string {
 func (r Result) summary() string {
 	return fmt.Sprintf("%s, creation %s: %.0f/s, p50 %s ms, p99 %s ms, %s us CPU each", r.Workload, r.Creation, r.Rate, ms(r.Answered.P50), ms(r.Answered.P99), us(r.CPU))
 }
-
-// table aligns its columns to the right.
-type table struct{ out *tabwriter.Writer }
-
-func newTable(w io.Writer, heads ...any) table {
-	t := table{tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)}
-	t.row(heads...)
-	return t
-}
-
-func (t table) row(cells ...any) {
-	for _, cell := range cells {
-		fmt.Fprintf(t.out, "%v\t", cell)
-	}
-	fmt.Fprintln(t.out)
-}
-
-// flush writes the table. An error stays in the buffered writer below.
-func (t table) flush() { _ = t.out.Flush() }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d)/float64(time.Millisecond)) }
 func us(d time.Duration) string { return fmt.Sprintf("%.0f", float64(d)/float64(time.Microsecond)) }
