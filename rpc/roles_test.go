@@ -150,7 +150,7 @@ func TestTheRolesWorkOverTheWire(t *testing.T) {
 		if !cold.Cold || warm.Cold || cold.Container != warm.Container {
 			t.Errorf("the first ran in %s (cold %v), the second in %s (cold %v)", cold.Container, cold.Cold, warm.Container, warm.Cold)
 		}
-		if _, err := cold.Logs(ctx); err != nil {
+		if _, err := cold.AwaitLogs(ctx); err != nil {
 			t.Errorf("the agent did not collect the output: %v", err)
 		}
 		for _, host := range r.hosts {
@@ -229,7 +229,7 @@ func TestControllersForwardOverTheWire(t *testing.T) {
 			if outcome.Response.Status != whisk.Success {
 				t.Fatalf("%+v\n%s", outcome.Response, log.text.String())
 			}
-			if logs, err := outcome.Logs(ctx); err != nil || logs.Lines != 1 {
+			if logs, err := outcome.AwaitLogs(ctx); err != nil || logs.Lines != 1 {
 				t.Errorf("logs: %+v, %v", logs, err)
 			}
 		}

@@ -133,8 +133,8 @@ func (c *Cluster) Invoke(ctl *Controller, action Action, within time.Duration) *
 	c.calls.mu.Unlock()
 	c.calls.running.Go(func() {
 		outcome, err := c.invoke(ctl, call)
-		if err == nil && outcome.Logs != nil {
-			_, _ = outcome.Logs(c.ctx) // may fail: agents are lost
+		if err == nil {
+			_, _ = outcome.AwaitLogs(c.ctx) // may fail: agents are lost
 		}
 		c.calls.mu.Lock()
 		defer c.calls.mu.Unlock()

@@ -120,13 +120,30 @@ type Outcome struct {
 	TimedOut  bool          // init or run reached the action's time limit
 	Container ContainerID   // "" if it never had one
 
-	// Logs waits until the activation's output is in the log store. It is nil
-	// if there is nothing to wait for.
-	Logs func(context.Context) (LogSummary, error)
-	// AfterLogs is for who does not wait: it has f called, once, when Logs would
-	// return, also if that was before. f must not block. It is nil exactly if Logs is,
-	// and called at most once.
+	// AfterLogs has f called, once, when the activation's output is in the log store,
+	// also if that was before, or when it is known that it will not be. f must not
+	// block. AfterLogs is nil if there is nothing to wait for, and called at most once.
 	AfterLogs func(f func(LogSummary, error))
+}
+
+// AwaitLogs calls AfterLogs and waits for what that tells. The error is Timeout if ctx
+// ends before. Without AfterLogs it returns at once.
+func (o *Outcome) AwaitLogs(ctx context.Context) (LogSummary, error) {
+	if o.AfterLogs == nil {
+		return LogSummary{}, nil
+	}
+	var logs LogSummary
+	stored := make(chan error, 1)
+	o.AfterLogs(func(l LogSummary, err error) {
+		logs = l
+		stored <- err
+	})
+	select {
+	case err := <-stored:
+		return logs, err
+	case <-ctx.Done():
+		return LogSummary{}, Errorf(Timeout, "the output was not stored in time: %w", context.Cause(ctx))
+	}
 }
 
 // LogSummary says what became of one activation's output.

@@ -243,7 +243,7 @@ func (j *job) leave(c *container, end conclusion, outcome *whisk.Outcome) {
 		outcome.Resume = min(outcome.Run, c.frozenLocked(j.b.clock(outcome.Start), now))
 	}
 	if collection != nil {
-		outcome.Logs, outcome.AfterLogs = collection.output.wait, collection.output.tell
+		outcome.AfterLogs = collection.output.tell
 	}
 	a.leaveLocked(c, now)
 }

@@ -3,7 +3,6 @@
 package balancer
 
 import (
-	"context"
 	"sync"
 
 	"github.com/whirl-faas/whirl/whisk"
@@ -17,18 +16,14 @@ type collection struct {
 	logs    whisk.LogSummary
 	err     error
 	then    func(whisk.LogSummary, error) // nil until somebody wants to be told
-	ready   chan struct{}                 // nil until somebody waits; closed when it is settled
 }
 
 // settle says what became of it, and tells who wants to know.
 func (c *collection) settle(logs whisk.LogSummary, err error) {
 	c.mu.Lock()
 	c.settled, c.logs, c.err = true, logs, err
-	then, ready := c.then, c.ready
+	then := c.then
 	c.mu.Unlock()
-	if ready != nil {
-		close(ready)
-	}
 	if then != nil {
 		then(logs, err)
 	}
@@ -44,23 +39,4 @@ func (c *collection) tell(f func(whisk.LogSummary, error)) {
 	}
 	c.mu.Unlock()
 	f(c.logs, c.err)
-}
-
-// wait is [whisk.Outcome.Logs].
-func (c *collection) wait(ctx context.Context) (whisk.LogSummary, error) {
-	c.mu.Lock()
-	if !c.settled && c.ready == nil {
-		c.ready = make(chan struct{})
-	}
-	settled, ready := c.settled, c.ready
-	c.mu.Unlock()
-	if settled {
-		return c.logs, c.err
-	}
-	select {
-	case <-ready:
-		return c.logs, c.err
-	case <-ctx.Done():
-		return whisk.LogSummary{}, whisk.Errorf(whisk.Timeout, "the output was not stored in time: %w", context.Cause(ctx))
-	}
 }

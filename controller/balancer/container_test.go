@@ -269,7 +269,7 @@ func TestReleaseWaitsForLogs(t *testing.T) {
 		w.send(whisk.Reclaim{Container: outcome.Container})
 		time.Sleep(4900 * time.Millisecond)
 		w.expectReleases()
-		if _, err := outcome.Logs(t.Context()); err != nil {
+		if _, err := outcome.AwaitLogs(t.Context()); err != nil {
 			t.Error(err)
 		}
 		w.expectReleases(whisk.ReleaseFailed)

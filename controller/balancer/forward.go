@@ -130,7 +130,7 @@ func (j *job) ended(outcome whisk.Outcome, e *errand, m whisk.ForwardEnded) whis
 	outcome.Wait = outcome.Start.Sub(j.inv.Received)
 	outcome.Response, outcome.Run, outcome.TimedOut = m.Response, m.Run, m.TimedOut
 	if m.Logs {
-		outcome.Logs, outcome.AfterLogs = e.output.wait, e.output.tell
+		outcome.AfterLogs = e.output.tell
 	}
 	return outcome
 }

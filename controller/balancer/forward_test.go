@@ -109,7 +109,7 @@ func TestForwarded(t *testing.T) {
 		}
 		logged := make(chan whisk.LogSummary, 1)
 		go func() {
-			summary, err := outcome.Logs(t.Context())
+			summary, err := outcome.AwaitLogs(t.Context())
 			if err != nil {
 				t.Error(err)
 			}
@@ -135,7 +135,7 @@ func TestForwarded(t *testing.T) {
 		n.say(session, whisk.ForwardEnded{Seq: m.Seq, Response: whisk.Response{Status: whisk.ApplicationError, Result: []byte(`{"error":1}`)}, TimedOut: true})
 		outcome = <-second
 		w.expect(outcome, whisk.ApplicationError, `{"error":1}`)
-		if !outcome.TimedOut || outcome.Logs != nil || outcome.Start.Before(start) {
+		if !outcome.TimedOut || outcome.AfterLogs != nil || outcome.Start.Before(start) {
 			t.Errorf("%+v", outcome)
 		}
 		if _, err := session.Recv(t.Context()); !errors.Is(err, io.EOF) || n.dials.Load() != 1 {
@@ -243,7 +243,7 @@ func TestForwardLost(t *testing.T) {
 				row.then(n, session)
 				outcome := <-result
 				w.expect(outcome, whisk.WhiskError, lost)
-				if took := time.Since(began); outcome.Container != want || took != row.after || outcome.Logs != nil {
+				if took := time.Since(began); outcome.Container != want || took != row.after || outcome.AfterLogs != nil {
 					t.Errorf("after %v, want %v: %+v", took, row.after, outcome)
 				}
 				time.Sleep(5 * time.Second)
@@ -270,7 +270,7 @@ func TestForwardedLogsAreLost(t *testing.T) {
 		outcome := <-result
 		w.expect(outcome, whisk.Success, `{}`)
 		session.Close()
-		if _, err := outcome.Logs(t.Context()); whisk.KindOf(err) != whisk.Unavailable {
+		if _, err := outcome.AwaitLogs(t.Context()); whisk.KindOf(err) != whisk.Unavailable {
 			t.Errorf("logs: %v, want unavailable", err)
 		}
 	})

@@ -104,7 +104,7 @@ func (g *guest) run(ctx context.Context) {
 	var reply whisk.ForwardReply = whisk.ForwardRefused{Seq: seq, Reason: "the container turned it away"}
 	if !again {
 		reply = whisk.ForwardEnded{
-			Seq: seq, Response: outcome.Response, Start: outcome.Start, Run: outcome.Run, TimedOut: outcome.TimedOut, Logs: outcome.Logs != nil,
+			Seq: seq, Response: outcome.Response, Start: outcome.Start, Run: outcome.Run, TimedOut: outcome.TimedOut, Logs: outcome.AfterLogs != nil,
 		}
 	}
 	err := g.reply(ctx, reply)
@@ -112,7 +112,7 @@ func (g *guest) run(ctx context.Context) {
 	if err != nil {
 		g.b.log.Warn("another controller's activation ended, and it could not be told", "peer", g.message.Controller, "activation", g.message.Activation, "err", err)
 	}
-	if outcome.Logs != nil {
+	if outcome.AfterLogs != nil {
 		g.tellLogs(ctx, outcome)
 	}
 }
@@ -120,7 +120,7 @@ func (g *guest) run(ctx context.Context) {
 // tellLogs waits for the activation's output, which only the lessee can have
 // stored.
 func (g *guest) tellLogs(ctx context.Context, outcome whisk.Outcome) {
-	logs, err := outcome.Logs(ctx)
+	logs, err := outcome.AwaitLogs(ctx)
 	logged := whisk.ForwardLogged{Seq: g.message.Seq, Logs: logs}
 	if err != nil {
 		logged.Kind, logged.Err = whisk.KindOf(err), err.Error()

@@ -176,14 +176,14 @@ func TestAgentQueueIsBounded(t *testing.T) {
 		for range 3 {
 			outcomes = append(outcomes, w.invoke()) // the lease is good for a while
 		}
-		if _, err := outcomes[2].Logs(t.Context()); whisk.KindOf(err) != whisk.Unavailable {
+		if _, err := outcomes[2].AwaitLogs(t.Context()); whisk.KindOf(err) != whisk.Unavailable {
 			t.Errorf("third: %v", err)
 		}
 		g.mu.Lock()
 		g.down = false
 		g.mu.Unlock()
 		for i, outcome := range outcomes[:2] {
-			if logs, err := outcome.Logs(t.Context()); err != nil || logs.Lines != i+2 {
+			if logs, err := outcome.AwaitLogs(t.Context()); err != nil || logs.Lines != i+2 {
 				t.Errorf("%d: %+v, %v", i, logs, err)
 			}
 		}

@@ -126,12 +126,12 @@ func TestOutputThatNobodyWants(t *testing.T) {
 		w.start()
 		silent := func(inv *whisk.Invocation) { inv.Limits.Logs = 0 }
 		for run := range 258 {
-			if outcome := w.invoke(silent); (outcome.Logs == nil) != (run%256 != 0) {
-				t.Errorf("run %d: is there something to wait for: %v", run+1, outcome.Logs != nil)
+			if outcome := w.invoke(silent); (outcome.AfterLogs == nil) != (run%256 != 0) {
+				t.Errorf("run %d: is there something to wait for: %v", run+1, outcome.AfterLogs != nil)
 			}
 		}
 		w.handle = func(*box, string, []byte) answer { return answer{drop: true} }
-		if outcome := w.invoke(silent); outcome.Logs == nil {
+		if outcome := w.invoke(silent); outcome.AfterLogs == nil {
 			t.Error("the output of a failed run was not asked for")
 		}
 		time.Sleep(company)

@@ -119,7 +119,7 @@ func TestStartByPasses(t *testing.T) {
 		inv := func(inv *whisk.Invocation) { inv.StartBy = inv.Received.Add(1500 * time.Millisecond) }
 		outcome := w.invoke(inv)
 		w.expect(outcome, whisk.WhiskError, `{"error":"Activation processing is not initiated for 1500 ms"}`)
-		if outcome.Wait != 1500*time.Millisecond || outcome.Container != "" || outcome.Logs != nil {
+		if outcome.Wait != 1500*time.Millisecond || outcome.Container != "" || outcome.AfterLogs != nil {
 			t.Errorf("%+v", outcome)
 		}
 		synctest.Wait()
@@ -304,7 +304,7 @@ func TestClaim(t *testing.T) {
 		w.expect(w.invoke(claim), whisk.Success, `{"done":true}`)
 		claimErr = errors.New("again")
 		outcome := w.invoke(claim)
-		if outcome.Response.Status != whisk.WhiskError || outcome.Logs != nil || outcome.Container != "" {
+		if outcome.Response.Status != whisk.WhiskError || outcome.AfterLogs != nil || outcome.Container != "" {
 			t.Errorf("%+v", outcome)
 		}
 		if x := w.box("box2"); x.runs.Load() != 1 || claims != 3 {

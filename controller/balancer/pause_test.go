@@ -122,7 +122,7 @@ func TestInvokeWhilePausing(t *testing.T) {
 				if outcome.Container != "box1" || len(sent[whisk.Requisition](w)) != 1 {
 					t.Errorf("%+v", outcome)
 				}
-				outcome.Logs(t.Context())
+				outcome.AwaitLogs(t.Context())
 				if got := g.ops("box1"); !slices.Equal(got, test.ops) {
 					t.Errorf("got %v, want %v", got, test.ops)
 				}

@@ -146,10 +146,10 @@ func checkOne(t *testing.T, w *world, inv *whisk.Invocation) {
 	if outcome.Wait > 20*time.Second+20*time.Second && outcome.Run > 0 {
 		t.Errorf("%s started after %v", inv.Activation, outcome.Wait)
 	}
-	if outcome.Logs != nil {
+	if outcome.AfterLogs != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if _, err := outcome.Logs(ctx); whisk.KindOf(err) == whisk.Timeout {
+		if _, err := outcome.AwaitLogs(ctx); whisk.KindOf(err) == whisk.Timeout {
 			t.Errorf("%s: logs: %v", inv.Activation, err)
 		}
 	}

@@ -121,19 +121,8 @@ func (b *Balancer) Controllers() int { return 1 + b.Others }
 // Drain has nothing to wait for: Run watches the context of Invoke.
 func (b *Balancer) Drain(context.Context) error { return nil }
 
-// run is perform, with both ways to learn of the logs.
+// run claims the invocation, builds its bodies and runs it.
 func (b *Balancer) run(ctx context.Context, inv *whisk.Invocation) whisk.Outcome {
-	outcome := b.perform(ctx, inv)
-	if logs := outcome.Logs; logs != nil && outcome.AfterLogs == nil {
-		outcome.AfterLogs = func(f func(whisk.LogSummary, error)) {
-			go func() { f(logs(ctx)) }()
-		}
-	}
-	return outcome
-}
-
-// perform claims the invocation, builds its bodies and runs it.
-func (b *Balancer) perform(ctx context.Context, inv *whisk.Invocation) whisk.Outcome {
 	if inv.Claim != nil {
 		if err := inv.Claim(ctx); err != nil {
 			return Outcome(inv, whisk.ErrorResponse(whisk.WhiskError, err.Error()))

@@ -31,9 +31,10 @@ func TestBlockingInvoke(t *testing.T) {
 			return whisk.Outcome{
 				Response: whisk.Response{Result: run.Value, Size: len(run.Value)},
 				Start:    start, Wait: start.Sub(inv.Received), Init: 30 * time.Millisecond, Run: 5 * time.Millisecond, Cold: true,
-				Logs: func(context.Context) (whisk.LogSummary, error) {
-					time.Sleep(time.Second)
-					return whisk.LogSummary{}, p.store.AppendLogs(context.Background(), []whisk.LogEntry{{Activation: inv.Activation, Namespace: "guest", Made: time.Now(), Lines: []string{"one", "two"}}})
+				AfterLogs: func(f func(whisk.LogSummary, error)) {
+					time.AfterFunc(time.Second, func() {
+						f(whisk.LogSummary{}, p.store.AppendLogs(context.Background(), []whisk.LogEntry{{Activation: inv.Activation, Namespace: "guest", Made: time.Now(), Lines: []string{"one", "two"}}}))
+					})
 				},
 			}
 		}

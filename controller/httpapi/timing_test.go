@@ -27,9 +27,8 @@ func staged(_ context.Context, inv *whisk.Invocation, run controllertest.RunBody
 	time.Sleep(ms * (took.Init + took.Run))
 	outcome.Asking, outcome.Creation, outcome.Resume = ms*took.Asking, ms*took.Creation, ms*took.Resume
 	outcome.Init, outcome.Cold, outcome.Run = ms*took.Init, took.Init > 0, ms*took.Run
-	outcome.Logs = func(context.Context) (whisk.LogSummary, error) {
-		time.Sleep(ms * took.Logs)
-		return whisk.LogSummary{}, nil
+	outcome.AfterLogs = func(f func(whisk.LogSummary, error)) {
+		time.AfterFunc(ms*took.Logs, func() { f(whisk.LogSummary{}, nil) })
 	}
 	return outcome
 }
