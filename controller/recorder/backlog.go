@@ -8,30 +8,35 @@ import "github.com/whirl-faas/whirl/whisk"
 // store knows a record by: namespace and id. It is not safe for concurrent use.
 type backlog struct {
 	piles map[string]*pile // of the namespaces that have any
-	spare []*pile          // empty ones, never more than there once were slots
 	slots int              // in all piles
+
+	// Empty piles are for the next namespaces, most of which have records for
+	// moments only. Maps never shrink: what spare piles have room for is bounded.
+	spare []*pile
+	room  int // in all spare piles
+	limit int // of room
 }
 
 // pile is what is pending of one namespace.
 type pile struct {
 	slots map[whisk.ActivationID]*Slot
 	left  int // slots added and not removed; of one id there may be several
-	most  int // that left ever was
+	room  int // about how many slots the map has memory for
 }
 
-// spareSize is how many slots a pile may have had for another namespace to get it:
-// most have few records at once, and would need a new one for each few. Maps never
-// shrink, and one of so many is the smallest there is.
-const spareSize = 8
+// leastRoom is what the smallest map has memory for.
+const leastRoom = 8
 
-func newBacklog() backlog { return backlog{piles: map[string]*pile{}} }
+// newBacklog returns an empty backlog, which keeps memory for limit slots beside
+// that for those it has.
+func newBacklog(limit int) backlog { return backlog{piles: map[string]*pile{}, limit: limit} }
 
 // add takes a slot with its record.
 func (b *backlog) add(s *Slot) {
 	s.pile = b.pileOf(s.record.Namespace)
 	s.pile.slots[s.record.ID] = s
 	s.pile.left++
-	s.pile.most = max(s.pile.most, s.pile.left)
+	s.pile.room = max(s.pile.room, s.pile.left)
 	b.slots++
 }
 
@@ -42,8 +47,9 @@ func (b *backlog) pileOf(namespace string) *pile {
 	var p *pile
 	if last := len(b.spare) - 1; last >= 0 {
 		p, b.spare = b.spare[last], b.spare[:last]
+		b.room -= p.room
 	} else {
-		p = &pile{slots: map[whisk.ActivationID]*Slot{}}
+		p = &pile{slots: map[whisk.ActivationID]*Slot{}, room: leastRoom}
 	}
 	b.piles[namespace] = p
 	return p
@@ -59,8 +65,9 @@ func (b *backlog) remove(s *Slot) {
 		return
 	}
 	delete(b.piles, s.record.Namespace)
-	if p.most <= spareSize {
+	if b.room+p.room <= b.limit {
 		b.spare = append(b.spare, p)
+		b.room += p.room
 	}
 }
 

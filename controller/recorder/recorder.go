@@ -85,7 +85,7 @@ func New(config Config, store whisk.ActivationStore, queue whisk.Queue, logger *
 		memory:  semaphore.NewWeighted(int64(config.Memory)),
 		written: make(chan *Slot, config.Records),
 		full:    make(chan struct{}, 1),
-		pending: newBacklog(),
+		pending: newBacklog(config.Records),
 	}
 }
 
