@@ -43,11 +43,17 @@ func (p *pace) step(now int64) {
 }
 
 // wait returns how long one waits behind so many. ok is false if that is not known.
-func (p *pace) wait(before int) (wait int64, ok bool) {
+// The time since the last step counts as soon as it is longer than steps took: a
+// queue that has stopped, because its containers went, makes none that would tell.
+func (p *pace) wait(before int, now int64) (wait int64, ok bool) {
 	if p.seen < paceKnown {
 		return 0, false
 	}
-	return int64(p.span / p.steps * float64(before+1)), true
+	each := p.span / p.steps
+	if pause := float64(now - p.since); pause > each {
+		each = (p.span*paceKept + pause) / (p.steps*paceKept + 1)
+	}
+	return int64(each * float64(before+1)), true
 }
 
 // Callers that come one by one and wait for their answers are not too many, however
@@ -90,7 +96,7 @@ func (a *action) hastyLocked(patience time.Duration) error {
 	if patience <= 0 {
 		return nil
 	}
-	if estimate, ok := a.handed.wait(a.room.entries); ok && tooLate(a.room.entries, time.Duration(estimate), patience) {
+	if estimate, ok := a.handed.wait(a.room.entries, a.b.now()); ok && a.waiting.len() > 0 && tooLate(a.room.entries, time.Duration(estimate), patience) {
 		kind := whisk.Unavailable
 		if a.instances > 0 && len(a.containers) >= a.instances {
 			kind = whisk.Throttled // it is the action's own bound
@@ -101,7 +107,7 @@ func (a *action) hastyLocked(patience time.Duration) error {
 	if len(a.containers) > 0 || a.bare {
 		return nil
 	}
-	if others, estimate, ok := a.tenant.coldWait(); ok && others >= coldQueue && time.Duration(estimate) > patience {
+	if others, estimate, ok := a.tenant.coldWait(a.b.now()); ok && others >= coldQueue && time.Duration(estimate) > patience {
 		return whisk.Later(whisk.Unavailable, time.Duration(estimate)-patience,
 			"Too many actions of this namespace are waiting for a container: %d, and one more would wait for about %v.", others, roughly(estimate))
 	}

@@ -39,23 +39,30 @@ func TestPace(t *testing.T) {
 	}
 	p.begin(now)
 	steps(paceKnown-1, 10*time.Millisecond)
-	if _, ok := p.wait(10); ok {
+	if _, ok := p.wait(10, now); ok {
 		t.Error("it is known too early")
 	}
 	steps(1, 10*time.Millisecond)
-	if wait, ok := p.wait(9); !ok || wait < int64(99*time.Millisecond) || wait > int64(101*time.Millisecond) {
+	if wait, ok := p.wait(9, now); !ok || wait < int64(99*time.Millisecond) || wait > int64(101*time.Millisecond) {
 		t.Errorf("behind nine at 10 ms each one waits %v", time.Duration(wait))
 	}
 	// While the queue is empty no time is counted.
 	now += int64(time.Hour)
 	p.begin(now)
 	steps(1, 10*time.Millisecond)
-	if wait, _ := p.wait(0); wait > int64(11*time.Millisecond) {
+	if wait, _ := p.wait(0, now); wait > int64(11*time.Millisecond) {
 		t.Errorf("after a rest it takes %v", time.Duration(wait))
 	}
 	// It follows what changed.
 	steps(200, time.Millisecond)
-	if wait, _ := p.wait(0); wait > int64(1100*time.Microsecond) {
+	if wait, _ := p.wait(0, now); wait > int64(1100*time.Microsecond) {
 		t.Errorf("ten times as fast, it takes %v", time.Duration(wait))
+	}
+	// A pause counts before there is a step that ends it, and is soon forgotten.
+	if wait, _ := p.wait(999, now+int64(time.Second)); wait < int64(30*time.Second) {
+		t.Errorf("behind 999, of which none has gone for a second, one waits %v", time.Duration(wait))
+	}
+	if wait, _ := p.wait(999, now+int64(time.Millisecond)); wait > int64(1100*time.Millisecond) {
+		t.Errorf("behind 999 that go on, one waits %v", time.Duration(wait))
 	}
 }

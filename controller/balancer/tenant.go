@@ -56,10 +56,10 @@ func (a *action) bareLocked(served bool) {
 
 // coldWait estimates how long an action that has no container waits for one, behind
 // how many others of its namespace. ok is false if nothing is known.
-func (t *tenant) coldWait() (others int, wait int64, ok bool) {
+func (t *tenant) coldWait(now int64) (others int, wait int64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	wait, ok = t.firsts.wait(t.waiting)
+	wait, ok = t.firsts.wait(t.waiting, now)
 	return t.waiting, wait, ok
 }
 
