@@ -128,7 +128,7 @@ func (s *state) checkNode(n *node) error {
 		if c.condition == removing || c.condition == evicting || c.condition == draining {
 			leaving += c.Spec.Memory
 		}
-		if c.byRest.in != nil {
+		if c.byRest.in != nil && c.byRest.in != &n.sheltered {
 			atRest += c.Spec.Memory
 		}
 	}

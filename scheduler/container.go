@@ -26,6 +26,7 @@ type container struct {
 	trial       bool               // it is made to see whether its node can
 	inherited   bool               // a former leader ordered it, and its agent has obeyed no order of ours about it
 	surplus     bool               // prewarmed beyond the wanted number
+	sheltered   bool               // while it is free, nothing else may have its place before it has paid off
 	redirected  int                // slots pointed to since it was last reported
 	since       time.Time          // when it was last used, for the order of eviction; while it is busy, when that began
 	took        time.Duration      // to make it; 0 if we found it
@@ -93,6 +94,8 @@ func (s *state) arm(c *container) {
 		s.alarms.set(&c.timer, s.now.Add(s.cfg.SurplusTTL))
 	case c.condition == prewarmed && c.pool.ttl > 0:
 		s.alarms.set(&c.timer, s.now.Add(c.pool.ttl))
+	case c.condition == free && c.sheltered:
+		s.alarms.set(&c.timer, s.paidOff(c, c.made))
 	case c.condition == recalled || c.condition == evicting:
 		s.alarms.set(&c.timer, s.now.Add(s.cfg.ReclaimTimeout))
 	}
@@ -105,6 +108,9 @@ func (s *state) timeUp(c *container) {
 		s.retire(c)
 	case prewarmed:
 		s.expire(c)
+	case free:
+		s.relink(c, func() { c.sheltered = false })
+		s.roomier = true
 	case recalled, evicting:
 		s.answeredBusy(c)
 	}
@@ -177,8 +183,12 @@ func (s *state) link(c *container) {
 		if ctl == nil || ctl.session == 0 {
 			return
 		}
-		c.node.idle += c.Spec.Memory
-		s.rest(c, restFree)
+		if c.sheltered {
+			c.node.sheltered.push(&c.byRest)
+		} else {
+			c.node.idle += c.Spec.Memory
+			s.rest(c, restFree)
+		}
 		if c.action != nil {
 			c.action.free.push(&c.byAction)
 		}
@@ -200,14 +210,14 @@ func (s *state) rest(c *container, class int) {
 
 // unlink undoes link.
 func (s *state) unlink(c *container) {
-	if in := c.byRest.in; in != nil {
-		if in == &c.node.resting[restFree] {
-			c.node.idle -= c.Spec.Memory
-		} else {
-			c.node.spare -= c.Spec.Memory
-		}
-		c.byRest.leave()
+	switch c.byRest.in {
+	case nil, &c.node.sheltered:
+	case &c.node.resting[restFree]:
+		c.node.idle -= c.Spec.Memory
+	default:
+		c.node.spare -= c.Spec.Memory
 	}
+	c.byRest.leave()
 	if a := c.action; a != nil && c.byAction.in == &a.busy {
 		c.byAction.leave()
 		s.employ(a, -c.Spec.Memory)

@@ -159,6 +159,7 @@ func (s *state) reported(c *container, use whisk.ContainerUse) {
 		s.move(c, worked)
 	case use.State == whisk.Free && c.condition == busy:
 		stamp(c, s.now, use.Since)
+		c.sheltered = s.shelters(c)
 		s.move(c, rested)
 		s.offer(c)
 	}

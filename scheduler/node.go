@@ -46,6 +46,7 @@ type node struct {
 
 	containers list[*container]
 	resting    [restClasses]list[*container]
+	sheltered  list[*container] // idle, and not to be asked for yet
 	plans      list[*plan]
 	touched    bool // it is in state.touched
 

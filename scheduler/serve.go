@@ -164,6 +164,35 @@ const (
 	enough = 5
 )
 
+// paidOff returns when a container has been there, since some moment, for as long
+// as it is worth the making.
+func (s *state) paidOff(c *container, since time.Time) time.Time {
+	return since.Add(min(worth*c.took, enough*s.cfg.FairAfter))
+}
+
+// shelters reports whether a container that has become idle may stay until it has
+// paid off. It may where there is something better to do than to make another in
+// its place: the action that has most at work, or has been at it for longest, asks for
+// more. Else a few calls to each of many actions would have a machine make containers
+// and do little else.
+func (s *state) shelters(c *container) bool {
+	if c.made.IsZero() || !s.paidOff(c, c.made).After(s.now) {
+		return false
+	}
+	t := s.workers.top(nil)
+	if t == nil {
+		return false
+	}
+	hot := t.working.top(c.action)
+	return hot != nil && hot.waiting.count > 0
+}
+
+// soon reports whether an idle container of at least that size can be asked for soon.
+func (n *node) soon(size whisk.Bytes) bool {
+	c := n.sheltered.first()
+	return c != nil && c.Spec.Memory >= size
+}
+
 // insist is for a requisition that has waited for long. So that hot actions
 // cannot keep another out for ever, one busy container of another action is
 // drained for it, when its turn comes. Nor can a controller keep another one from
@@ -229,8 +258,8 @@ func (s *state) yielding(r *requisition) (at *node, ripe time.Time) {
 		if !n.open() || n.memory < size {
 			continue
 		}
-		due := c.since.Add(min(worth*c.took, enough*s.cfg.FairAfter))
-		if n.promised > 0 { // others' turn; its end is noticed
+		due := s.paidOff(c, c.since)
+		if n.promised > 0 || hot.tenant == r.action.tenant && n.soon(size) { // others' turn; its end is noticed
 			due = s.now.Add(s.cfg.FairAfter)
 		}
 		if !due.After(s.now) {

@@ -74,3 +74,32 @@ func TestDearContainersStay(t *testing.T) {
 		})
 	}
 }
+
+// Where an action has more to do than its containers can, one that was made for
+// another stays until it has paid off, though it is idle, and nothing is drained meanwhile.
+func TestIdleContainersPayOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, nil)
+		agent, ctl := st.agent(node(512*whisk.MB)), st.controller("one")
+		time.Sleep(6 * time.Second) // until it has settled
+		ask := func(id whisk.RequisitionID, name string, count int, took time.Duration) (whisk.ContainerID, time.Time) {
+			m := request(id, name)
+			m.Count = count
+			ctl.say(m)
+			order := agent.hear().(whisk.CreateContainer)
+			time.Sleep(took)
+			agent.say(whisk.ContainerCreated{Container: whisk.Container{ID: order.Container, Node: "node", Spec: order.Spec}})
+			ctl.hear()
+			return order.Container, time.Now()
+		}
+		cold, made := ask(1, "cold", 1, 300*time.Millisecond)
+		ask(2, "hot", 50, 100*time.Millisecond) // worth no more than a second
+		idle := whisk.StateReport{States: []whisk.ContainerUse{{Container: cold, State: whisk.Free, Since: time.Now()}}}
+		ctl.say(idle)
+		ctl.say(request(3, "cool"))
+		ctl.want(whisk.Reclaim{Container: cold})
+		if stayed := time.Since(made); stayed != 3*time.Second {
+			t.Errorf("made in 300ms, it was asked for after %s", stayed)
+		}
+	})
+}
