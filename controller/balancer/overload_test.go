@@ -130,6 +130,45 @@ func TestOverload(t *testing.T) {
 	})
 }
 
+// A queue whose containers went to others lets in no more than it can hope to
+// serve, though it was fast before.
+func TestQueueThatStops(t *testing.T) {
+	const run, patience = 10 * time.Millisecond, 2 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.handle, w.manual = takes(run), true
+		w.start()
+		f := &flood{w: w}
+		flood := func(calls int) {
+			for range calls {
+				f.call(patient(patience))
+				time.Sleep(time.Millisecond)
+			}
+		}
+		flood(1)
+		synctest.Wait()
+		need := sent[whisk.Requisition](w)[0]
+		box := w.allocate(need.ID, whisk.Created, need.Spec)
+		flood(1000) // 100 of which it serves meanwhile
+		f.running.Wait()
+		if len(f.refused) < 500 {
+			t.Fatalf("of ten times as much as can be done %d in 1000 were refused", len(f.refused))
+		}
+		w.send(whisk.Reclaim{Container: box.ID})
+		synctest.Wait()
+		f.refused = nil
+		flood(200)
+		f.mu.Lock()
+		if len(f.refused) < 50 {
+			t.Errorf("with no container, of 200 calls %d were refused", len(f.refused))
+		}
+		f.mu.Unlock()
+		needs := sent[whisk.Requisition](w)
+		w.allocate(needs[len(needs)-1].ID, whisk.Created, need.Spec)
+		f.running.Wait()
+	})
+}
+
 // Who waits at an action's own bound is told that it is the action's.
 func TestOverloadOfBoundedAction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
