@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scheduler
+
+import (
+	"time"
+
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// A container is left at work for worth times as long as it took to make before
+// it is drained for another action, so that the making takes a bounded part of
+// a machine, also of a slow one. But not for longer than enough times FairAfter:
+// the making may have been the download of an image.
+const (
+	worth  = 10
+	enough = 5
+)
+
+// paidOff returns when a container has been there, since some moment, for as long
+// as it is worth the making.
+func (s *state) paidOff(c *container, since time.Time) time.Time {
+	return since.Add(min(worth*c.took, enough*s.cfg.FairAfter))
+}
+
+// shelters reports whether a container that has become idle may stay until it has
+// paid off. It may where there is something better to do than to make another in
+// its place: the action that has most at work, or has been at it for longest, asks for
+// more. Else a few calls to each of many actions would have a machine make containers
+// and do little else.
+func (s *state) shelters(c *container) bool {
+	if c.made.IsZero() || !s.paidOff(c, c.made).After(s.now) {
+		return false
+	}
+	t := s.workers.top(nil)
+	if t == nil {
+		return false
+	}
+	hot := t.working.top(c.action)
+	return hot != nil && hot.waiting.count > 0
+}
+
+// soon reports whether an idle container of at least that size can be asked for soon.
+func (n *node) soon(size whisk.Bytes) bool {
+	c := n.sheltered.first()
+	return c != nil && c.Spec.Memory >= size
+}
