@@ -102,7 +102,7 @@ func checkCommands(t *testing.T, text string) {
 	for _, line := range lines {
 		command := commandOf(t, strings.Fields(line[1])...)
 		command.InitDefaultHelpFlag()
-		for _, flag := range regexp.MustCompile(`--([a-z][a-z-]*)`).FindAllStringSubmatch(line[0], -1) {
+		for _, flag := range regexp.MustCompile(`--([a-z][a-zA-Z-]*)`).FindAllStringSubmatch(line[0], -1) {
 			if command.Flags().Lookup(flag[1]) == nil {
 				t.Errorf("%q has no flag --%s", command.CommandPath(), flag[1])
 			}
