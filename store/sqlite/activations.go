@@ -90,6 +90,13 @@ DROP INDEX activations_name_list;
 DROP INDEX activations_start;
 `
 
+// The rows of names are those of groups of blocks, see naming. Those of former
+// programs have no parts, and their blocks no named: each is a group of its own.
+const groupsSchema = `
+ALTER TABLE blocks ADD COLUMN named INTEGER; -- max_start of its rows in names
+ALTER TABLE names ADD COLUMN parts BLOB;
+`
+
 // OpenActivations opens the database at path and makes it if it is not there;
 // its directory must exist. A database that a newer program wrote is Conflict.
 // Records that an older one wrote are brought into today's form first, which takes
@@ -97,7 +104,7 @@ DROP INDEX activations_start;
 // The caller closes it; ctx matters during the call only.
 func OpenActivations(ctx context.Context, path string) (*Activations, error) {
 	db, err := openDatabase(ctx, path, layout{
-		migrations:  []string{recordsSchema, blocksSchema},
+		migrations:  []string{recordsSchema, blocksSchema, groupsSchema},
 		synchronous: "NORMAL",
 		cache:       64 * whisk.MB,
 	})

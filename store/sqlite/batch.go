@@ -90,10 +90,8 @@ func (b *batch) put(c *connection) error {
 }
 
 func (b *batch) insert(c *connection, state recentState) error {
-	for i := range b.blocks {
-		if err := b.blocks[i].insertBlock(c); err != nil {
-			return err
-		}
+	if err := insertBlocks(c, b.blocks); err != nil {
+		return err
 	}
 	if b.recent.count == 0 {
 		return nil
@@ -250,10 +248,8 @@ func compact(c *connection) error {
 	if err != nil {
 		return err
 	}
-	for i := range blocks {
-		if err := blocks[i].insertBlock(c); err != nil {
-			return err
-		}
+	if err := insertBlocks(c, blocks); err != nil {
+		return err
 	}
 	return c.prepare("DELETE FROM recent").run()
 }

@@ -144,10 +144,17 @@ func noopRecord(n int64) whisk.Activation {
 	return record
 }
 
+// hundredRecord is a record of one of 100 actions in turns that do nothing.
+func hundredRecord(n int64) whisk.Activation {
+	record := noopRecord(n)
+	record.Name = fmt.Sprint("noop", n%100)
+	return record
+}
+
 // BenchmarkPutActivations has records of 1,000 actions in 50 namespaces, which is
-// the worst for blocks, and of one. What makes the records is measured apart.
+// the worst for blocks, of 100 in one, and of one. What makes the records is measured apart.
 func BenchmarkPutActivations(b *testing.B) {
-	for what, record := range map[string]func(int64) whisk.Activation{"many": benchRecord, "one": noopRecord} {
+	for what, record := range map[string]func(int64) whisk.Activation{"many": benchRecord, "hundred": hundredRecord, "one": noopRecord} {
 		for _, size := range []int{1, 30, 100, 1000} {
 			b.Run(fmt.Sprintf("actions=%s/batch=%d", what, size), func(b *testing.B) {
 				s := openActivationsB(b)

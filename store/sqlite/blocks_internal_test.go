@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/whirl-faas/whirl/store/internal/block"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -224,7 +225,6 @@ func (m *blockModel) consistent() {
 	for what, query := range map[string]string{
 		"spans":        fmt.Sprintf("SELECT count(*) FROM blocks WHERE max_start - min_start > %d", blockSpan),
 		"recent":       fmt.Sprintf("SELECT count(*) >= %d FROM recent", recentRows),
-		"names":        "SELECT count(*) FROM names n LEFT JOIN blocks b ON n.block = b.position AND n.namespace = b.namespace AND n.max_start = b.max_start WHERE b.position IS NULL",
 		"names' count": "SELECT (SELECT coalesce(sum(count), 0) FROM names) - (SELECT coalesce(sum(count), 0) FROM blocks)",
 	} {
 		err := m.store.db.read(m.t.Context(), func(c *connection) error {
@@ -238,4 +238,53 @@ func (m *blockModel) consistent() {
 			m.t.Fatal(err)
 		}
 	}
+	if err := m.store.db.read(m.t.Context(), m.named); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// named checks that each block's names are what its heads have.
+func (m *blockModel) named(c *connection) error {
+	type key struct {
+		block     int64
+		name, pkg string
+	}
+	want, got := make(map[key]part), make(map[key]part)
+	groups := make(map[int64]int64)
+	err := c.prepare("SELECT position, max_start, named, heads FROM blocks").each(func(r *row) error {
+		position, maxStart := r.integer(), r.integer()
+		groups[position] = r.integer()
+		heads, err := block.Heads(r.bytes())
+		for _, h := range heads {
+			p, known := want[key{position, h.Name, h.Package}]
+			if !known {
+				p = part{position, maxStart, h.Start, 0}
+			}
+			p.count, p.minStart = p.count+1, min(p.minStart, h.Start)
+			want[key{position, h.Name, h.Package}] = p
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = c.prepare("SELECT name, min_start, max_start, " + namingColumns + " FROM names").each(func(r *row) error {
+		name, span := r.text(), -r.integer()
+		span += r.integer()
+		n, err := r.naming()
+		if span > blockSpan {
+			return fmt.Errorf("names of %v ms", span)
+		}
+		for _, p := range n.parts {
+			if groups[p.block] != n.maxStart {
+				return fmt.Errorf("block %d is of %d, and named by %+v", p.block, groups[p.block], n)
+			}
+			got[key{p.block, name, n.pkg}] = p
+		}
+		return err
+	})
+	if err == nil && !reflect.DeepEqual(got, want) {
+		err = fmt.Errorf("names have %d, blocks %d, or others", len(got), len(want))
+	}
+	return err
 }

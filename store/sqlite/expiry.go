@@ -88,10 +88,8 @@ func (e *expiry) block(c *connection, p place) error {
 	if err := deleteBlock(c, p, heads); err != nil {
 		return err
 	}
-	for i := range blocks {
-		if err := blocks[i].insertBlock(c); err != nil {
-			return err
-		}
+	if err := insertBlocks(c, blocks); err != nil {
+		return err
 	}
 	e.left -= deleted
 	e.deleted += deleted
@@ -112,15 +110,16 @@ func blocksOf(c *connection, p place, heads []block.Head) ([]extent, error) {
 }
 
 func deleteBlock(c *connection, p place, heads []block.Head) error {
-	maxStart, names := heads[0].Start, make(map[string]bool, 1)
+	named, err := c.numberOf("SELECT coalesce(named, max_start) FROM blocks WHERE position = ?", p.position)
+	if err != nil {
+		return err
+	}
+	names := make(map[string]bool, 1)
 	for i := range heads {
-		maxStart = max(maxStart, heads[i].Start)
 		names[heads[i].Name] = true
 	}
 	for name := range names {
-		err := c.prepare("DELETE FROM names WHERE namespace = ? AND name = ? AND max_start = ? AND block = ?").
-			text(heads[0].Namespace).text(name).integer(maxStart).integer(p.position).run()
-		if err != nil {
+		if err := forgetNamed(c, heads[0].Namespace, name, named, p.position); err != nil {
 			return err
 		}
 	}

@@ -136,8 +136,6 @@ func actionsOf(records []keyed) (parts []namedPart) {
 		parts[place].count++
 		parts[place].minStart = min(parts[place].minStart, start)
 	}
-	// SQLite is quicker where one row goes beside the one before.
-	slices.SortFunc(parts, func(a, b namedPart) int { return cmp.Compare(a.name, b.name) })
 	return parts
 }
 
@@ -149,23 +147,13 @@ func (x *extent) insertRecent(c *connection) error {
 		integer(x.minStart).integer(x.maxStart).blob(x.heads).blob(x.bodies).run()
 }
 
-func (x *extent) insertBlock(c *connection) error {
-	err := c.prepare(`INSERT INTO blocks (namespace, count, min_id, max_id, min_start, max_start, heads, bodies) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`).
+// insertBlock stores a block of the group with that latest start, without names,
+// and returns its position.
+func (x *extent) insertBlock(c *connection, named int64) (position int64, err error) {
+	err = c.prepare(`INSERT INTO blocks (namespace, count, min_id, max_id, min_start, max_start, heads, bodies, named) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`).
 		text(x.namespace).integer(int64(x.count)).blob(x.minID[:]).blob(x.maxID[:]).
-		integer(x.minStart).integer(x.maxStart).blob(x.heads).blob(x.bodies).run()
-	if err != nil {
-		return err
-	}
-	position := c.LastInsertRowID()
-	for _, part := range x.actions {
-		err := c.prepare(`INSERT INTO names (namespace, name, max_start, block, package, min_start, count) VALUES (?, ?, ?, ?, ?, ?, ?)`).
-			text(x.namespace).text(part.name).integer(x.maxStart).integer(position).text(part.pkg).
-			integer(part.minStart).integer(int64(part.count)).run()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+		integer(x.minStart).integer(x.maxStart).blob(x.heads).blob(x.bodies).integer(named).run()
+	return c.LastInsertRowID(), err
 }
 
 // wholeRecords decodes the records of a row that these heads are of.

@@ -57,10 +57,8 @@ func takeFormerOnce(c *connection) (ends bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	for i := range blocks {
-		if err := blocks[i].insertBlock(c); err != nil {
-			return false, err
-		}
+	if err := insertBlocks(c, blocks); err != nil {
+		return false, err
 	}
 	return false, c.prepare("DELETE FROM former WHERE position <= ?").integer(last).run()
 }

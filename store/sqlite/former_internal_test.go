@@ -108,7 +108,7 @@ func TestInterruptedTakeOver(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "activations.db")
 	const n = 3 * formerBatch
 	makeFormer(t, path, n)
-	db, err := openDatabase(t.Context(), path, layout{migrations: []string{recordsSchema, blocksSchema}, synchronous: "NORMAL", cache: whisk.MB})
+	db, err := openDatabase(t.Context(), path, layout{migrations: []string{recordsSchema, blocksSchema, groupsSchema}, synchronous: "NORMAL", cache: whisk.MB})
 	if err != nil {
 		t.Fatal(err)
 	}

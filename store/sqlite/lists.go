@@ -78,7 +78,7 @@ func (s *selection) recentPlaces(c *connection) (places []place, err error) {
 
 // ListActivations implements [whisk.ActivationStore].
 func (a *Activations) ListActivations(ctx context.Context, query whisk.ActivationQuery) (records []whisk.Activation, err error) {
-	l := listing{selection: selectionOf(query), most: query.Skip + max(query.Limit, 0)}
+	l := listing{selection: selectionOf(query), most: query.Skip + max(query.Limit, 0), seen: make(map[int64]bool)}
 	err = a.db.readAll(ctx, func(c *connection) error {
 		if err := l.collect(c); err != nil {
 			return err
@@ -95,8 +95,9 @@ func (a *Activations) ListActivations(ctx context.Context, query whisk.Activatio
 // listing collects the newest records of a selection.
 type listing struct {
 	selection
-	most  int      // that are collected
-	found []listed // when it has the most of them, in the list's order
+	most  int            // that are collected
+	found []listed       // when it has the most of them, in the list's order
+	seen  map[int64]bool // blocks, where the name alone is selected
 }
 
 type listed struct {
@@ -110,37 +111,71 @@ func (l *listing) collect(c *connection) error {
 	if err != nil {
 		return err
 	}
-	last := int64(0)
-	err = l.rows(c, "position, max_start", "block, max_start", "max_start >= ? AND max_start <= ? AND min_start <= ? ORDER BY max_start DESC").
+	err = l.rows(c, "max_start, position", namingColumns, "max_start >= ? AND max_start <= ? AND min_start <= ? ORDER BY max_start DESC").
 		integer(l.since).integer(spanAfter(l.upto)).integer(l.upto).
 		each(func(r *row) error {
-			next := place{position: r.integer(), maxStart: r.integer()}
-			if next.position == last { // two packages have the name
-				return nil
+			maxStart, blocks, err := l.blocks(r)
+			if err != nil {
+				return err
 			}
-			last = next.position
-			for len(recent) > 0 && recent[0].maxStart >= next.maxStart {
+			for len(recent) > 0 && recent[0].maxStart >= maxStart {
 				if err := l.add(c, recent[0]); err != nil {
 					return err
 				}
 				recent = recent[1:]
 			}
-			return l.add(c, next)
+			if l.enough(maxStart) {
+				return errEnough
+			}
+			for _, next := range blocks { // of another group there may be later ones
+				if err := l.add(c, next); err != nil {
+					return ignoreEnough(err)
+				}
+			}
+			return nil
 		})
 	for ; err == nil && len(recent) > 0; recent = recent[1:] {
 		err = l.add(c, recent[0])
 	}
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
 	l.order()
+	return ignoreEnough(err)
+}
+
+func ignoreEnough(err error) error {
+	if errors.Is(err, errEnough) {
+		return nil
+	}
 	return err
+}
+
+// blocks returns the blocks of a row that may have what is selected and were not
+// returned before, newest first, and a time that neither they nor those of later rows exceed.
+func (l *listing) blocks(r *row) (maxStart int64, blocks []place, err error) {
+	if l.Name == "" {
+		p := place{maxStart: r.integer(), position: r.integer()}
+		return p.maxStart, []place{p}, nil
+	}
+	n, err := r.naming()
+	for _, p := range n.parts {
+		if p.maxStart < l.since || p.minStart > l.upto {
+			continue
+		}
+		if l.Package == nil { // several may have the name
+			if l.seen[p.block] {
+				continue
+			}
+			l.seen[p.block] = true
+		}
+		blocks = append(blocks, place{position: p.block, maxStart: p.maxStart})
+	}
+	slices.SortFunc(blocks, func(a, b place) int { return cmp.Compare(b.maxStart, a.maxStart) })
+	return n.maxStart, blocks, err
 }
 
 // add takes what a row has of the selection, or returns errEnough if neither that
 // row nor a later one can have any that is wanted.
 func (l *listing) add(c *connection, p place) error {
-	if l.most == 0 || len(l.found) == l.most && l.found[l.most-1].Start > p.maxStart {
+	if l.enough(p.maxStart) {
 		return errEnough
 	}
 	heads, err := p.heads(c, l.filter())
@@ -151,6 +186,11 @@ func (l *listing) add(c *connection, p place) error {
 		l.order()
 	}
 	return err
+}
+
+// enough reports whether none that started then or before is wanted.
+func (l *listing) enough(maxStart int64) bool {
+	return l.most == 0 || len(l.found) == l.most && l.found[l.most-1].Start > maxStart
 }
 
 func (l *listing) order() {
@@ -234,22 +274,42 @@ func (s *selection) countWithin(c *connection, p place) (int, error) {
 // across the end and not the beginning.
 func (s *selection) countEdges(c *connection) (n int, err error) {
 	look := func(r *row) error {
-		within := *s
-		p := place{position: r.integer()}
-		if pkg := r.text(); s.Name != "" {
-			within.Package = &pkg
-		}
-		some, err := within.countWithin(c, p)
+		some, err := s.countRow(c, r)
 		n += some
 		return err
 	}
 	if s.since != math.MinInt64 {
-		err = s.rows(c, "position, ''", "block, package", "max_start >= ? AND max_start <= ? AND min_start < ?").
+		err = s.rows(c, "position", namingColumns, "max_start >= ? AND max_start <= ? AND min_start < ?").
 			integer(s.since).integer(spanAfter(s.since)).integer(s.since).each(look)
 	}
 	if err == nil && s.upto != math.MaxInt64 {
-		err = s.rows(c, "position, ''", "block, package", "max_start > ? AND max_start <= ? AND min_start <= ? AND min_start >= ?").
+		err = s.rows(c, "position", namingColumns, "max_start > ? AND max_start <= ? AND min_start <= ? AND min_start >= ?").
 			integer(s.upto).integer(spanAfter(s.upto)).integer(s.upto).integer(s.since).each(look)
 	}
 	return n, err
+}
+
+// countRow counts in the blocks of a row.
+func (s *selection) countRow(c *connection, r *row) (n int, err error) {
+	if s.Name == "" {
+		return s.countWithin(c, place{position: r.integer()})
+	}
+	of, err := r.naming()
+	if err != nil {
+		return 0, err
+	}
+	within := *s
+	within.Package = &of.pkg
+	for _, p := range of.parts {
+		if p.minStart >= s.since && p.maxStart <= s.upto {
+			n += p.count
+			continue
+		}
+		some, err := within.countWithin(c, place{position: p.block})
+		if err != nil {
+			return 0, err
+		}
+		n += some
+	}
+	return n, nil
 }
