@@ -43,6 +43,9 @@ func TestBlocksAgainstModel(t *testing.T) {
 		m.consistent()
 	}
 	m.compareArchive()
+	if !m.grouped {
+		t.Error("no row of names ever told of several blocks")
+	}
 }
 
 type modelID struct {
@@ -57,6 +60,8 @@ type blockModel struct {
 	now    int64 // ms since 1970
 	stored map[modelID]whisk.Activation
 	last   []whisk.Activation // batch
+
+	grouped bool // there was an action with several blocks in one row of names
 }
 
 func (m *blockModel) pick(from ...int64) int64 { return from[m.random.IntN(len(from))] }
@@ -275,6 +280,7 @@ func (m *blockModel) named(c *connection) error {
 		if span > blockSpan {
 			return fmt.Errorf("names of %v ms", span)
 		}
+		m.grouped = m.grouped || len(n.parts) > 1
 		for _, p := range n.parts {
 			if groups[p.block] != n.maxStart {
 				return fmt.Errorf("block %d is of %d, and named by %+v", p.block, groups[p.block], n)
