@@ -90,10 +90,11 @@ DROP INDEX activations_name_list;
 DROP INDEX activations_start;
 `
 
-// The rows of names are those of groups of blocks, see naming. Those of former
-// programs have no parts, and their blocks no named: each is a group of its own.
+// A row of names is of a group of blocks, see naming. A block alone has what former
+// programs wrote: NULL in these columns.
 const groupsSchema = `
-ALTER TABLE blocks ADD COLUMN named INTEGER; -- max_start of its rows in names
+ALTER TABLE blocks ADD COLUMN named INTEGER; -- max_start of the group's rows in names
+ALTER TABLE blocks ADD COLUMN rank INTEGER;  -- in its group, from 0: of consecutive positions when they were stored
 ALTER TABLE names ADD COLUMN parts BLOB;
 `
 

@@ -255,10 +255,10 @@ func (m *blockModel) named(c *connection) error {
 		name, pkg string
 	}
 	want, got := make(map[key]part), make(map[key]part)
-	groups := make(map[int64]int64)
-	err := c.prepare("SELECT position, max_start, named, heads FROM blocks").each(func(r *row) error {
+	groups := make(map[int64][2]int64) // the last start and the position of what began it
+	err := c.prepare("SELECT position, max_start, coalesce(named, max_start), coalesce(rank, 0), heads FROM blocks").each(func(r *row) error {
 		position, maxStart := r.integer(), r.integer()
-		groups[position] = r.integer()
+		groups[position] = [2]int64{r.integer(), position - r.integer()}
 		heads, err := block.Heads(r.bytes())
 		for _, h := range heads {
 			p, known := want[key{position, h.Name, h.Package}]
@@ -282,8 +282,8 @@ func (m *blockModel) named(c *connection) error {
 		}
 		m.grouped = m.grouped || len(n.parts) > 1
 		for _, p := range n.parts {
-			if groups[p.block] != n.maxStart {
-				return fmt.Errorf("block %d is of %d, and named by %+v", p.block, groups[p.block], n)
+			if groups[p.block] != [2]int64{n.maxStart, n.group} {
+				return fmt.Errorf("block %d is of %v, and named by %+v", p.block, groups[p.block], n)
 			}
 			got[key{p.block, name, n.pkg}] = p
 		}

@@ -62,11 +62,38 @@ func (e *expiry) step(c *connection) (more bool, err error) {
 	if err != nil || position == 0 {
 		return false, err
 	}
-	return true, e.block(c, place{position: position})
+	g, err := groupOfBlock(c, position)
+	if err != nil {
+		return false, err
+	}
+	if g != nil && g.maxStart < e.before && g.count <= e.left {
+		return true, e.group(c, g)
+	}
+	return true, e.block(c, place{position: position}, g)
+}
+
+// group deletes a group of blocks that are all old.
+func (e *expiry) group(c *connection, g *group) error {
+	names := make(map[string]bool, 1)
+	for _, p := range g.blocks {
+		heads, err := p.heads(c, nil)
+		if err != nil {
+			return err
+		}
+		for i := range heads {
+			names[heads[i].Name] = true
+		}
+		if err := c.prepare("DELETE FROM blocks WHERE position = ?").integer(p.position).run(); err != nil {
+			return err
+		}
+	}
+	e.left -= g.count
+	e.deleted += g.count
+	return deleteNames(c, g.namespace, names, g.named, g.lead)
 }
 
 // block deletes a block, and puts those of its records back that are to stay.
-func (e *expiry) block(c *connection, p place) error {
+func (e *expiry) block(c *connection, p place, of *group) error {
 	heads, err := p.heads(c, nil)
 	if err != nil {
 		return err
@@ -85,7 +112,7 @@ func (e *expiry) block(c *connection, p place) error {
 			return err
 		}
 	}
-	if err := deleteBlock(c, p, heads); err != nil {
+	if err := deleteBlock(c, p, of, heads); err != nil {
 		return err
 	}
 	if err := insertBlocks(c, blocks); err != nil {
@@ -109,19 +136,35 @@ func blocksOf(c *connection, p place, heads []block.Head) ([]extent, error) {
 	return newBlocks(records)
 }
 
-func deleteBlock(c *connection, p place, heads []block.Head) error {
-	named, err := c.numberOf("SELECT coalesce(named, max_start) FROM blocks WHERE position = ?", p.position)
-	if err != nil {
-		return err
-	}
-	names := make(map[string]bool, 1)
+// deleteBlock deletes one of a group, or one that was stored alone: then of is nil.
+func deleteBlock(c *connection, p place, of *group, heads []block.Head) error {
+	maxStart, names := heads[0].Start, make(map[string]bool, 1)
 	for i := range heads {
+		maxStart = max(maxStart, heads[i].Start)
 		names[heads[i].Name] = true
 	}
-	for name := range names {
-		if err := forgetNamed(c, heads[0].Namespace, name, named, p.position); err != nil {
+	if of == nil {
+		if err := deleteNames(c, heads[0].Namespace, names, maxStart, p.position); err != nil {
 			return err
+		}
+	} else {
+		for name := range names {
+			if err := of.forget(c, name, p.position); err != nil {
+				return err
+			}
 		}
 	}
 	return c.prepare("DELETE FROM blocks WHERE position = ?").integer(p.position).run()
+}
+
+// deleteNames deletes the rows of a group of one block or more.
+func deleteNames(c *connection, namespace string, names map[string]bool, maxStart, group int64) error {
+	for name := range names {
+		err := c.prepare("DELETE FROM names WHERE namespace = ? AND name = ? AND max_start = ? AND block = ?").
+			text(namespace).text(name).integer(maxStart).integer(group).run()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -147,12 +147,20 @@ func (x *extent) insertRecent(c *connection) error {
 		integer(x.minStart).integer(x.maxStart).blob(x.heads).blob(x.bodies).run()
 }
 
-// insertBlock stores a block of the group with that latest start, without names,
-// and returns its position.
-func (x *extent) insertBlock(c *connection, named int64) (position int64, err error) {
-	err = c.prepare(`INSERT INTO blocks (namespace, count, min_id, max_id, min_start, max_start, heads, bodies, named) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`).
+const insertBlock = `INSERT INTO blocks (namespace, count, min_id, max_id, min_start, max_start, heads, bodies, named, rank)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+// insertBlock stores a block without names and returns its position. Of a group of
+// several it has the rank in that, and the group's latest start.
+func (x *extent) insertBlock(c *connection, several bool, rank int, named int64) (position int64, err error) {
+	s := c.prepare(insertBlock).
 		text(x.namespace).integer(int64(x.count)).blob(x.minID[:]).blob(x.maxID[:]).
-		integer(x.minStart).integer(x.maxStart).blob(x.heads).blob(x.bodies).integer(named).run()
+		integer(x.minStart).integer(x.maxStart).blob(x.heads).blob(x.bodies)
+	if several {
+		err = s.integer(named).integer(int64(rank)).run()
+	} else {
+		err = s.null().null().run()
+	}
 	return c.LastInsertRowID(), err
 }
 

@@ -5,6 +5,7 @@ package sqlite
 import (
 	"cmp"
 	"encoding/binary"
+	"math"
 	"slices"
 
 	"github.com/whirl-faas/whirl/whisk"
@@ -14,8 +15,8 @@ import (
 // row in names costs as much as a few records. So names has one for each action of
 // a group of blocks, which span blockSpan at most as one block does.
 
-// groupBlocks is how many blocks a group has at most.
-const groupBlocks = 64
+// groupBlocks is how many blocks a group has at most: they are expired together.
+const groupBlocks = 16
 
 // naming is a row of names: those blocks of a group that have records of an action.
 type naming struct {
@@ -65,7 +66,7 @@ func insertGroup(c *connection, blocks []extent) error {
 	positions := make([]int64, len(blocks))
 	for i := range blocks {
 		var err error
-		if positions[i], err = blocks[i].insertBlock(c, maxStart); err != nil {
+		if positions[i], err = blocks[i].insertBlock(c, len(blocks) > 1, i, maxStart); err != nil {
 			return err
 		}
 	}
@@ -157,11 +158,42 @@ func (r *row) naming() (n naming, err error) {
 	return n, nil
 }
 
-// forgetNamed takes a block out of what names has of an action.
-func forgetNamed(c *connection, namespace, name string, maxStart, position int64) error {
+// group is what is left of several blocks that were stored together.
+type group struct {
+	namespace   string
+	named, lead int64 // maxStart and group of its namings
+	maxStart    int64
+	count       int // of records
+	blocks      []place
+}
+
+// groupOfBlock returns the group of a block, nil if it was stored alone.
+func groupOfBlock(c *connection, position int64) (*group, error) {
+	rank, err := c.numberOf("SELECT coalesce(rank, -1) FROM blocks WHERE position = ?", position)
+	if err != nil || rank < 0 {
+		return nil, err
+	}
+	g := group{lead: position - rank, maxStart: math.MinInt64}
+	err = c.prepare("SELECT position, coalesce(rank, -1), namespace, named, max_start, count FROM blocks WHERE position >= ? ORDER BY position LIMIT ?").
+		integer(g.lead).integer(groupBlocks).
+		each(func(r *row) error {
+			p := place{position: r.integer()}
+			if rank := r.integer(); rank < 0 || p.position-rank != g.lead {
+				return errEnough
+			}
+			g.namespace, g.named, p.maxStart = r.text(), r.integer(), r.integer()
+			g.maxStart, g.count = max(g.maxStart, p.maxStart), g.count+int(r.integer())
+			g.blocks = append(g.blocks, p)
+			return nil
+		})
+	return &g, ignoreEnough(err)
+}
+
+// forget takes a block out of what names has of an action.
+func (g *group) forget(c *connection, name string, position int64) error {
 	var changed []naming
-	err := c.prepare("SELECT " + namingColumns + " FROM names WHERE namespace = ? AND name = ? AND max_start = ? AND block <= ?").
-		text(namespace).text(name).integer(maxStart).integer(position).
+	err := c.prepare("SELECT " + namingColumns + " FROM names WHERE namespace = ? AND name = ? AND max_start = ? AND block = ?").
+		text(g.namespace).text(name).integer(g.named).integer(g.lead).
 		each(func(r *row) error {
 			n, err := r.naming()
 			n.name = name
@@ -174,7 +206,7 @@ func forgetNamed(c *connection, namespace, name string, maxStart, position int64
 		})
 	for i := range changed {
 		if err == nil {
-			err = changed[i].update(c, namespace)
+			err = changed[i].update(c, g.namespace)
 		}
 	}
 	return err
