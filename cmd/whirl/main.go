@@ -19,7 +19,7 @@ import (
 )
 
 func main() {
-	process.InitStage() // does not return in a process that becomes a sandbox
+	process.InitKeeper() // does not return in a process that keeps sandboxes
 	if slices.Equal(os.Args[1:], []string{"native-proxy"}) {
 		os.Exit(serveNative())
 	}

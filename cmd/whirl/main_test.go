@@ -17,7 +17,7 @@ import (
 // TestMain lets this test binary play the parts that whirl plays inside a
 // sandbox, and that of the scheduler that it measures.
 func TestMain(m *testing.M) {
-	process.InitStage()
+	process.InitKeeper()
 	if slices.Equal(os.Args[1:], []string{"native-proxy"}) {
 		os.Exit(serveNative())
 	}

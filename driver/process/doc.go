@@ -5,9 +5,10 @@
 // needs no container engine and no images; the runtimes are programs of the
 // machine.
 //
-// A program that uses the driver calls [InitStage] first thing in main: the
-// first process of each sandbox is the program itself, which builds the sandbox
-// around itself and then becomes the runtime.
+// The first process of each sandbox is the program itself, which builds the sandbox
+// around itself and then becomes the runtime, all before its main would begin
+// (internal/stage). For the keeper of sandboxes, which is the program too, main calls
+// [InitKeeper] first thing.
 //
 // # Inside of a sandbox
 //
@@ -41,7 +42,7 @@
 // pipes and a socket; per instance the cgroup tree, the files of the runtimes
 // and the keeper. A pool of prepared network namespaces with their
 // devices would sit in launch.network, one of cgroups in launch.place. What is
-// dear is the start of this whole program as the stage (see [InitStage]): a tiny
+// dear is the start of so large a program as the stage: a tiny
 // static program that reads the same plan (internal/stage.Plan) can replace it
 // in launch.spawn, and a zygote, a process that loaded a runtime and forks, would
 // take the place of clone in the keeper. The root could be built once per runtime and

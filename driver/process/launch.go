@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"slices"
 	"syscall"
@@ -30,7 +29,7 @@ type launch struct {
 	env      map[string]string // of the request
 	probe    bool
 	children []*os.File // the child's descriptors from 0 on
-	control  *net.UnixConn
+	control  *os.File
 	device   *os.File // for the network stack; nil before there is one, and if there is none
 }
 
@@ -159,14 +158,9 @@ func (l *launch) openControl() error {
 		return err
 	}
 	l.children = append(l.children, os.NewFile(uintptr(fds[1]), "control"))
-	ours := os.NewFile(uintptr(fds[0]), "control")
-	defer ours.Close()
-	conn, err := net.FileConn(ours)
-	if err != nil {
-		return err
-	}
-	l.control = conn.(*net.UnixConn)
-	return nil
+	err = unix.SetNonblock(fds[0], true) // ours alone: it goes on the poller
+	l.control = os.NewFile(uintptr(fds[0]), "control")
+	return err
 }
 
 func (l *launch) place() error {

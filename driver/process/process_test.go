@@ -23,7 +23,7 @@ import (
 // TestMain gives the test binary its other lives: the first process of a
 // sandbox, the runtime in it, and programs that tests start beside themselves.
 func TestMain(m *testing.M) {
-	process.InitStage()
+	process.InitKeeper()
 	if len(os.Args) > 1 {
 		if life, ok := lives[os.Args[1]]; ok {
 			life(os.Args[2:])

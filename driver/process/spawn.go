@@ -10,18 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/whirl-faas/whirl/driver/process/internal/keeper"
-	"github.com/whirl-faas/whirl/driver/process/internal/stage"
 )
 
-// InitStage turns this process into the first process of a sandbox, or into the
-// keeper of sandboxes, if it was started to be one, and then does not return. In
-// any other process it returns at once. It must be the first call of main, and of
-// TestMain: every initialisation before it is paid for at each start of a sandbox.
-func InitStage() {
-	switch {
-	case stage.Asked():
-		stage.Main()
-	case keeper.Asked():
+// InitKeeper turns this process into the keeper of sandboxes, if it was started to be
+// one, and then does not return. In any other process it returns at once. It must be
+// the first call of main, and of TestMain. What was started to be the first process
+// of a sandbox does not get as far as main: see package stage.
+func InitKeeper() {
+	if keeper.Asked() {
 		keeper.Main()
 	}
 }

@@ -8,9 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,11 +18,11 @@ import (
 // ErrDied says that the stage ended without a word, as when it is killed.
 var ErrDied = errors.New("the sandbox's first process died while it was set up")
 
-// Build has the stage at the other end of conn carry out the plan, and returns
-// when the runtime was exec'ed. The device is the tun device of the plan, to be
+// Build has the stage at the other end of conn, a stream socket on the poller, carry out
+// the plan, and returns when the runtime was exec'ed. The device is the tun device of the plan, to be
 // closed by the caller; nil if none was asked for. An error is a [*Failure] if
 // the stage told what went wrong, and the caller kills the stage after any.
-func Build(ctx context.Context, conn *net.UnixConn, plan Plan) (device *os.File, err error) {
+func Build(ctx context.Context, conn *os.File, plan Plan) (device *os.File, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if err := json.NewEncoder(conn).Encode(plan); err != nil {
@@ -66,10 +65,14 @@ func judge(words []byte) error {
 }
 
 // hear reads all that the stage says, and the descriptor that comes with it.
-func hear(conn *net.UnixConn) (words []byte, device *os.File, err error) {
+func hear(conn *os.File) (words []byte, device *os.File, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, nil, err
+	}
 	data, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
 	for len(words) < 1<<16 {
-		n, oobn, _, _, err := conn.ReadMsgUnix(data, oob)
+		n, oobn, err := receive(raw, data, oob)
 		words = append(words, data[:max(n, 0)]...)
 		if oobn > 0 {
 			if fd, fdErr := receivedFD(oob[:oobn]); fdErr == nil {
@@ -77,7 +80,7 @@ func hear(conn *net.UnixConn) (words []byte, device *os.File, err error) {
 			}
 		}
 		// A stage that is killed with the plan unread resets the stream.
-		if errors.Is(err, io.EOF) || n == 0 && err == nil || errors.Is(err, unix.ECONNRESET) {
+		if n == 0 && err == nil || errors.Is(err, unix.ECONNRESET) {
 			return words, device, nil
 		}
 		if err != nil {
@@ -85,6 +88,21 @@ func hear(conn *net.UnixConn) (words []byte, device *os.File, err error) {
 		}
 	}
 	return words, device, errors.New("the stage says too much")
+}
+
+// receive reads what is there, or waits for it. Package net would do the same, but have
+// each stage wait for its initialisation: see [Argument].
+func receive(raw syscall.RawConn, data, oob []byte) (n, oobn int, err error) {
+	waited := raw.Read(func(fd uintptr) bool {
+		for err = unix.EINTR; err == unix.EINTR; {
+			n, oobn, _, _, err = unix.Recvmsg(int(fd), data, oob, unix.MSG_CMSG_CLOEXEC)
+		}
+		return err != unix.EAGAIN
+	})
+	if waited != nil {
+		err = waited
+	}
+	return n, oobn, err
 }
 
 func receivedFD(oob []byte) (int, error) {

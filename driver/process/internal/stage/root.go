@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -46,8 +46,8 @@ func (r root) addSystem() error {
 
 // mirror shows a host path at the same place, a link as a link. One that is not
 // there is left out.
-func (r root) mirror(path string) error {
-	info, err := os.Lstat(path)
+func (r root) mirror(place string) error {
+	info, err := os.Lstat(place)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -55,16 +55,16 @@ func (r root) mirror(path string) error {
 		return err
 	}
 	if info.Mode()&fs.ModeSymlink == 0 {
-		return r.bind(path, path, bindDefault)
+		return r.bind(place, place, bindDefault)
 	}
-	target, err := os.Readlink(path)
+	target, err := os.Readlink(place)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(r.base+path), 0o755); err != nil {
+	if err := os.MkdirAll(path.Dir(r.base+place), 0o755); err != nil {
 		return err
 	}
-	return os.Symlink(target, r.base+path)
+	return os.Symlink(target, r.base+place)
 }
 
 // addEtc writes the few files that libraries look for, and shows those that
@@ -227,7 +227,7 @@ func (r root) bind(source, target string, attributes uint64) error {
 	place := r.base + target
 	if info.IsDir() {
 		err = os.MkdirAll(place, 0o755)
-	} else if err = os.MkdirAll(filepath.Dir(place), 0o755); err == nil {
+	} else if err = os.MkdirAll(path.Dir(place), 0o755); err == nil {
 		err = touch(place)
 	}
 	if err != nil {

@@ -14,6 +14,14 @@
 //
 // All of it runs on one locked thread, because privileges belong to threads; the
 // other threads of the Go runtime end with exec.
+//
+// # Before main
+//
+// A process that was started as a stage becomes one in this package's init. Go initialises
+// packages one by one: of those whose imports all are, the one whose path comes first. To
+// initialise all of a large program takes longer than what a stage has to do, and it
+// needs none of that. So this package imports only what is initialised early anyway, which
+// package net, for one, is not. A test says when that has changed, docs/adr/0027 what it brings.
 package stage
 
 import (
@@ -28,7 +36,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Argument is what the stage is started with, as its name.
+// Argument is what the stage is started with, as its name. Whatever program has this package
+// becomes a stage then, and its main never runs.
 const Argument = "whirl-sandbox-stage"
 
 // The descriptors of the stage.
@@ -83,11 +92,14 @@ func (f *Failure) Unwrap() error {
 	return f.Errno
 }
 
-// Asked reports whether this process was started to be a stage.
-func Asked() bool { return len(os.Args) == 1 && os.Args[0] == Argument }
+func init() {
+	if len(os.Args) == 1 && os.Args[0] == Argument {
+		main()
+	}
+}
 
-// Main is the stage. It does not return.
-func Main() {
+// main is the stage. It does not return.
+func main() {
 	runtime.LockOSThread()
 	control := &control{file: os.NewFile(controlFD, "control")}
 	plan, err := control.receive()
