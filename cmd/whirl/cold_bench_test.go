@@ -11,7 +11,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -30,11 +32,13 @@ const coldRate = 20
 // BenchmarkCold makes cold starts through the API of a platform in this process, and by the
 // driver alone, a second of each in turns, both by the clock. What the platform adds is told for
 // each activation from what the same one's creation, /init and /run took, so that the
-// noise of a busy machine in those is not in it. The CPU time is this process's, with that
+// noise of a busy machine in those is not in it: as the one who asks sees it, and *inside*,
+// from the request's arrival to the answer. The CPU time is this process's, with that
 // of the one who asks, without the sandboxes'.
 func BenchmarkCold(b *testing.B) {
 	bed := newColdBed(b)
-	var added, whole, own, direct sample
+	watch := bed.watch(b)
+	var added, inside, whole, own, direct sample
 	var cpu [2]time.Duration // of the platform's rounds, of the direct ones
 	for b.Loop() {
 		names := bed.deploy(b, coldRate, "native:default", nativeNoop)
@@ -47,6 +51,7 @@ func BenchmarkCold(b *testing.B) {
 			whole.add(took)
 			own.add(part.create + part.init + part.run)
 			added.add(took - part.create - part.init - part.run)
+			inside.add(watch.of(name) - part.create - part.init - part.run)
 		})
 		bed.settle()
 		cpu[0] += selfCPU() - used
@@ -63,6 +68,7 @@ func BenchmarkCold(b *testing.B) {
 		bed.destroy(b, boxes)
 	}
 	added.report(b, "added")
+	inside.report(b, "inside")
 	whole.report(b, "whole")
 	own.report(b, "own")
 	direct.report(b, "direct")
@@ -123,6 +129,48 @@ func selfCPU() time.Duration {
 		return 0
 	}
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// watch is a way to the platform on which it tells how long each call took it.
+type watch struct {
+	http.RoundTripper
+	mu    sync.Mutex
+	calls map[string]time.Duration // by the action's name
+}
+
+// watch has the guest's calls watched from now on.
+func (bed *coldBed) watch(b *testing.B) *watch {
+	transport := &http.Transport{MaxIdleConnsPerHost: 100}
+	w := &watch{RoundTripper: transport, calls: map[string]time.Duration{}}
+	guest, err := client.New(client.Config{APIHost: bed.front.url(), Auth: guestKey, Transport: w})
+	must(b, err)
+	bed.guest.Close()
+	bed.guest = guest
+	b.Cleanup(transport.CloseIdleConnections)
+	return w
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (w *watch) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("X-Whirl-Timing", "on")
+	answer, err := w.RoundTripper.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	_, total, _ := strings.Cut(answer.Header.Get("Server-Timing"), "total;dur=")
+	if took, err := time.ParseDuration(total + "ms"); err == nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.calls[path.Base(r.URL.Path)] = took
+	}
+	return answer, nil
+}
+
+func (w *watch) of(name string) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.calls[name]
 }
 
 // sample is what many measurements gave.
