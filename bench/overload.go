@@ -22,14 +22,14 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// An overload is an open loop at what the platform can do with warm containers
-// and at several times as much, in rounds that alternate. One call in mixOne is to one of mixColds other
+// An overload is an open loop at what the platform can do and at several times as
+// much, in rounds that alternate. One call in mixOne is to one of mixColds other
 // actions, which are seldom warm. When a round ends a caller goes on, one call after
 // the other, and sees how long it takes until all is as before.
 const (
 	mixOne      = 100
 	mixColds    = 40
-	capacityOf  = 16 // connections, of the closed loop that finds what the platform can do
+	capacityOf  = 32 // connections, of the closed loop of the same calls that finds what the platform can do
 	calmAfter   = 5  // seconds that are looked at after a round
 	probeEvery  = 50 * time.Millisecond
 	probesFirst = 60 // before any load
@@ -130,7 +130,8 @@ func (o *onslaught) run() (Overload, error) {
 		}
 	}
 	result.Calm = calm.latency()
-	result.Capacity = o.hot.closed(capacityOf).round(o.r.config.Duration).rate()
+	o.mixed.closed(capacityOf).round(o.r.config.Warmup)
+	result.Capacity = o.mixed.closed(capacityOf).round(o.r.config.Duration).rate()
 	if result.Capacity <= 0 {
 		return result, fmt.Errorf("%s: nothing was served: %w", o.name, context.Cause(o.ctx))
 	}
@@ -298,7 +299,7 @@ func (r Report) writeOverloads(w io.Writer) {
 		return
 	}
 	section(w, "Overload, latencies in ms",
-		fmt.Sprintf("An open loop at what %d connections get from one action in a closed one, and at more than that, in turns; one call in %d is to one of %d other actions.", capacityOf, mixOne, mixColds),
+		fmt.Sprintf("An open loop at what %d connections get from the same calls in a closed one, and at more than that, in turns; one call in %d is to one of %d other actions.", capacityOf, mixOne, mixColds),
 		"refused: answers 429 and 503, from sending to the answer; failed: all other errors. RSS: of the named processes, MB, at the end of the first and of the last round.")
 	t := table.New(w, "kind", "workload", "due/s", "good/s", "share", "p50", "p99", "cold", "refused", "p50", "p99", "failed", "unsent", "RSS", "then", "lag p99")
 	for _, one := range r.Overloads {
