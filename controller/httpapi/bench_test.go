@@ -89,22 +89,27 @@ func BenchmarkBlockingInvoke(b *testing.B) {
 			p.must(200, "PUT", guest+"/packages/b", `{"binding":{"namespace":"_","name":"p"}}`)
 			p.must(200, "PUT", guest+"/actions/p/hello", hello)
 			p.must(200, "PUT", guest+"/actions/s", sequence("/_/hello", "/_/p/hello"))
-			ctx, cancel := context.WithCancel(context.Background())
-			done := make(chan error, 1)
-			go func() { done <- p.control.Run(ctx) }()
-			r := benchRequest("POST", path, `{"name":"world"}`)
-			var body strings.Reader
-			end := cputime.Report(b)
-			for b.Loop() {
-				serve(p, r, &body, `{"name":"world"}`)
-			}
-			end()
-			b.StopTimer()
-			cancel()
-			if err := <-done; err != nil {
-				b.Error(err)
-			}
+			measureCalls(b, p, path)
 		})
+	}
+}
+
+// measureCalls runs the platform, and one call after the other on it.
+func measureCalls(b *testing.B, p *platform, path string) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.control.Run(ctx) }()
+	r := benchRequest("POST", path, `{"name":"world"}`)
+	var body strings.Reader
+	end := cputime.Report(b)
+	for b.Loop() {
+		serve(p, r, &body, `{"name":"world"}`)
+	}
+	end()
+	b.StopTimer()
+	cancel()
+	if err := <-done; err != nil {
+		b.Error(err)
 	}
 }
 
@@ -129,21 +134,7 @@ func BenchmarkRefused(b *testing.B) {
 			p := newPlatform(b, func(c *controller.Config) { c.Limits.InvocationsPerMinute = row.calls })
 			p.must(200, "PUT", guest+"/actions/hello", hello)
 			p.balancer.Crowded, p.balancer.Refuse = row.crowded, row.refuse
-			ctx, cancel := context.WithCancel(context.Background())
-			done := make(chan error, 1)
-			go func() { done <- p.control.Run(ctx) }()
-			r := benchRequest("POST", guest+"/actions/hello?blocking=true", `{"name":"world"}`)
-			var body strings.Reader
-			end := cputime.Report(b)
-			for b.Loop() {
-				serve(p, r, &body, `{"name":"world"}`)
-			}
-			end()
-			b.StopTimer()
-			cancel()
-			if err := <-done; err != nil {
-				b.Error(err)
-			}
+			measureCalls(b, p, guest+"/actions/hello?blocking=true")
 		})
 	}
 }
