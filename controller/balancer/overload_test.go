@@ -45,7 +45,10 @@ type flood struct {
 	late     time.Duration // longest time to a refusal
 }
 
+// call makes a call in the background, when all else of this instant has happened:
+// what is foretold holds until something changes.
 func (f *flood) call(adjust ...func(*whisk.Invocation)) {
+	synctest.Wait()
 	inv := invocation(adjust...)
 	f.running.Go(func() {
 		foretold := f.w.b.Check(inv.Key, inv.Patience)
