@@ -35,6 +35,7 @@ type activation struct {
 	key         string // "uuid:key" of who invokes; empty unless the action wants it
 	environment map[string]json.RawMessage
 	run         []byte // of /run, without the deadline
+	code        []byte // read in advance; nil otherwise
 	invocation  whisk.Invocation
 	admission   Admission                            // nil unless it was taken before Accept
 	builtin     func(context.Context) whisk.Response // what it does; nil where a container does it
@@ -105,6 +106,7 @@ func (c *Controller) newInvocation(id whisk.ActivationID, call Call, action *res
 		Sentinels:   action.runtime.Sentinels,
 		Size:        whisk.Bytes(cap(act.run)) + activationSize,
 		Claim:       func(ctx context.Context) error { return c.claim(ctx, act) },
+		Prepare:     func(ctx context.Context) { c.readAhead(ctx, act) },
 		InitBody:    func(ctx context.Context, deadline time.Time) ([]byte, error) { return c.initBody(ctx, act, deadline) },
 		RunBody:     func(deadline time.Time) []byte { return appendDeadline(act.run, deadline) },
 	}
@@ -382,10 +384,26 @@ func (c *Controller) claimEntry(ctx context.Context, act *activation) error {
 	return fmt.Errorf("claim activation %s: %w", act.id, err)
 }
 
+// maxReadAhead is the longest code that is read before its container is there: of
+// many actions that wait, each may hold that much.
+const maxReadAhead = 64 * whisk.KB
+
+// readAhead reads the action's code while its container is made. If that fails,
+// initBody tries again, and tells.
+func (c *Controller) readAhead(ctx context.Context, act *activation) {
+	if act.action.Exec.Size <= maxReadAhead {
+		act.code, _ = c.code(ctx, act.action.Action)
+	}
+}
+
 func (c *Controller) initBody(ctx context.Context, act *activation, deadline time.Time) ([]byte, error) {
-	code, err := c.code(ctx, act.action.Action)
-	if err != nil {
-		return nil, err
+	code := act.code
+	act.code = nil
+	if code == nil {
+		var err error
+		if code, err = c.code(ctx, act.action.Action); err != nil {
+			return nil, err
+		}
 	}
 	return act.appendInit(make([]byte, 0, len(code)+len(code)/16+1024), code, deadline), nil
 }

@@ -98,6 +98,10 @@ type Invocation struct {
 	// Claim, if not nil, is called once, when a container is at hand and before
 	// it learns of the activation. If it fails, the activation is not run.
 	Claim func(context.Context) error
+	// Prepare, if not nil, is called while a container is awaited that will need
+	// InitBody, as far as can be told, and may do part of its work. Neither is called
+	// while the other is.
+	Prepare func(ctx context.Context)
 	// InitBody returns the body of /init. It is called for a container that does
 	// not hold the action's code yet, and again for another try. The deadline is
 	// when the container will be given up.

@@ -152,6 +152,7 @@ func (a *action) waitLocked(inv *whisk.Invocation, again bool, now int64) *waite
 		a.handed.begin(now)
 	}
 	w := a.waiting.add(inv, again)
+	w.first = a.waiting.len() == 1 && len(a.containers) == 0
 	if startBy := startBy(inv); startBy.After(a.startBy) {
 		a.startBy = startBy
 	}
@@ -203,6 +204,7 @@ func (j *job) elsewhere(ctx context.Context, former verdict) whisk.Outcome {
 func (j *job) once(ctx context.Context, a *action, c *container, w *waiter) (outcome whisk.Outcome, v verdict, again bool) {
 	v = verdict{container: c}
 	if c == nil {
+		j.prepare(ctx, w)
 		v = a.await(ctx, w)
 	}
 	switch {
@@ -218,6 +220,14 @@ func (j *job) once(ctx context.Context, a *action, c *container, w *waiter) (out
 		a.settle(v)
 	}
 	return outcome, v, again
+}
+
+// prepare does what can be done for the first container of an action while that is
+// made: it would take as long when the container is there.
+func (j *job) prepare(ctx context.Context, w *waiter) {
+	if w.first && j.inv.Prepare != nil {
+		j.inv.Prepare(ctx)
+	}
 }
 
 // settle notes that the activation that got the verdict has ended.

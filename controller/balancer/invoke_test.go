@@ -5,7 +5,9 @@ package balancer_test
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,6 +52,39 @@ func TestColdThenWarm(t *testing.T) {
 		}
 		if n := len(sent[whisk.Requisition](w)); n != 1 {
 			t.Errorf("%d requisitions, want 1", n)
+		}
+	})
+}
+
+// What the first container of an action will need is prepared while that is made, and
+// for nobody else.
+func TestPrepare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.createDelay = 300 * time.Millisecond
+		w.handle = takes(time.Second)
+		w.start()
+		var prepared []time.Duration
+		begin := time.Now()
+		prepare := func(inv *whisk.Invocation) {
+			inv.Prepare = func(context.Context) {
+				time.Sleep(100 * time.Millisecond)
+				prepared = append(prepared, time.Since(begin))
+			}
+		}
+		var calls sync.WaitGroup
+		for range 3 {
+			calls.Go(func() {
+				if outcome := w.invoke(prepare); outcome.Response.Status != whisk.Success || outcome.Cold && outcome.Wait != 300*time.Millisecond {
+					t.Errorf("%+v", outcome)
+				}
+			})
+			time.Sleep(time.Millisecond)
+		}
+		calls.Wait()
+		w.invoke(prepare)
+		if want := []time.Duration{100 * time.Millisecond}; !slices.Equal(prepared, want) {
+			t.Errorf("prepared at %v, want %v", prepared, want)
 		}
 	})
 }

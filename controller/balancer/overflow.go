@@ -59,6 +59,7 @@ type queue struct{ waiting list.List }
 // fate, under action.mu; the verdict is there from then on.
 type waiter struct {
 	inv     *whisk.Invocation
+	first   bool          // of an action that had no container
 	place   *list.Element // nil once it was taken out
 	verdict chan verdict  // holds one; never closed
 }

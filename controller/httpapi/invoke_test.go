@@ -214,6 +214,40 @@ func goesAway(t *testing.T, cold bool, held time.Duration) {
 	})
 }
 
+// An action's code is read ahead while its container is made, if it is short, and
+// kept for one try.
+func TestCodeReadAhead(t *testing.T) {
+	p := newPlatform(t)
+	p.run()
+	for _, row := range []struct {
+		size  int
+		reads [3]int // after Prepare, a first InitBody, and a second one
+	}{
+		{64 << 10, [3]int{1, 1, 2}},
+		{64<<10 + 1, [3]int{0, 1, 2}},
+	} {
+		code := strings.Repeat("x", row.size)
+		p.must(200, "PUT", guest+"/actions/long?overwrite=true", `{"exec":{"kind":"nodejs:20","code":"`+code+`"}}`)
+		p.balancer.Run = func(ctx context.Context, inv *whisk.Invocation, _ controllertest.RunBody) whisk.Outcome {
+			before := p.store.Calls("GetBlob")
+			for try, want := range row.reads {
+				var body []byte
+				var err error
+				if try == 0 {
+					inv.Prepare(ctx)
+				} else if body, err = inv.InitBody(ctx, time.Now()); err != nil || !strings.Contains(string(body), code) {
+					t.Errorf("%d bytes, step %d: %v, or not its code", row.size, try, err)
+				}
+				if n := p.store.Calls("GetBlob") - before; n != want {
+					t.Errorf("%d bytes, step %d: read %d times, want %d", row.size, try, n, want)
+				}
+			}
+			return controllertest.Outcome(inv, whisk.Response{Result: json.RawMessage(`{}`)})
+		}
+		p.must(200, "POST", guest+"/actions/long?blocking=true", "")
+	}
+}
+
 func TestWhatTheActionGets(t *testing.T) {
 	p := newPlatform(t)
 	p.run()
