@@ -63,7 +63,17 @@ func (s *state) checkTenants() error {
 			sums[r.action.tenant].requisitions++
 		}
 	}
+	for _, c := range s.containers {
+		if c.byRest.in == &c.node.sheltered && c.action != nil {
+			sum := sums[c.action.tenant]
+			sum.sheltering += c.Spec.Memory
+			sum.sheltered.count++
+		}
+	}
 	for t, sum := range sums {
+		if sum.sheltering != t.sheltering || sum.sheltered.count != t.sheltered.count {
+			return fmt.Errorf("tenant %s shelters %d containers of %s, booked %d of %s", t.name, sum.sheltered.count, sum.sheltering, t.sheltered.count, t.sheltering)
+		}
 		if sum.actions != t.actions || sum.requisitions != t.requisitions || sum.atWork != t.atWork || sum.coming != t.coming || t.actions == 0 {
 			return fmt.Errorf("tenant %s is %+v, booked %+v", t.name, *sum, *t)
 		}

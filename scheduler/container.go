@@ -37,6 +37,7 @@ type container struct {
 	byNode    link[*container] // in node.containers
 	byRest    link[*container] // in one of node.resting
 	byAction  link[*container] // in one of the action's lists
+	byTenant  link[*container] // in tenant.sheltered
 	byPool    link[*container] // in pool.ready or pool.coming
 	byHolder  link[*container] // in controller.leased
 	byPurpose link[*container] // in requisition.bound
@@ -47,7 +48,7 @@ func (s *state) adopt(n *node, made whisk.Container) *container {
 	c := &container{Container: made, node: n, pool: s.poolFor(made.Spec), since: s.now}
 	c.Node = n.id
 	c.byNode.value, c.byRest.value, c.byAction.value = c, c, c
-	c.byPool.value, c.byHolder.value, c.byPurpose.value = c, c, c
+	c.byTenant.value, c.byPool.value, c.byHolder.value, c.byPurpose.value = c, c, c, c
 	c.timer.ring = func() { s.timeUp(c) }
 	s.containers[c.ID] = c
 	c.pool.members++
@@ -109,8 +110,7 @@ func (s *state) timeUp(c *container) {
 	case prewarmed:
 		s.expire(c)
 	case free:
-		s.relink(c, func() { c.sheltered = false })
-		s.roomier = true
+		s.expose(c)
 	case recalled, evicting:
 		s.answeredBusy(c)
 	}
@@ -184,7 +184,7 @@ func (s *state) link(c *container) {
 			return
 		}
 		if c.sheltered {
-			c.node.sheltered.push(&c.byRest)
+			s.shelter(c)
 		} else {
 			c.node.idle += c.Spec.Memory
 			s.rest(c, restFree)
@@ -211,7 +211,9 @@ func (s *state) rest(c *container, class int) {
 // unlink undoes link.
 func (s *state) unlink(c *container) {
 	switch c.byRest.in {
-	case nil, &c.node.sheltered:
+	case nil:
+	case &c.node.sheltered:
+		s.unshelter(c)
 	case &c.node.resting[restFree]:
 		c.node.idle -= c.Spec.Memory
 	default:

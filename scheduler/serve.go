@@ -99,6 +99,9 @@ func (s *state) allot() {
 		}
 		r := a.waiting.first()
 		n := s.place(r)
+		if n == nil && s.levy(r) {
+			n = s.place(r)
+		}
 		if n == nil {
 			blocked = a.spec.Memory
 			continue

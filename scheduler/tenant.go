@@ -19,6 +19,8 @@ type tenant struct {
 	atWork       whisk.Bytes      // of its actions
 	coming       whisk.Bytes      // of what is under way for its requisitions
 	working      ranking[*action] // its actions with busy containers that could be asked for
+	sheltered    list[*container] // of its actions, idle, and not to be asked for yet
+	sheltering   whisk.Bytes      // of those
 	rank         int              // in state.workers, from 1; 0 while it is not there
 	queues       []queue          // its parts of lines
 }

@@ -75,6 +75,51 @@ func TestDearContainersStay(t *testing.T) {
 	}
 }
 
+// A container that stays until it has paid off has no place that is due to another
+// namespace.
+func TestIdleContainersPayOffForTheirOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, nil)
+		agent, ctl := st.agent(node(1*whisk.GB)), st.controller("one")
+		time.Sleep(6 * time.Second) // until it has settled
+		var idle whisk.StateReport
+		for id, name := range []string{"cold", "cool"} {
+			ctl.say(of("noisy", whisk.RequisitionID(id), name))
+			order := agent.hear().(whisk.CreateContainer)
+			time.Sleep(300 * time.Millisecond)
+			agent.say(whisk.ContainerCreated{Container: whisk.Container{ID: order.Container, Node: "node", Spec: order.Spec}})
+			ctl.hear()
+			idle.States = append(idle.States, whisk.ContainerUse{Container: order.Container, State: whisk.Free, Since: time.Now()})
+		}
+		hot := of("noisy", 10, "hot")
+		hot.Count = 50
+		ctl.say(hot)
+		for range 2 {
+			makes(agent)
+			ctl.hear()
+		}
+		ctl.say(idle)
+		synctest.Wait()
+		asked := time.Now()
+		crowd(ctl, "meek", 101, 3) // of which a third would have more than noisy then
+		for _, use := range idle.States {
+			ctl.want(whisk.Reclaim{Container: use.Container})
+		}
+		for _, use := range idle.States {
+			ctl.say(whisk.Release{Container: use.Container, Reason: whisk.ReleaseReclaimed})
+			agent.want(whisk.RemoveContainer{Epoch: 1, Container: use.Container, Lessee: "one"})
+			agent.say(whisk.ContainerGone{Container: use.Container, Expected: true})
+			if got := namespaceOf(t, makes(agent)); got != "meek" {
+				t.Errorf("%s has the place", got)
+			}
+			ctl.hear()
+		}
+		if waited := time.Since(asked); waited != 0 {
+			t.Errorf("the places were had after %s", waited)
+		}
+	})
+}
+
 // Where an action has more to do than its containers can, one that was made for
 // another stays until it has paid off, though it is idle, and nothing is drained meanwhile.
 func TestIdleContainersPayOff(t *testing.T) {

@@ -5,6 +5,7 @@ package scheduler
 import (
 	"time"
 
+	"github.com/whirl-faas/whirl/scheduler/policy"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -38,6 +39,54 @@ func (s *state) shelters(c *container) bool {
 	}
 	hot := t.working.top(c.action)
 	return hot != nil && hot.waiting.count > 0
+}
+
+// shelter lists an idle container that has to pay off.
+func (s *state) shelter(c *container) {
+	c.node.sheltered.push(&c.byRest)
+	if c.action != nil {
+		t := c.action.tenant
+		t.sheltered.push(&c.byTenant)
+		t.sheltering += c.Spec.Memory
+	}
+}
+
+// unshelter undoes shelter, except for what unlink does.
+func (s *state) unshelter(c *container) {
+	if c.byTenant.in != nil {
+		c.byTenant.leave()
+		c.action.tenant.sheltering -= c.Spec.Memory
+	}
+}
+
+// expose lets others have the place of an idle container.
+func (s *state) expose(c *container) {
+	s.alarms.stop(&c.timer)
+	s.relink(c, func() { c.sheltered = false })
+	s.touch(c.node)
+}
+
+// levy has a place that is kept for a container to pay off given up for a
+// requisition of another tenant: of the tenant with the most at work, if that has
+// more than its due beside the other, with all that it has sheltered. It reports
+// whether there is one.
+func (s *state) levy(r *requisition) bool {
+	t, size := r.action.tenant, r.action.spec.Memory
+	rich := s.workers.top(t)
+	if rich == nil {
+		return false
+	}
+	looks := insistLooks
+	for c := range rich.sheltered.all() {
+		if looks--; looks < 0 {
+			break
+		}
+		if c.node.open() && c.Spec.Memory >= size && policy.Owes(rich.atWork+rich.sheltering, c.Spec.Memory, t.stake(), size) {
+			s.expose(c)
+			return true
+		}
+	}
+	return false
 }
 
 // soon reports whether an idle container of at least that size can be asked for soon.
