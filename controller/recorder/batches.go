@@ -73,19 +73,16 @@ func (r *Recorder) gather(ctx context.Context) []*Slot {
 
 // linger waits until a batch has come together, or there was time for it.
 func (r *Recorder) linger(ctx context.Context) {
-	select {
-	case <-r.full: // of a former batch
-	default:
-	}
-	if r.isFull() {
-		return
-	}
 	timer := time.NewTimer(r.config.Linger)
 	defer timer.Stop()
-	select {
-	case <-r.full:
-	case <-timer.C:
-	case <-ctx.Done():
+	for !r.isFull() {
+		select {
+		case <-r.full: // which may have been said of a former batch
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
