@@ -299,6 +299,7 @@ func TestMisbehaviour(t *testing.T) {
 				if got := post(t, conn, "/run", `{"value":{}}`); got != tt.status {
 					t.Errorf("/run = %d, want %d", got, tt.status)
 				}
+				synctest.Wait()
 				select {
 				case <-s.Done():
 					if !tt.ends || s.Exit() != *tt.answer.Crash {
