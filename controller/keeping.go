@@ -91,12 +91,14 @@ func (c *Controller) keep(slot *recorder.Slot, limits *whisk.Limits, call keepin
 
 // announce makes the record of an activation that has ended visible. One that is
 // not to be kept, and has no entry in the queue, is of no use to anybody but the
-// caller, and nothing is done for it.
+// caller, and holds no more memory until its output is stored than others do.
 func (c *Controller) announce(act *activation, record *whisk.Activation) {
-	if act.accepted || c.wants(act.limits, act.keeping, record.Response.Status) {
-		act.announced = true
-		act.slot.Announce(record, act.accepted)
+	if !act.accepted && !c.wants(act.limits, act.keeping, record.Response.Status) {
+		act.slot.Trim(record)
+		return
 	}
+	act.announced = true
+	act.slot.Announce(record, act.accepted)
 }
 
 // file is the last that happens to a record, after the caller was answered. A

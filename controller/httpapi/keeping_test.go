@@ -181,3 +181,28 @@ func TestRecordForWhoCeasedToWait(t *testing.T) {
 		}
 	})
 }
+
+// What is not kept holds no more memory, until its output is stored, than what is kept.
+func TestMemoryOfWhatIsNotKept(t *testing.T) {
+	for _, annotation := range []string{"true", "false"} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPlatform(t, func(config *controller.Config) { config.Records.Memory = config.Limits.Result + whisk.KB })
+			defer runInBubble(t, p)()
+			p.balancer.Run = func(_ context.Context, inv *whisk.Invocation, run controllertest.RunBody) whisk.Outcome {
+				outcome := controllertest.Outcome(inv, whisk.Response{Result: run.Value, Size: len(run.Value)})
+				outcome.AfterLogs = func(f func(whisk.LogSummary, error)) {
+					time.AfterFunc(10*time.Second, func() { f(whisk.LogSummary{}, nil) })
+				}
+				return outcome
+			}
+			p.must(200, "PUT", guest+"/actions/a", `{"exec":{"kind":"nodejs:default","code":"x"},"annotations":[{"key":"store-activations","value":`+annotation+`}]}`)
+			began := time.Now()
+			for range 3 {
+				p.must(200, "POST", guest+"/actions/a?blocking=true", "{}")
+			}
+			if took := time.Since(began); took > 0 {
+				t.Errorf("with store-activations %s, the calls waited %v for the output of those before", annotation, took)
+			}
+		})
+	}
+}

@@ -151,14 +151,19 @@ func (s *Slot) Forgo() {
 	s.memory = 0
 }
 
-// Announce makes the record visible to Find. It belongs to the recorder from
-// then on and must not change. accepted says that the queue has an entry of it.
-func (s *Slot) Announce(record *whisk.Activation, accepted bool) {
-	s.record, s.accepted = record, accepted
+// Trim gives back what Expect took beyond what the record has. Announce does that, too.
+func (s *Slot) Trim(record *whisk.Activation) {
 	if spare := s.memory - int64(len(record.Response.Result)); spare > 0 {
 		s.recorder.memory.Release(spare)
 		s.memory -= spare
 	}
+}
+
+// Announce makes the record visible to Find. It belongs to the recorder from
+// then on and must not change. accepted says that the queue has an entry of it.
+func (s *Slot) Announce(record *whisk.Activation, accepted bool) {
+	s.record, s.accepted = record, accepted
+	s.Trim(record)
 	s.recorder.mu.Lock()
 	defer s.recorder.mu.Unlock()
 	s.recorder.pending.add(s)
