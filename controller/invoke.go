@@ -61,7 +61,7 @@ func (c *Controller) await(ctx context.Context, act *activation, wait time.Durat
 	done := make(chan ending, 1)
 	c.start(act, done, nil)
 
-	timer := time.NewTimer(wait)
+	timer := time.NewTimer(time.Until(act.entered.Add(wait))) // a container may have turned it away after a while
 	defer timer.Stop()
 	select {
 	case end := <-done:

@@ -171,6 +171,46 @@ func TestBlockingTimeout(t *testing.T) {
 	})
 }
 
+// turning has the first container turn a call away after a while.
+type turning struct {
+	*controllertest.Balancer
+	after time.Duration
+}
+
+func (b turning) TryInvoke(ctx context.Context, inv *whisk.Invocation) (whisk.Outcome, func() whisk.Outcome, bool) {
+	time.Sleep(b.after)
+	return whisk.Outcome{}, func() whisk.Outcome {
+		outcome, _ := b.Invoke(ctx, inv)
+		return outcome
+	}, true
+}
+
+// Who waits does not begin anew when a container turns the call away.
+func TestBlockingTimeoutAfterATurnAway(t *testing.T) {
+	for later, status := range map[time.Duration]int{20 * time.Second: 200, 2 * time.Minute: 202} {
+		synctest.Test(t, func(t *testing.T) {
+			var inner *controllertest.Balancer
+			p := newPlatformWith(t, func(deps *controller.Deps) {
+				inner = deps.Balancer.(*controllertest.Balancer)
+				deps.Balancer = turning{inner, 30 * time.Second}
+			})
+			defer runInBubble(t, p)()
+			p.must(200, "PUT", guest+"/actions/slow", hello)
+			inner.Run = func(_ context.Context, inv *whisk.Invocation, run controllertest.RunBody) whisk.Outcome {
+				time.Sleep(later)
+				return controllertest.Outcome(inv, whisk.Response{Result: run.Value})
+			}
+			begin := time.Now()
+			got := p.must(status, "POST", guest+"/actions/slow?blocking=true", "")
+			if waited, want := time.Since(begin), min(30*time.Second+later, time.Minute); waited != want {
+				t.Errorf("answered after %v, want %v", waited, want)
+			}
+			time.Sleep(2 * time.Minute)
+			p.must(200, "GET", guest+"/activations/"+got.header.Get("x-openwhisk-activation-id"), "")
+		})
+	}
+}
+
 // Who leaves is not waited with, unless the action runs already and is sure to end in time.
 func TestClientThatGoesAwayChangesNothing(t *testing.T) {
 	for name, held := range map[string]time.Duration{"cold": time.Second, "warm": 10 * time.Second} {
