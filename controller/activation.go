@@ -288,6 +288,7 @@ func (c *Controller) perform(act *activation) (*whisk.Activation, afterLogs, err
 		return c.performComposed(act), nil, nil
 	}
 	outcome, err := c.invoke(act)
+	c.takeAhead(act) // it may have got a container with the code, or none
 	if err != nil {
 		return nil, nil, err
 	}
@@ -382,30 +383,6 @@ func (c *Controller) claimEntry(ctx context.Context, act *activation) error {
 	kind := whisk.KindOf(err)
 	act.ceded = act.contested || kind == whisk.Conflict || kind == whisk.NotFound
 	return fmt.Errorf("claim activation %s: %w", act.id, err)
-}
-
-// maxReadAhead is the longest code that is read before its container is there: of
-// many actions that wait, each may hold that much.
-const maxReadAhead = 64 * whisk.KB
-
-// readAhead reads the action's code while its container is made. If that fails,
-// initBody tries again, and tells.
-func (c *Controller) readAhead(ctx context.Context, act *activation) {
-	if act.action.Exec.Size <= maxReadAhead {
-		act.code, _ = c.code(ctx, act.action.Action)
-	}
-}
-
-func (c *Controller) initBody(ctx context.Context, act *activation, deadline time.Time) ([]byte, error) {
-	code := act.code
-	act.code = nil
-	if code == nil {
-		var err error
-		if code, err = c.code(ctx, act.action.Action); err != nil {
-			return nil, err
-		}
-	}
-	return act.appendInit(make([]byte, 0, len(code)+len(code)/16+1024), code, deadline), nil
 }
 
 func newActivationID() whisk.ActivationID {

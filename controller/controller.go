@@ -102,6 +102,7 @@ type Controller struct {
 	recorder   *recorder.Recorder
 	sequences  *semaphore.Weighted // places of outermost sequences
 	builtins   *semaphore.Weighted // places of builtin actions
+	ahead      *semaphore.Weighted // memory for code that is read ahead
 	running    gate
 	crew       *crew    // runs what has entered
 	patience   patience // with the collection of logs
@@ -141,6 +142,7 @@ func New(config Config, deps Deps) (*Controller, error) {
 
 		sequences: semaphore.NewWeighted(int64(config.Sequences)),
 		builtins:  semaphore.NewWeighted(int64(config.Builtins)),
+		ahead:     semaphore.NewWeighted(int64(roomReadAhead)),
 	}
 	c.crew = newCrew(c.work)
 	c.identities = newCache[string, *Caller](config.CachedIdentities, config.IdentityTTL)

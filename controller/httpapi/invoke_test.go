@@ -288,6 +288,35 @@ func TestCodeReadAhead(t *testing.T) {
 	}
 }
 
+// Of many actions whose first containers are waited for, only so much is read ahead;
+// what is not needed any more makes room.
+func TestCodeReadAheadIsBounded(t *testing.T) {
+	const size, room = 64 << 10, 256
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlatform(t, func(config *controller.Config) { config.Records.Memory = whisk.GB })
+		defer runInBubble(t, p)()
+		p.must(200, "PUT", guest+"/actions/long", `{"exec":{"kind":"nodejs:20","code":"`+strings.Repeat("x", size)+`"}}`)
+		p.balancer.Cold = true
+		p.balancer.Run = func(ctx context.Context, inv *whisk.Invocation, _ controllertest.RunBody) whisk.Outcome {
+			inv.Prepare(ctx)
+			inv.Prepare(ctx)
+			time.Sleep(time.Second) // and then another has a container for it
+			return controllertest.Outcome(inv, whisk.Response{Result: json.RawMessage(`{}`)})
+		}
+		for range 2 {
+			before := p.store.Calls("GetBlob")
+			for range room + 10 {
+				p.must(202, "POST", guest+"/actions/long", "")
+			}
+			synctest.Wait()
+			if n := p.store.Calls("GetBlob") - before; n != room {
+				t.Errorf("of %d that wait, the code of %d was read ahead, want %d", room+10, n, room)
+			}
+			time.Sleep(time.Minute)
+		}
+	})
+}
+
 func TestWhatTheActionGets(t *testing.T) {
 	p := newPlatform(t)
 	p.run()
