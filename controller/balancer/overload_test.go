@@ -172,6 +172,45 @@ func TestQueueThatStops(t *testing.T) {
 	})
 }
 
+// Who is turned away from a long queue that stands is not sent away for hours: when it
+// goes on it may be as quick as before.
+func TestRetryAfterOfAQueueThatStands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.handle, w.manual = takes(10*time.Millisecond), true
+		w.start()
+		allocate := func() *box {
+			synctest.Wait()
+			needs := sent[whisk.Requisition](w)
+			return w.allocate(needs[len(needs)-1].ID, whisk.Created, needs[len(needs)-1].Spec)
+		}
+		f := &flood{w: w}
+		late := func(inv *whisk.Invocation) { inv.StartBy = inv.Received.Add(time.Hour) }
+		for range 100 {
+			f.call(late)
+		}
+		box := allocate()
+		f.running.Wait()
+		w.send(whisk.Reclaim{Container: box.ID})
+		for range 1000 {
+			f.call(late)
+		}
+		time.Sleep(2 * time.Minute)
+		f.call(patient(2 * time.Second))
+		synctest.Wait()
+		f.mu.Lock()
+		if len(f.refused) != 1 {
+			t.Fatalf("%d were refused", len(f.refused))
+		}
+		if after := f.refused[0].(*whisk.Error).RetryAfter; after <= 0 || after > time.Minute {
+			t.Errorf("%v: told to come back after %v", f.refused[0], after)
+		}
+		f.mu.Unlock()
+		allocate()
+		f.running.Wait()
+	})
+}
+
 // Who waits at an action's own bound is told that it is the action's.
 func TestOverloadOfBoundedAction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -101,21 +101,32 @@ func (a *action) hastyLocked(patience time.Duration) error {
 		if a.instances > 0 && len(a.containers) >= a.instances {
 			kind = whisk.Throttled // it is the action's own bound
 		}
-		return whisk.Later(kind, time.Duration(estimate)-patience,
-			"Too many activations of this action are waiting for its containers: %d, and one more would wait for about %v.", a.room.entries, roughly(estimate))
+		return tooMany(kind, "activations of this action are waiting for its containers", a.room.entries, time.Duration(estimate), patience)
 	}
 	if len(a.containers) > 0 || a.bare {
 		return nil
 	}
 	if others, estimate, ok := a.tenant.coldWait(a.b.now()); ok && others >= coldQueue && time.Duration(estimate) > patience {
-		return whisk.Later(whisk.Unavailable, time.Duration(estimate)-patience,
-			"Too many actions of this namespace are waiting for a container: %d, and one more would wait for about %v.", others, roughly(estimate))
+		return tooMany(whisk.Unavailable, "actions of this namespace are waiting for a container", others, time.Duration(estimate), patience)
 	}
 	return nil
 }
 
-// roughly rounds an estimate so that it does not look like a promise.
-func roughly(estimate int64) time.Duration {
-	d := time.Duration(estimate)
-	return d.Round(max(d/10, time.Millisecond).Truncate(time.Millisecond))
+// laterAtMost is when who was turned away is told to come back at the latest: a queue that
+// stands, for which an estimate may be hours, is as quick as before when it goes on.
+const laterAtMost = time.Minute
+
+// tooMany is the error for who would have to wait behind so many of what for longer than
+// he is ready to.
+func tooMany(kind whisk.Kind, what string, before int, wait, patience time.Duration) error {
+	return whisk.Later(kind, min(wait-patience, laterAtMost), "Too many %s: %d, and one more would wait for about %v.", what, before, roughly(wait))
+}
+
+// roughly rounds an estimate to two digits, so that it does not look like a promise.
+func roughly(wait time.Duration) time.Duration {
+	unit := time.Millisecond
+	for unit <= wait/100 {
+		unit *= 10
+	}
+	return wait.Round(unit)
 }

@@ -66,3 +66,17 @@ func TestPace(t *testing.T) {
 		t.Errorf("behind 999 that go on, one waits %v", time.Duration(wait))
 	}
 }
+
+func TestRoughly(t *testing.T) {
+	for wait, want := range map[time.Duration]time.Duration{
+		400 * time.Microsecond:                             0,
+		99*time.Millisecond + 900*time.Microsecond:         100 * time.Millisecond,
+		2345 * time.Millisecond:                            2300 * time.Millisecond,
+		12345 * time.Millisecond:                           12 * time.Second,
+		time.Hour + 5*time.Minute + 21830*time.Millisecond: time.Hour + 5*time.Minute,
+	} {
+		if got := roughly(wait); got != want {
+			t.Errorf("%v is roughly %v, want %v", wait, got, want)
+		}
+	}
+}
