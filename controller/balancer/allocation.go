@@ -175,14 +175,16 @@ func (f *factory) redirected(m whisk.Redirect) {
 	to := f.b.peers.find(m.Controller, m.Peers)
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	now := f.b.now()
 	if a.servedLocked(m.Requisition, 1) == 0 {
 		return
 	}
 	if to == nil {
-		a.insistLocked(f.b.now())
+		a.insistLocked(now)
 	} else if a.waiting.len() > a.asked+a.coming {
 		a.away++
 		a.waiting.next(verdict{peer: to})
+		a.handed.step(now)
 	}
 	a.needLocked()
 }

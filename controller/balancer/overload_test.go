@@ -172,6 +172,54 @@ func TestQueueThatStops(t *testing.T) {
 	})
 }
 
+// A queue that another controller serves goes on like one that is served here: nobody is
+// turned away from it as if it stood.
+func TestQueueThatAnotherControllerServes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.handle = takes(10 * time.Millisecond)
+		n := newNeighbour(w)
+		w.start()
+		f := &flood{w: w}
+		late := func(inv *whisk.Invocation) { inv.StartBy = inv.Received.Add(time.Hour) }
+		for range 100 {
+			f.call(late)
+		}
+		_, r := n.requisitions()
+		box := w.allocate(r.ID, whisk.Created, r.Spec)
+		f.running.Wait()
+		w.send(whisk.Reclaim{Container: box.ID})
+
+		for range 100 {
+			f.call(late)
+		}
+		n.redirect()
+		session := <-n.sessions
+		go func() {
+			for m, err := session.Recv(t.Context()); err == nil; m, err = session.Recv(t.Context()) {
+				err = session.Send(t.Context(), whisk.ForwardTaken{Seq: m.Seq, Container: "far"})
+				if err == nil {
+					err = session.Send(t.Context(), whisk.ForwardEnded{Seq: m.Seq, Response: whisk.Response{Result: []byte("{}")}, Start: time.Now()})
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		for range 1000 { // each of which waits for a second
+			f.call(late, patient(2*time.Second))
+			time.Sleep(10 * time.Millisecond)
+			n.redirect()
+		}
+		if len(f.refused) > 0 {
+			t.Errorf("%d of 1000 were refused: %v", len(f.refused), f.refused[0])
+		}
+		_, r = n.requisitions()
+		w.allocate(r.ID, whisk.Created, r.Spec)
+		f.running.Wait()
+	})
+}
+
 // Who is turned away from a long queue that stands is not sent away for hours: when it
 // goes on it may be as quick as before.
 func TestRetryAfterOfAQueueThatStands(t *testing.T) {
