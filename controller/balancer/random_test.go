@@ -107,7 +107,9 @@ func randomHistory(t *testing.T, random *rand.Rand) {
 			inv.Limits.Concurrency = concurrency
 			inv.Key.Revision = whisk.Revision(1 + number(2))
 			inv.StartBy = time.Now().Add(20 * time.Second)
-			wg.Go(func() { checkOne(t, w, inv) })
+			inv.Prepare = func(context.Context) { time.Sleep(upTo(100 * time.Millisecond)) }
+			invoke := []func(*whisk.Invocation) (whisk.Outcome, error){w.invokeAny, w.tryAny, w.admitAny}[number(3)]
+			wg.Go(func() { checkOne(t, inv, invoke) })
 		}
 		wg.Go(func() { disturb(w, chance) })
 		time.Sleep(upTo(1500 * time.Millisecond))
@@ -131,11 +133,35 @@ func randomHistory(t *testing.T, random *rand.Rand) {
 	}
 }
 
+// invokeAny, tryAny and admitAny are the ways in which a controller has an activation run.
+func (w *world) invokeAny(inv *whisk.Invocation) (whisk.Outcome, error) {
+	return w.b.Invoke(context.Background(), inv)
+}
+
+func (w *world) tryAny(inv *whisk.Invocation) (whisk.Outcome, error) {
+	outcome, rest, taken := w.b.TryInvoke(context.Background(), inv)
+	switch {
+	case !taken:
+		return w.invokeAny(inv)
+	case rest != nil:
+		return rest(), nil
+	}
+	return outcome, nil
+}
+
+func (w *world) admitAny(inv *whisk.Invocation) (whisk.Outcome, error) {
+	admission, err := w.b.Admit(inv)
+	if err != nil {
+		return whisk.Outcome{}, err
+	}
+	return admission.Invoke(context.Background()), nil
+}
+
 // checkOne runs one activation and checks its outcome by itself.
-func checkOne(t *testing.T, w *world, inv *whisk.Invocation) {
+func checkOne(t *testing.T, inv *whisk.Invocation, invoke func(*whisk.Invocation) (whisk.Outcome, error)) {
 	claims := 0
 	inv.Claim = func(context.Context) error { claims++; return nil }
-	outcome, err := w.b.Invoke(context.Background(), inv)
+	outcome, err := invoke(inv)
 	if err != nil {
 		t.Errorf("not accepted: %v", err)
 	}
