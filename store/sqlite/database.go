@@ -188,16 +188,16 @@ func (db *database) read(ctx context.Context, query func(*connection) error) err
 // readAll is read for a query of several statements: what others write meanwhile
 // is not seen.
 func (db *database) readAll(ctx context.Context, query func(*connection) error) error {
-	return db.read(ctx, func(c *connection) error {
+	return db.read(ctx, func(c *connection) (err error) {
 		if err := c.prepare("BEGIN").run(); err != nil {
 			return err
 		}
-		err := query(c)
-		if err == nil {
-			return c.prepare("COMMIT").run()
-		}
-		c.SetInterrupt(context.Background()) // or it would stop this as well
-		return errors.Join(err, c.prepare("ROLLBACK").run())
+		defer func() {
+			// Also when ctx has ended: the next reader gets this connection.
+			c.SetInterrupt(context.Background())
+			err = errors.Join(err, c.prepare("ROLLBACK").run())
+		}()
+		return query(c)
 	})
 }
 
