@@ -153,7 +153,7 @@ func (m *blockModel) expire() {
 }
 
 func (m *blockModel) query() whisk.ActivationQuery {
-	q := whisk.ActivationQuery{Namespace: fmt.Sprint("ns", m.random.IntN(4)), Skip: int(m.pick(0, 0, 1, 40)), Limit: int(m.pick(1, 10, 200, 1<<30)), Full: m.random.IntN(2) == 0}
+	q := whisk.ActivationQuery{Namespace: fmt.Sprint("ns", m.random.IntN(4)), Skip: int(m.pick(0, 0, 1, 40, 1200)), Limit: int(m.pick(1, 10, 200, 1<<30)), Full: m.random.IntN(2) == 0}
 	if m.random.IntN(2) == 0 {
 		q.Name = fmt.Sprint("name", m.random.IntN(5))
 		if m.random.IntN(2) == 0 {

@@ -78,7 +78,7 @@ func (s *selection) recentPlaces(c *connection) (places []place, err error) {
 
 // ListActivations implements [whisk.ActivationStore].
 func (a *Activations) ListActivations(ctx context.Context, query whisk.ActivationQuery) (records []whisk.Activation, err error) {
-	l := listing{selection: selectionOf(query), most: query.Skip + max(query.Limit, 0), seen: make(map[int64]bool)}
+	l := newListing(query)
 	err = a.db.readAll(ctx, func(c *connection) error {
 		if err := l.collect(c); err != nil {
 			return err
@@ -97,7 +97,12 @@ type listing struct {
 	selection
 	most  int            // that are collected
 	found []listed       // when it has the most of them, in the list's order
+	kept  int            // of found, when some were last passed over
 	seen  map[int64]bool // blocks, where the name alone is selected
+}
+
+func newListing(query whisk.ActivationQuery) *listing {
+	return &listing{selection: selectionOf(query), most: query.Skip + max(query.Limit, 0), seen: make(map[int64]bool)}
 }
 
 type listed struct {
@@ -127,6 +132,7 @@ func (l *listing) collect(c *connection) error {
 			if l.enough(maxStart) {
 				return errEnough
 			}
+			l.passOver(maxStart)
 			for _, next := range blocks { // of another group there may be later ones
 				if err := l.add(c, next); err != nil {
 					return ignoreEnough(err)
@@ -196,6 +202,25 @@ func (l *listing) enough(maxStart int64) bool {
 func (l *listing) order() {
 	slices.SortFunc(l.found, func(a, b listed) int { return cmp.Or(cmp.Compare(b.Start, a.Start), b.Key.Compare(a.Key)) })
 	l.found = l.found[:min(len(l.found), l.most)]
+}
+
+// passLeast is how many records are collected, beside those that had to be kept,
+// before it is worth the while to pass over some.
+const passLeast = 1000
+
+// passOver forgets those that are skipped for sure, when no more come that started
+// after a time: so a list takes no memory for all that it skips.
+func (l *listing) passOver(maxStart int64) {
+	if l.Skip == 0 || len(l.found) < 2*l.kept+passLeast {
+		return
+	}
+	l.order()
+	n := 0
+	for n < min(l.Skip, len(l.found)) && l.found[n].Start > maxStart {
+		n++
+	}
+	l.found = slices.Delete(l.found, 0, n)
+	l.Skip, l.most, l.kept = l.Skip-n, l.most-n, len(l.found)
 }
 
 // page makes the records that are listed.

@@ -39,3 +39,39 @@ func TestReadsWhoseContextEndsLast(t *testing.T) {
 		}
 	}
 }
+
+// A list holds what it shows, and not all that it skips.
+func TestSkippingTakesNoMemory(t *testing.T) {
+	s, err := OpenActivations(t.Context(), filepath.Join(t.TempDir(), "activations.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	const n = 20_000
+	for i := 0; i < n; i += 1000 {
+		records := make([]whisk.Activation, 1000)
+		for k := range records {
+			records[k] = groupedRecord(i + k)
+		}
+		if err := s.PutActivations(t.Context(), records); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"", "action3"} {
+		query := whisk.ActivationQuery{Namespace: "guest", Name: name, Limit: 30}
+		if query.Skip, err = s.CountActivations(t.Context(), query); err != nil {
+			t.Fatal(err)
+		}
+		query.Skip -= 10
+		l := newListing(query)
+		if err := s.db.readAll(t.Context(), l.collect); err != nil {
+			t.Fatal(err)
+		}
+		if len(l.found)-l.Skip != 10 {
+			t.Errorf("%q: %d are found behind %d, want 10", name, len(l.found), l.Skip)
+		}
+		if cap(l.found) > 4*passLeast {
+			t.Errorf("%q: memory for %d records to list 10", name, cap(l.found))
+		}
+	}
+}
