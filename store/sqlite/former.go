@@ -10,8 +10,12 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// formerBatch is how many records of the former schema one transaction takes over.
-const formerBatch = 1000
+// What one transaction takes over of the former schema: so many records, or fewer
+// that are so long together, since all of them are in memory.
+const (
+	formerBatch = 1000
+	formerBytes = 8 * whisk.MB
+)
 
 // takeFormer takes over the records that the former schema left, if there are any.
 // Several processes may do it at once, and each goes on where any other ended.
@@ -35,7 +39,7 @@ func takeFormerOnce(c *connection) (ends bool, err error) {
 		return true, err
 	}
 	var records []keyed
-	last := int64(0)
+	last, size := int64(0), whisk.Bytes(0)
 	err = c.prepare("SELECT " + formerColumns + ", position FROM former ORDER BY position LIMIT ?").integer(formerBatch).
 		each(func(r *row) error {
 			record, err := formerRecord(r)
@@ -44,10 +48,16 @@ func takeFormerOnce(c *connection) (ends bool, err error) {
 			}
 			last = r.integer()
 			key, err := block.KeyOf(record.ID)
+			if err != nil {
+				return err
+			}
 			records = append(records, keyed{key, &record})
-			return err
+			if size += bodySize(records[len(records)-1]); size >= formerBytes {
+				return errEnough
+			}
+			return nil
 		})
-	if err != nil {
+	if err := ignoreEnough(err); err != nil {
 		return false, err
 	}
 	if len(records) == 0 {

@@ -3,11 +3,13 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -139,6 +141,46 @@ func TestInterruptedTakeOver(t *testing.T) {
 	for namespace := range 3 {
 		if got, err := s.CountActivations(t.Context(), whisk.ActivationQuery{Namespace: fmt.Sprint("ns", namespace)}); err != nil || got != n/3 {
 			t.Errorf("%d records, want %d; %v", got, n/3, err)
+		}
+	}
+}
+
+// Of long records one transaction takes over a few: all of them are in memory.
+func TestTakeOverOfLongRecords(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "activations.db")
+	const n, length = 40, whisk.MB
+	makeFormer(t, path, n)
+	db, err := openDatabase(t.Context(), path, layout{migrations: []string{recordsSchema, blocksSchema, groupsSchema}, synchronous: "NORMAL", cache: whisk.MB})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Activations{db}
+	defer s.Close()
+	result := []byte(`"` + strings.Repeat("x", int(length)-2) + `"`)
+	left := int64(n)
+	err = db.write(t.Context(), 0, func(c *connection) error {
+		if err := c.prepare("UPDATE former SET result = ?").json(result).run(); err != nil {
+			return err
+		}
+		if _, err := takeFormerOnce(c); err != nil {
+			return err
+		}
+		left, err = c.number("SELECT count(*) FROM former")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := int64(n - formerBytes/length); left != want {
+		t.Errorf("one transaction leaves %d of %d, want %d", left, n, want)
+	}
+	if err := takeFormer(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		want := formerWant(i)
+		if got, err := s.Activation(t.Context(), want.Namespace, want.ID); err != nil || !bytes.Equal(got.Response.Result, result) {
+			t.Errorf("record %d is gone, or another: %v", i, err)
 		}
 	}
 }
