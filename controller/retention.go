@@ -13,7 +13,8 @@ import (
 // Old records are removed in small transactions, with pauses, so that new ones
 // never wait long for the store.
 const (
-	retentionBatch = 500
+	recordsBatch   = 2500 // more than the embedded store keeps together, and deletes far sooner as a whole
+	logsBatch      = 500
 	retentionPause = 20 * time.Millisecond
 )
 
@@ -38,10 +39,10 @@ func (c *Controller) retainOnce(ctx context.Context) error {
 	if c.config.Retention > 0 {
 		before := time.Now().Add(-c.config.Retention)
 		var err error
-		if records, err = expire(ctx, before, c.deps.Activations.ExpireActivations); err != nil {
+		if records, err = expire(ctx, before, recordsBatch, c.deps.Activations.ExpireActivations); err != nil {
 			return fmt.Errorf("expire activations: %w", err)
 		}
-		if logs, err = expire(ctx, before, c.deps.Logs.ExpireLogs); err != nil {
+		if logs, err = expire(ctx, before, logsBatch, c.deps.Logs.ExpireLogs); err != nil {
 			return fmt.Errorf("expire logs: %w", err)
 		}
 	}
@@ -55,13 +56,13 @@ func (c *Controller) retainOnce(ctx context.Context) error {
 	return nil
 }
 
-// expire calls a store's expiry until nothing old is left.
-func expire(ctx context.Context, before time.Time, expireSome func(context.Context, time.Time, int) (int, error)) (int, error) {
+// expire calls a store's expiry, each time for a batch, until nothing old is left.
+func expire(ctx context.Context, before time.Time, batch int, expireSome func(context.Context, time.Time, int) (int, error)) (int, error) {
 	total := 0
 	for {
-		n, err := expireSome(ctx, before, retentionBatch)
+		n, err := expireSome(ctx, before, batch)
 		total += n
-		if err != nil || n < retentionBatch {
+		if err != nil || n < batch {
 			return total, err
 		}
 		if !pause(ctx, retentionPause) {

@@ -126,11 +126,12 @@ func appendBesideExpiry(b *testing.B, s *sqlite.Activations, last int64) int64 {
 	expired, stop := 0, make(chan struct{})
 	var retention sync.WaitGroup
 	retention.Go(func() {
+		const atOnce = 2500
 		before := recordOfMany(last).Start
 		for {
-			n, err := s.ExpireActivations(b.Context(), before, 500)
+			n, err := s.ExpireActivations(b.Context(), before, atOnce)
 			expired += n
-			if err != nil || n < 500 {
+			if err != nil || n < atOnce {
 				break
 			}
 			select {
