@@ -154,35 +154,47 @@ const (
 	headsOfBlock  = "SELECT heads FROM blocks WHERE position = ?"
 )
 
+const blocksOfIDs = `SELECT position, min_id, max_id FROM blocks INDEXED BY blocks_ids
+	WHERE namespace = ? AND max_id >= ? AND max_id <= ? AND min_id <= ?`
+
 // findBlocks returns the positions of the blocks that may hold a record of the batch.
 func (b *batch) findBlocks(c *connection) (positions []int64, err error) {
-	type keys struct{ first, last block.Key }
-	spans := make(map[string]keys, 1)
-	for _, r := range b.records { // in the order of keys
-		span, known := spans[r.Namespace]
-		if !known {
-			span.first = r.key
-		}
-		span.last = r.key
-		spans[r.Namespace] = span
-	}
-	for namespace, span := range spans {
-		end := span.last.Later(blockSpan)
-		err = c.prepare(`SELECT position, min_id, max_id FROM blocks INDEXED BY blocks_ids
-			WHERE namespace = ? AND max_id >= ? AND max_id <= ? AND min_id <= ?`).
-			text(namespace).blob(span.first[:]).blob(end[:]).blob(span.last[:]).
-			each(func(r *row) error {
-				position := r.integer()
-				if b.hasWithin(namespace, r.key(), r.key()) {
-					positions = append(positions, position)
-				}
-				return nil
-			})
-		if err != nil {
-			return nil, err
+	for namespace, spans := range b.spans() {
+		for _, span := range spans {
+			end := span.last.Later(blockSpan)
+			err = c.prepare(blocksOfIDs).text(namespace).blob(span.first[:]).blob(end[:]).blob(span.last[:]).
+				each(func(r *row) error {
+					position := r.integer()
+					if b.hasWithin(namespace, r.key(), r.key()) {
+						positions = append(positions, position)
+					}
+					return nil
+				})
+			if err != nil {
+				return nil, err
+			}
 		}
 	}
 	return positions, nil
+}
+
+// span is some ids of a batch, of which each is near the next.
+type span struct{ first, last block.Key }
+
+// spans returns those of each namespace. Between two of them is more than a block
+// may span: ids of all times, as imports have them, must not be one span, or each
+// batch would look at all blocks there are.
+func (b *batch) spans() map[string][]span {
+	all := make(map[string][]span, 1)
+	for _, r := range b.records { // in the order of keys
+		spans := all[r.Namespace]
+		if last := len(spans) - 1; last >= 0 && r.key.Milli()-spans[last].last.Milli() <= blockSpan {
+			spans[last].last = r.key
+		} else {
+			all[r.Namespace] = append(spans, span{r.key, r.key})
+		}
+	}
+	return all
 }
 
 func (b *batch) hasWithin(namespace string, first, last block.Key) bool {

@@ -148,7 +148,7 @@ func TestInterruptedTakeOver(t *testing.T) {
 // Of long records one transaction takes over a few: all of them are in memory.
 func TestTakeOverOfLongRecords(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "activations.db")
-	const n, length = 40, whisk.MB
+	const n, length = 20, whisk.MB
 	makeFormer(t, path, n)
 	db, err := openDatabase(t.Context(), path, layout{migrations: []string{recordsSchema, blocksSchema, groupsSchema}, synchronous: "NORMAL", cache: whisk.MB})
 	if err != nil {

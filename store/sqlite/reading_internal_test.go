@@ -5,8 +5,11 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"testing"
+
+	"github.com/ncruces/go-sqlite3"
 
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -73,5 +76,43 @@ func TestSkippingTakesNoMemory(t *testing.T) {
 		if cap(l.found) > 4*passLeast {
 			t.Errorf("%q: memory for %d records to list 10", name, cap(l.found))
 		}
+	}
+}
+
+// Ids that were made at all times, as in an import, must not have each batch look
+// at all blocks.
+func TestBatchesOfAllTimes(t *testing.T) {
+	s, err := OpenActivations(t.Context(), filepath.Join(t.TempDir(), "activations.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	records := make([]whisk.Activation, 1000)
+	for i := range records {
+		records[i] = groupedRecord(i)
+		records[i].ID = whisk.ActivationID(fmt.Sprintf("%08x%024x", i<<20, i))
+	}
+	if err := s.PutActivations(t.Context(), records); err != nil {
+		t.Fatal(err)
+	}
+	again := []whisk.Activation{records[0], records[999]}
+	again[0].Name = "changed"
+	steps := 0
+	b, err := newBatch(again)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.db.write(t.Context(), 0, func(c *connection) error {
+		lookup := c.prepare(blocksOfIDs).stmt
+		lookup.Status(sqlite3.STMTSTATUS_VM_STEP, true)
+		err := b.put(c)
+		steps = lookup.Status(sqlite3.STMTSTATUS_VM_STEP, false)
+		return err
+	})
+	if err != nil || steps == 0 || steps > 100 {
+		t.Errorf("%d steps to look for two records among 1000; %v", steps, err)
+	}
+	if n, err := s.CountActivations(t.Context(), whisk.ActivationQuery{Namespace: "guest"}); err != nil || n != 1000 {
+		t.Errorf("%d records, want 1000; %v", n, err)
 	}
 }
