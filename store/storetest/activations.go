@@ -119,6 +119,11 @@ func testActivationBatches(t *testing.T, s whisk.ActivationStore) {
 	wantCount(t, s, whisk.ActivationQuery{Namespace: "guest"}, 50)
 	wantRecord(t, s, record(0))
 	wantRecord(t, s, record(49))
+	elsewhere := [2]whisk.Activation{record(50), record(50)} // one id in two namespaces
+	elsewhere[1].Namespace = "other"
+	must(t, s.PutActivations(t.Context(), elsewhere[:]))
+	wantRecord(t, s, elsewhere[0])
+	wantRecord(t, s, elsewhere[1])
 }
 
 func testActivationLists(t *testing.T, s whisk.ActivationStore) {

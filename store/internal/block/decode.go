@@ -71,11 +71,8 @@ func selectHeads(heads []byte, wanted *Filter) ([]Head, error) {
 	if err != nil {
 		return nil, err
 	}
-	only := -1
-	if wanted != nil && wanted.Key != nil {
-		if only = indexOf(keys, *wanted.Key); only < 0 {
-			return nil, nil
-		}
+	if wanted != nil && wanted.Key != nil && !hasKey(keys, *wanted.Key) {
+		return nil, nil
 	}
 	texts, err := r.dictionary()
 	if err != nil {
@@ -95,7 +92,8 @@ func selectHeads(heads []byte, wanted *Filter) ([]Head, error) {
 		start += r.varint()
 		result, logs := r.length(), r.length()
 		rest := r.take(r.count(1))
-		if wanted == nil || want.match(names) && start >= wanted.Since && start <= wanted.Upto && (only < 0 || only == i) {
+		if wanted == nil || want.match(names) && start >= wanted.Since && start <= wanted.Upto &&
+			(wanted.Key == nil || *wanted.Key == Key(keys[16*i:])) {
 			found = append(found, Head{
 				Key: Key(keys[16*i:]), Namespace: r.textOf(texts, names.namespace), Name: r.textOf(texts, names.name), Package: r.textOf(texts, names.pkg),
 				Start: start, texts: texts, rest: rest, body: body, result: result, logs: logs,
@@ -109,13 +107,13 @@ func selectHeads(heads []byte, wanted *Filter) ([]Head, error) {
 	return found, r.err
 }
 
-func indexOf(keys []byte, k Key) int {
+func hasKey(keys []byte, k Key) bool {
 	for i := range len(keys) / 16 {
 		if Key(keys[16*i:]) == k {
-			return i
+			return true
 		}
 	}
-	return -1
+	return false
 }
 
 // numbers are those of texts in the dictionary.
