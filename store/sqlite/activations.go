@@ -112,7 +112,7 @@ func OpenActivations(ctx context.Context, path string) (*Activations, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := takeFormer(ctx, db); err != nil {
+	if err := takeFormer(ctx, db, formerBatch); err != nil {
 		err = fmt.Errorf("bring the records of %s into a new form: %w", path, err)
 		if closeErr := db.close(); closeErr != nil {
 			err = fmt.Errorf("%w (and then %w)", err, closeErr)

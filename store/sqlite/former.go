@@ -4,7 +4,10 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/ncruces/go-sqlite3"
 
 	"github.com/whirl-faas/whirl/store/internal/block"
 	"github.com/whirl-faas/whirl/whisk"
@@ -17,30 +20,43 @@ const (
 	formerBytes = 8 * whisk.MB
 )
 
-// takeFormer takes over the records that the former schema left, if there are any.
-// Several processes may do it at once, and each goes on where any other ended.
-func takeFormer(ctx context.Context, db *database) error {
+// formerPatience is how often in a row another process may hold the file for longer
+// than a connection waits.
+const formerPatience = 12
+
+// takeFormer takes over the records that the former schema left, if there are any,
+// so many at once. Several processes may do it at once, and each goes on where any
+// other ended.
+func takeFormer(ctx context.Context, db *database, atOnce int) error {
+	busy := 0
 	for {
 		ends := false
 		err := db.write(ctx, 0, func(c *connection) (err error) {
-			ends, err = takeFormerOnce(c)
+			ends, err = takeFormerOnce(c, atOnce)
 			return err
 		})
-		if err != nil || ends {
+		switch {
+		case err == nil && ends:
+			return nil
+		case err == nil:
+			busy = 0
+		case !errors.Is(err, sqlite3.BUSY) || busy == formerPatience:
 			return err
+		default:
+			busy++
 		}
 	}
 }
 
 // takeFormerOnce reports true if there are no more.
-func takeFormerOnce(c *connection) (ends bool, err error) {
+func takeFormerOnce(c *connection, atOnce int) (ends bool, err error) {
 	there, err := c.number("SELECT count(*) FROM sqlite_schema WHERE name = 'former'")
 	if err != nil || there == 0 {
 		return true, err
 	}
 	var records []keyed
 	last, size := int64(0), whisk.Bytes(0)
-	err = c.prepare("SELECT " + formerColumns + ", position FROM former ORDER BY position LIMIT ?").integer(formerBatch).
+	err = c.prepare("SELECT " + formerColumns + ", position FROM former ORDER BY position LIMIT ?").integer(int64(atOnce)).
 		each(func(r *row) error {
 			record, err := formerRecord(r)
 			if err != nil {

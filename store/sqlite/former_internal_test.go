@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/whirl-faas/whirl/whisk"
@@ -105,39 +107,42 @@ func TestActivationsOfTheFormerSchema(t *testing.T) {
 	}
 }
 
+// newestLayout is that of this program, before it takes over anything.
+var newestLayout = layout{migrations: []string{recordsSchema, blocksSchema, groupsSchema}, synchronous: "NORMAL", cache: whisk.MB}
+
 // A take-over that was interrupted goes on where it ended, in one process or two.
 func TestInterruptedTakeOver(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "activations.db")
-	const n = 3 * formerBatch
+	const atOnce, n = 60, 480 // few, since who waits for the other's transaction does so for seconds only
 	makeFormer(t, path, n)
-	db, err := openDatabase(t.Context(), path, layout{migrations: []string{recordsSchema, blocksSchema, groupsSchema}, synchronous: "NORMAL", cache: whisk.MB})
+	db, err := openDatabase(t.Context(), path, newestLayout)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := db.write(t.Context(), 0, func(c *connection) error { _, err := takeFormerOnce(c); return err }); err != nil {
-		t.Fatal(err)
-	}
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := takeFormer(ended, db); !errors.Is(err, context.Canceled) {
-		t.Errorf("take-over for nobody: %v", err)
-	}
-	other := make(chan error, 1)
-	go func() {
-		s, err := OpenActivations(context.Background(), path)
-		if err == nil {
-			err = s.Close()
-		}
-		other <- err
-	}()
-	if err := takeFormer(t.Context(), db); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-other; err != nil {
 		t.Fatal(err)
 	}
 	s := &Activations{db}
 	defer s.Close()
+	if err := db.write(t.Context(), 0, func(c *connection) error { _, err := takeFormerOnce(c, atOnce); return err }); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := takeFormer(ended, db, atOnce); !errors.Is(err, context.Canceled) {
+		t.Errorf("take-over for nobody: %v", err)
+	}
+	other, err := openDatabase(t.Context(), path, newestLayout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.close()
+	var both sync.WaitGroup
+	for _, each := range []*database{db, other} {
+		both.Go(func() {
+			if err := takeFormer(t.Context(), each, atOnce); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	both.Wait()
 	for namespace := range 3 {
 		if got, err := s.CountActivations(t.Context(), whisk.ActivationQuery{Namespace: fmt.Sprint("ns", namespace)}); err != nil || got != n/3 {
 			t.Errorf("%d records, want %d; %v", got, n/3, err)
@@ -145,12 +150,43 @@ func TestInterruptedTakeOver(t *testing.T) {
 	}
 }
 
+// Who starts while another process takes over much at once waits for it.
+func TestTakeOverBehindAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "activations.db")
+		makeFormer(t, path, 9)
+		db, err := openDatabase(t.Context(), path, newestLayout)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &Activations{db}
+		defer s.Close()
+		other, err := openConnection(path, "BEGIN IMMEDIATE")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.close()
+		taken := make(chan error, 1)
+		go func() { taken <- takeFormer(t.Context(), db, formerBatch) }()
+		time.Sleep(busyTimeout + time.Second)
+		if err := other.Exec("ROLLBACK"); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-taken; err != nil {
+			t.Error(err)
+		}
+		if got, err := s.CountActivations(t.Context(), whisk.ActivationQuery{Namespace: "ns0"}); err != nil || got != 3 {
+			t.Errorf("%d records, want 3; %v", got, err)
+		}
+	})
+}
+
 // Of long records one transaction takes over a few: all of them are in memory.
 func TestTakeOverOfLongRecords(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "activations.db")
-	const n, length = 20, whisk.MB
+	const n, length = 10, whisk.MB
 	makeFormer(t, path, n)
-	db, err := openDatabase(t.Context(), path, layout{migrations: []string{recordsSchema, blocksSchema, groupsSchema}, synchronous: "NORMAL", cache: whisk.MB})
+	db, err := openDatabase(t.Context(), path, newestLayout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +198,7 @@ func TestTakeOverOfLongRecords(t *testing.T) {
 		if err := c.prepare("UPDATE former SET result = ?").json(result).run(); err != nil {
 			return err
 		}
-		if _, err := takeFormerOnce(c); err != nil {
+		if _, err := takeFormerOnce(c, formerBatch); err != nil {
 			return err
 		}
 		left, err = c.number("SELECT count(*) FROM former")
@@ -174,7 +210,7 @@ func TestTakeOverOfLongRecords(t *testing.T) {
 	if want := int64(n - formerBytes/length); left != want {
 		t.Errorf("one transaction leaves %d of %d, want %d", left, n, want)
 	}
-	if err := takeFormer(t.Context(), db); err != nil {
+	if err := takeFormer(t.Context(), db, formerBatch); err != nil {
 		t.Fatal(err)
 	}
 	for i := range n {
