@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -185,7 +186,7 @@ func TestImportOverTLS(t *testing.T) {
 
 // TestImportReadsCodeAgain cuts the connection in the middle of an attachment.
 func TestImportReadsCodeAgain(t *testing.T) {
-	asked := 0
+	var asked atomic.Int32 // by connections that follow each other
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == "/whisk_local_whisks/_all_docs":
@@ -194,7 +195,7 @@ func TestImportReadsCodeAgain(t *testing.T) {
 		case r.URL.Path != "/whisk_local_whisks/lab/a/u":
 			fmt.Fprint(w, `{"rows":[]}`)
 		default:
-			if asked++; asked < 3 {
+			if asked.Add(1) < 3 {
 				w.Header().Set("Content-Length", "8")
 				fmt.Fprint(w, "STOP")
 				panic(http.ErrAbortHandler)
@@ -204,7 +205,7 @@ func TestImportReadsCodeAgain(t *testing.T) {
 	}))
 	defer server.Close()
 	wantParts(t, imported(t, statusOK, server.URL, "--data", t.TempDir()), "actions 1 0 0 0 0 0\n")
-	if asked != 3 {
-		t.Errorf("the code was asked for %d times", asked)
+	if n := asked.Load(); n != 3 {
+		t.Errorf("the code was asked for %d times", n)
 	}
 }
