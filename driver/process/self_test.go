@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/whirl-faas/whirl/driver/process"
 	"github.com/whirl-faas/whirl/whisk"
 )
@@ -46,7 +48,8 @@ func testReplaced(args []string) {
 }
 
 // TestSandboxesAfterAnUpgradeOnDisk puts another program in the place of the one that
-// runs, as installing a new version does, and takes its file away, as a rebuild may.
+// runs, as installing a new version does, and takes its file away, as a rebuild may. The state
+// directory is where nothing can be executed, as /run is on Debian.
 func TestSandboxesAfterAnUpgradeOnDisk(t *testing.T) {
 	needRoot(t)
 	program := filepath.Join(t.TempDir(), "whirl")
@@ -58,6 +61,15 @@ func TestSandboxesAfterAnUpgradeOnDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	config := testConfig(t)
+	volatile := filepath.Dir(config.StateDir)
+	if err := unix.Mount("tmpfs", volatile, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(volatile, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
 	text, err := json.Marshal(config)
 	if err != nil {
 		t.Fatal(err)

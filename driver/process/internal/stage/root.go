@@ -179,9 +179,23 @@ func (r root) addRuntime(plan Plan) error {
 	if plan.Self == "" {
 		return nil
 	}
-	// By a name: the file that runs is known to the agent's mount namespace only and
-	// cannot be bound from this one.
-	return r.bind(plan.Self, "/whirl-self", bindDefault)
+	return r.addSelf(plan.Self)
+}
+
+// addSelf shows this program. It goes by a name: the file that runs is known to the
+// agent's mount namespace only and cannot be bound from this one.
+func (r root) addSelf(program string) error {
+	const target = "/whirl-self"
+	if err := r.bind(program, target, bindDefault); err != nil {
+		return err
+	}
+	// A copy may be where nothing can be executed, as /run is on Debian. An ordinary user
+	// cannot change that; then only those sandboxes fail that need it.
+	err := unix.MountSetattr(unix.AT_FDCWD, r.base+target, 0, &unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_NOEXEC})
+	if err != nil && err != unix.EPERM {
+		return fmt.Errorf("make %s executable: %w", target, err)
+	}
+	return nil
 }
 
 // enter makes the new root the only one.
