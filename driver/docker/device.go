@@ -265,7 +265,16 @@ func (v *devices) unplug(ip netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	return netlink.LinkDel(link)
+	return drop(link)
+}
+
+// drop takes away a device that was there. The kernel takes down the networks of ended
+// containers whenever it comes to it, and may have been faster.
+func drop(link netlink.Link) error {
+	if err := netlink.LinkDel(link); !errors.Is(err, unix.ENODEV) {
+		return err
+	}
+	return nil
 }
 
 // addressIn reads the address that a container of a former process has, which is

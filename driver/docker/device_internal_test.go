@@ -6,7 +6,11 @@ import (
 	"encoding/json"
 	"net/netip"
 	"os"
+	"runtime"
 	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 func TestOutsideServers(t *testing.T) {
@@ -67,5 +71,34 @@ func TestAddressInLabels(t *testing.T) {
 	}
 	if got := deviceOf(netip.MustParseAddr("255.255.255.255")); len(got) > 15 {
 		t.Errorf("%s is too long for a device", got)
+	}
+}
+
+// TestADeviceThatTheKernelTookAway drops one that has gone since it was looked up, as it may
+// when the last holder of an address has just ended.
+func TestADeviceThatTheKernelTookAway(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("network namespaces need root")
+		}
+		t.Skip("network namespaces need root")
+	}
+	runtime.LockOSThread() // for ever: the thread ends with the test
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatal(err)
+	}
+	pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: deviceOf(netip.MustParseAddr("192.0.2.77"))}, PeerName: "peer"}
+	if err := netlink.LinkAdd(pair); err != nil {
+		t.Fatal(err)
+	}
+	link, err := netlink.LinkByName(pair.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := drop(link); err != nil {
+		t.Errorf("drop of what is there = %v", err)
+	}
+	if err := drop(link); err != nil {
+		t.Errorf("drop of what has gone = %v", err)
 	}
 }
