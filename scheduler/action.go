@@ -62,6 +62,9 @@ func (s *state) actionFor(key whisk.ActionKey, spec whisk.ContainerSpec) *action
 	return a
 }
 
+// stake returns how much memory the action has, or is about to have.
+func (a *action) stake() whisk.Bytes { return a.held + whisk.Bytes(a.pending)*a.spec.Memory }
+
 // dropAction forgets an action that nothing refers to any more.
 func (s *state) dropAction(a *action) {
 	if a.members > 0 {

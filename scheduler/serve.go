@@ -206,7 +206,6 @@ func (s *state) takeTurns() {
 // yielding finds a node where a busy container can be drained for a requisition.
 // If there is none, ripe is when there may be one; zero for never.
 func (s *state) yielding(r *requisition) (at *node, ripe time.Time) {
-	size := r.action.spec.Memory
 	if r.missing() <= 0 || r.plans.count > 0 || s.full(r.action) {
 		return nil, ripe
 	}
@@ -214,6 +213,19 @@ func (s *state) yielding(r *requisition) (at *node, ripe time.Time) {
 	if hot == nil {
 		return nil, ripe
 	}
+	if at, ripe = s.yieldingOf(hot, r); at == nil && ripe.IsZero() {
+		for other := range s.debtors(r) { // what is on unhealthy or on small nodes is of no use
+			if at, ripe = s.yieldingOf(other, r); at != nil || !ripe.IsZero() {
+				break
+			}
+		}
+	}
+	return at, ripe
+}
+
+// yieldingOf is yielding for the containers of one action.
+func (s *state) yieldingOf(hot *action, r *requisition) (at *node, ripe time.Time) {
+	size := r.action.spec.Memory
 	looks := insistLooks
 	for c := range hot.busy.all() {
 		if looks--; looks < 0 {
@@ -251,7 +263,7 @@ func (s *state) debtor(r *requisition) *action {
 			return rich
 		}
 	}
-	stake := a.held + whisk.Bytes(a.pending)*size
+	stake := a.stake()
 	if hot := t.working.top(a); hot != nil && (stake == 0 || policy.Owes(hot.atWork, hot.spec.Memory, stake, size)) {
 		return hot
 	}

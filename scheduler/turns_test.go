@@ -148,3 +148,43 @@ func TestIdleContainersPayOff(t *testing.T) {
 		}
 	})
 }
+
+// Who insists has no use for what the action with most has at work on nodes that are
+// unhealthy or too small. Then another one gives up a container.
+func TestTurnsPassOverNodesOfNoUse(t *testing.T) {
+	for name, row := range map[string]struct {
+		memory  whisk.Bytes // of the container that is wanted
+		problem string      // of the nodes with most at work
+	}{
+		"unhealthy": {256 * whisk.MB, "the disk is full"},
+		"small":     {768 * whisk.MB, ""},
+	} {
+		bubble(name, t, func(t *testing.T) {
+			st := newStage(t, nil)
+			ctl := st.controller("one")
+			time.Sleep(6 * time.Second) // until it has settled
+			fill := func(namespace string, id whisk.RequisitionID, node whisk.NodeID, memory whisk.Bytes) *agentPeer {
+				agent := st.agent(report(node, func(r *whisk.NodeReport) { r.Memory = memory }))
+				m := of(namespace, id, namespace)
+				m.Count = int(memory / m.Spec.Memory)
+				ctl.say(m)
+				for range m.Count {
+					makes(agent)
+					ctl.hear()
+				}
+				return agent
+			}
+			for i, node := range []whisk.NodeID{"a", "b"} {
+				agent := fill("most", whisk.RequisitionID(i+1), node, 512*whisk.MB)
+				agent.say(report(node, func(r *whisk.NodeReport) { r.Memory, r.Problem = 512*whisk.MB, row.problem }))
+			}
+			fill("less", 3, "c", 768*whisk.MB)
+			cold := of("none", 4, "cold")
+			cold.Spec.Memory, cold.Deadline = row.memory, time.Now().Add(time.Minute)
+			ctl.say(cold)
+			if reclaim, ok := ctl.hear().(whisk.Reclaim); !ok || !reclaim.Drain || !strings.HasSuffix(string(reclaim.Container), "_less") {
+				t.Errorf("heard %+v, want one of less's drained", reclaim)
+			}
+		})
+	}
+}
