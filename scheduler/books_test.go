@@ -80,6 +80,12 @@ func (s *state) checkTenants() error {
 		if (t.atWork > 0) != (t.rank > 0) || (len(t.working) > 0) != (t.rank > 0) {
 			return fmt.Errorf("tenant %s: at work %s in %d actions, rank %d", t.name, t.atWork, len(t.working), t.rank)
 		}
+		if err := isHeap(t.working); err != nil {
+			return fmt.Errorf("actions at work of %s: %w", t.name, err)
+		}
+	}
+	if err := isHeap(s.workers); err != nil {
+		return fmt.Errorf("tenants at work: %w", err)
 	}
 	for _, size := range s.sizes {
 		if err := inOrder(s.lines[size]); err != nil {
@@ -92,6 +98,16 @@ func (s *state) checkTenants() error {
 		}
 	}
 	return inOrder(&s.impatient)
+}
+
+// isHeap looks at the places in a heap.
+func isHeap[T ranked[T]](h ranking[T]) error {
+	for i, e := range h {
+		if *e.place() != i+1 || i > 0 && e.before(h[(i-1)/2]) {
+			return fmt.Errorf("the one in place %d of %d has place %d, or belongs further up", i+1, len(h), *e.place())
+		}
+	}
+	return nil
 }
 
 func inOrder[T any](l *line[T]) error {
