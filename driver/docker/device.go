@@ -56,7 +56,7 @@ func (d *Driver) openDevices(info system.Info, subnet netip.Prefix) (*devices, e
 	case !slices.Contains([]string{"runc", "crun", "io.containerd.runc.v2"}, info.DefaultRuntime):
 		return nil, fmt.Errorf("the runtime %s may not see devices that come late", info.DefaultRuntime)
 	}
-	if err := nearby(d.engine.DaemonHost()); err != nil {
+	if err := nearby(d.engine.DaemonHost(), d.state.path); err != nil {
 		return nil, err
 	}
 	v := &devices{state: d.state, bridge: bridgeOf(d.config.Instance, d.config.Network), subnet: subnet}
@@ -81,9 +81,9 @@ func (c Config) choosesNetwork() bool {
 		len(host.Binds)+len(host.Mounts)+len(host.VolumesFrom)+len(host.Sysctls) > 0 || host.UsernsMode != "" || host.UTSMode != ""
 }
 
-// nearby reports an error unless the engine has the same processes, files and
-// network devices before it as we have.
-func nearby(host string) error {
+// nearby reports an error unless the engine has the same processes and network devices
+// before it as we have, and that directory.
+func nearby(host, dir string) error {
 	path, local := strings.CutPrefix(host, "unix://")
 	if !local {
 		return fmt.Errorf("the engine at %s may be elsewhere", host)
@@ -104,12 +104,12 @@ func nearby(host string) error {
 	}); err != nil || failed != nil {
 		return errors.Join(err, failed)
 	}
-	for _, kind := range []string{"pid", "mnt", "net"} {
+	for _, kind := range []string{"pid", "net"} {
 		if err := sharesNamespace(int(peer.Pid), kind); err != nil {
 			return err
 		}
 	}
-	return nil
+	return sharesDirectory(int(peer.Pid), dir)
 }
 
 // sharesNamespace reports an error unless a process has the namespace that we have. It
@@ -126,6 +126,27 @@ func sharesNamespace(pid int, kind string) error {
 		}
 	}
 	return fmt.Errorf("the engine has another %s namespace", kind)
+}
+
+// sharesDirectory reports an error unless a process finds ours where it is for us. Its mount
+// namespace may be another one: a unit of systemd that is protected from changing the
+// system has one of its own, with the same files in it.
+func sharesDirectory(pid int, dir string) error {
+	dir, err := filepath.EvalSymlinks(dir) // of links there, those here would be followed
+	if err != nil {
+		return err
+	}
+	ours, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	roots, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/root", pid)) // the pattern is right
+	for _, root := range roots {
+		if theirs, err := os.Stat(root + dir); err == nil && os.SameFile(ours, theirs) {
+			return nil
+		}
+	}
+	return fmt.Errorf("the engine does not see %s", dir)
 }
 
 // resolver is where hosts with systemd's own name server on their loopback device

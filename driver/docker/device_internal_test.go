@@ -3,9 +3,11 @@
 package docker
 
 import (
+	"bufio"
 	"encoding/json"
 	"net/netip"
 	"os"
+	"os/exec"
 	"runtime"
 	"testing"
 
@@ -50,14 +52,60 @@ func TestOptionsThatNeedTheEnginesNetwork(t *testing.T) {
 }
 
 func TestNamespacesAreCompared(t *testing.T) {
-	for _, kind := range []string{"pid", "mnt", "net"} {
+	for _, kind := range []string{"pid", "net"} {
 		if err := sharesNamespace(os.Getpid(), kind); err != nil {
 			t.Errorf("this process and itself: %v", err)
 		}
 	}
-	if err := nearby("tcp://127.0.0.1:2375"); err == nil {
+	if err := nearby("tcp://127.0.0.1:2375", t.TempDir()); err == nil {
 		t.Error("an engine by TCP is nearby")
 	}
+}
+
+// TestDirectoriesAreCompared has processes in mount namespaces of their own: with the same
+// files, as those of a protected unit, and with another directory in the place of ours.
+func TestDirectoriesAreCompared(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	if err := sharesDirectory(os.Getpid(), dir); err != nil {
+		t.Errorf("this process and itself: %v", err)
+	}
+	for script, same := range map[string]bool{"true": true, `mount -t tmpfs tmpfs "$0"`: false} {
+		other := exec.Command("unshare", "--mount", "sh", "-c", script+" && echo ready && read line", dir)
+		stdin, err := other.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stdout, err := other.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || line != "ready\n" {
+			t.Errorf("%s: %q, %v", script, line, err)
+		}
+		if sharesNamespace(other.Process.Pid, "mnt") == nil {
+			t.Errorf("%s: it has no mount namespace of its own", script)
+		}
+		if err := sharesDirectory(other.Process.Pid, dir); (err == nil) != same {
+			t.Errorf("%s: %v", script, err)
+		}
+		stdin.Close()
+		_ = other.Wait() // it ends with an error, as nobody wrote a line
+	}
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("namespaces need root")
+	}
+	t.Skip("namespaces need root")
 }
 
 func TestAddressInLabels(t *testing.T) {
@@ -77,12 +125,7 @@ func TestAddressInLabels(t *testing.T) {
 // TestADeviceThatTheKernelTookAway drops one that has gone since it was looked up, as it may
 // when the last holder of an address has just ended.
 func TestADeviceThatTheKernelTookAway(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("network namespaces need root")
-		}
-		t.Skip("network namespaces need root")
-	}
+	needRoot(t)
 	runtime.LockOSThread() // for ever: the thread ends with the test
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Fatal(err)
