@@ -35,13 +35,14 @@ type platform struct {
 
 	concurrency map[string]int // that was asked for, by name
 
-	asked map[string]int  // milliseconds of work, by name
-	auth  map[string]bool // keys seen
+	asked  map[string]int  // milliseconds of work, by name
+	echoes map[string]bool // whether the code returns the payload, by name
+	auth   map[string]bool // keys seen
 }
 
 func startPlatform(t *testing.T, answer func(n int, w http.ResponseWriter) bool) (*platform, bench.Config) {
 	t.Helper()
-	p := &platform{answer: answer, actions: map[string]int{}, records: map[string]int{}, memory: map[string]int{}, concurrency: map[string]int{}, asked: map[string]int{}, auth: map[string]bool{}}
+	p := &platform{answer: answer, actions: map[string]int{}, records: map[string]int{}, memory: map[string]int{}, concurrency: map[string]int{}, asked: map[string]int{}, echoes: map[string]bool{}, auth: map[string]bool{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		native := ""
@@ -91,6 +92,7 @@ func (p *platform) put(w http.ResponseWriter, r *http.Request) {
 	}
 	p.actions[r.PathValue("name")] = 0
 	p.memory[r.PathValue("name")] = spec.Limits.Memory
+	p.echoes[r.PathValue("name")] = strings.Contains(spec.Exec.Code, "payload")
 	if len(spec.Exec.Components) == 0 {
 		p.concurrency[r.PathValue("name")] = spec.Limits.Concurrency
 	}
@@ -109,6 +111,7 @@ func (p *platform) invoke(w http.ResponseWriter, r *http.Request) {
 	user, password, _ := r.BasicAuth()
 	p.mu.Lock()
 	p.auth[user+":"+password] = true
+	echo := p.echoes[name]
 	n := p.invokes
 	p.invokes++
 	before, exists := p.actions[name]
@@ -137,7 +140,7 @@ func (p *platform) invoke(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	result := `{"ok":true}`
-	if sent.Payload != nil {
+	if echo && sent.Payload != nil {
 		result = `{"payload":"` + *sent.Payload + `"}`
 	}
 	annotations := `{"key":"waitTime","value":3}`

@@ -85,15 +85,11 @@ func (r *runner) overload(ctx context.Context, kind string, w Workload) error {
 		return err
 	}
 	parameters, want := w.parameters()
-	var mixed []deployed
-	for i, rival := range r.endpoints[0].own(cold.names...) {
-		mixed = append(mixed, slices.Repeat(hot.actions[i%len(hot.actions):][:1], mixOne-1)...)
-		mixed = append(mixed, rival)
-	}
-	o.mixed = r.newLoad(ctx, r.endpoints[0].target(mixed, parameters, want), r.config.Outstanding)
-	defer o.mixed.close()
-	o.hot = r.newLoad(ctx, r.endpoints[0].target(hot.actions, parameters, want), capacityOf)
+	calls := r.endpoints[0].target(hot.actions, parameters, want)
+	o.hot = r.newLoad(ctx, calls, capacityOf)
 	defer o.hot.close()
+	o.mixed = r.newLoad(ctx, mix(calls, cold.loads), r.config.Outstanding)
+	defer o.mixed.close()
 	result, err := o.run()
 	if err != nil {
 		return err
@@ -102,6 +98,18 @@ func (r *runner) overload(ctx context.Context, kind string, w Workload) error {
 	r.report.Overloads = append(r.report.Overloads, result)
 	r.display.note("%s", result.summary())
 	return nil
+}
+
+// mix puts one call of each of the others, which do something else, after every so
+// many of the hot ones.
+func mix(hot target, others []*load) target {
+	mixed := hot
+	mixed.calls = nil
+	for i, other := range others {
+		mixed.calls = append(mixed.calls, slices.Repeat(hot.calls[i%len(hot.calls):][:1], mixOne-1)...)
+		mixed.calls = append(mixed.calls, other.target.calls...)
+	}
+	return mixed
 }
 
 // onslaught carries one overload out.
