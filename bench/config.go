@@ -125,7 +125,7 @@ func (c Config) Validate() error {
 			return whisk.Errorf(whisk.Invalid, "%d rival actions with %d connections: want at least 2 actions, a connection for each, and at most 10000", r.Actions, r.Connections)
 		}
 	}
-	loads := len(c.paces()) + len(c.Rivals)
+	loads := len(c.paces())+len(c.Rivals) > 0 || c.Overload > 0
 	switch {
 	case c.Trace != nil && !(c.TraceSpeed >= 0.001 && c.TraceSpeed <= 1000):
 		return whisk.Errorf(whisk.Invalid, "speed %g of the trace is not in the range of 0.001 to 1000", c.TraceSpeed)
@@ -135,9 +135,9 @@ func (c Config) Validate() error {
 		return whisk.Errorf(whisk.Invalid, "a key is needed, UUID:KEY")
 	case c.Memory < whisk.MB:
 		return whisk.Errorf(whisk.Invalid, "memory %s is less than 1 MB", c.Memory)
-	case c.Rounds < 1 && loads > 0:
+	case c.Rounds < 1 && loads:
 		return whisk.Errorf(whisk.Invalid, "rounds %d is less than 1", c.Rounds)
-	case c.Duration < time.Millisecond && loads > 0:
+	case c.Duration < time.Millisecond && loads:
 		return whisk.Errorf(whisk.Invalid, "duration %s of a round is less than 1ms", c.Duration)
 	case c.Warmup < 0:
 		return whisk.Errorf(whisk.Invalid, "warm-up %s is negative", c.Warmup)
