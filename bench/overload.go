@@ -207,14 +207,15 @@ func (b *burden) figures(duration time.Duration) Burden {
 	return Burden{Side: side, Due: b.rate, Refused: b.refused, Refusal: b.refusals.latency(), Resident: b.resident}
 }
 
-// within returns the good answers per second of each round's first part.
+// within returns the good answers per second of each round's first part, as far as
+// that is whole steps.
 func (l Timeline) within(duration time.Duration) (rates []float64) {
 	for _, steps := range l.Rounds {
-		sum := int64(0)
-		for _, good := range steps[:min(len(steps), int(duration/l.Step))] {
+		whole, sum := duration/l.Step, int64(0)
+		for _, good := range steps[:min(len(steps), int(whole))] {
 			sum += good
 		}
-		rates = append(rates, float64(sum)/duration.Seconds())
+		rates = append(rates, float64(sum)/(whole*l.Step).Seconds())
 	}
 	return rates
 }

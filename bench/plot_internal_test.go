@@ -47,3 +47,17 @@ func TestTimelines(t *testing.T) {
 		t.Errorf("got %v, want %v", all, want)
 	}
 }
+
+// TestRatesWithinTheRound leave out what was answered afterwards, also where a round
+// is no whole number of steps, or so long that the line has no more of them.
+func TestRatesWithinTheRound(t *testing.T) {
+	for _, duration := range []time.Duration{200 * time.Millisecond, 10_900 * time.Millisecond, 600 * time.Second} {
+		sum := beginTally(duration)
+		for at := time.Duration(0); at < 2*duration; at += duration / 1000 {
+			sum.line.count(at, sum.steps)
+		}
+		if rates, want := sum.line.within(duration), 1000/duration.Seconds(); len(rates) != 1 || rates[0] < 0.995*want || rates[0] > 1.005*want {
+			t.Errorf("%s: got %v, want %.1f", duration, rates, want)
+		}
+	}
+}

@@ -34,7 +34,8 @@ func newTally() *tally {
 	return &tally{errors: map[string]int64{}, warms: newHistogram(), colds: newHistogram(), lag: newHistogram()}
 }
 
-// mostSteps bounds a round's line.
+// mostSteps bounds a round's line, but for one step more for all that is answered
+// after that.
 const mostSteps = 500
 
 // beginTally begins the tally of a round.
@@ -43,7 +44,7 @@ func beginTally(duration time.Duration) *tally {
 	t.began = time.Now()
 	// Ten steps show a short round's shape, and each second of a long one, within reason.
 	t.line.Step = max(min(duration/10, time.Second), duration/mostSteps, time.Millisecond)
-	t.line.Rounds, t.steps = [][]int64{nil}, mostSteps
+	t.line.Rounds, t.steps = [][]int64{nil}, mostSteps+1
 	return t
 }
 
