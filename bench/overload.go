@@ -139,9 +139,12 @@ func (o *onslaught) run() (Overload, error) {
 	}
 	result.Calm = calm.latency()
 	o.mixed.closed(capacityOf).round(o.r.config.Warmup)
-	result.Capacity = o.mixed.closed(capacityOf).round(o.r.config.Duration).rate()
-	if result.Capacity <= 0 {
-		return result, fmt.Errorf("%s: nothing was served: %w", o.name, context.Cause(o.ctx))
+	can := o.mixed.closed(capacityOf).round(o.r.config.Duration)
+	switch result.Capacity = can.rate(); {
+	case o.ctx.Err() != nil:
+		return result, context.Cause(o.ctx)
+	case result.Capacity <= 0:
+		return result, whisk.Errorf(whisk.Unavailable, "%s: nothing was served: %s", o.name, strings.Join(causes(can.errors), ", "))
 	}
 	even, over := o.burden(result.Capacity), o.burden(result.Capacity*result.Factor)
 	for round := range o.r.config.Rounds {
@@ -298,6 +301,9 @@ func (m meter) resident() (sum whisk.Bytes, err error) {
 	return sum, nil
 }
 
+// failed is how many requests failed and were not just refused.
+func (b Burden) failed() int64 { return count(b.Side.Errors) - b.Refused }
+
 func (o Overload) summary() string {
 	return fmt.Sprintf("%s, %s: %.0f/s can be done; of %g times that %.0f/s were, %d refused within %s ms (p99)",
 		o.Kind, o.Workload, o.Capacity, o.Factor, o.Over.Side.Rate, o.Over.Refused, ms(o.Over.Refusal.P99))
@@ -319,7 +325,7 @@ func (r Report) writeOverloads(w io.Writer) {
 				first, last = b.Resident[0], b.Resident[n-1]
 			}
 			t.Row(one.Kind, one.Workload, rate(b.Due), rate(b.Side.Rate), fmt.Sprintf("%.2f", b.Side.Rate/max(one.Even.Side.Rate, 1e-9)), ms(l.P50), ms(l.P99), b.Side.Cold,
-				b.Refused, ms(b.Refusal.P50), ms(b.Refusal.P99), count(b.Side.Errors)-b.Refused, b.Side.Unsent, int64(first/whisk.MB), int64(last/whisk.MB), ms(b.Side.Lag.P99))
+				b.Refused, ms(b.Refusal.P50), ms(b.Refusal.P99), b.failed(), b.Side.Unsent, int64(first/whisk.MB), int64(last/whisk.MB), ms(b.Side.Lag.P99))
 		}
 	}
 	t.Flush()

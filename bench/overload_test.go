@@ -3,12 +3,14 @@
 package bench_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/whirl-faas/whirl/bench"
+	"github.com/whirl-faas/whirl/whisk"
 )
 
 // TestOverload measures a server that refuses every other call. The few calls of
@@ -46,5 +48,24 @@ func TestOverload(t *testing.T) {
 	var text strings.Builder
 	if err := report.WriteText(&text); err != nil || !strings.Contains(text.String(), "Overload, latencies in ms") {
 		t.Errorf("%v\n%s", err, text.String())
+	}
+	if refused := fmt.Sprintf("nodejs, echo:16b, overload, %.0f/s: %d x status 503\n", o.Over.Due, o.Over.Refused); !strings.Contains(text.String(), refused) {
+		t.Errorf("no %q in\n%s", refused, text.String())
+	}
+}
+
+// TestOverloadOfAServerThatServesNothing tells what it says instead.
+func TestOverloadOfAServerThatServesNothing(t *testing.T) {
+	p, config := startPlatform(t, func(_ int, w http.ResponseWriter) bool {
+		w.WriteHeader(http.StatusTooManyRequests)
+		return true
+	})
+	config.Concurrency, config.ColdSequential, config.ColdBurst, config.Overload = nil, 0, 0, 3
+	_, err := bench.Run(t.Context(), config, nil)
+	if err == nil || whisk.KindOf(err) != whisk.Unavailable || !strings.HasSuffix(err.Error(), "x status 429") {
+		t.Errorf("got %v", err)
+	}
+	if n := p.leftovers(); n != 0 {
+		t.Errorf("%d actions are left", n)
 	}
 }

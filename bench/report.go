@@ -160,7 +160,8 @@ type Records struct {
 }
 
 // Failures is the number of requests that went wrong, of records that are
-// missing and of cold starts that failed.
+// missing and of cold starts that failed. What is refused under overload is not
+// among them.
 func (r Report) Failures() int64 {
 	var n int64
 	for _, c := range r.Cold {
@@ -182,6 +183,9 @@ func (r Report) Failures() int64 {
 		if one.Versus != nil {
 			n += count(one.Versus.Errors)
 		}
+	}
+	for _, one := range r.Overloads {
+		n += one.Even.failed() + one.Over.failed()
 	}
 	for _, one := range r.Records {
 		n += max(one.Answered-one.Stored, 0)

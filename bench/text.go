@@ -196,6 +196,9 @@ func addCPU(t table.Table, kind, workload, pace, side string, processes []CPU) {
 
 func (r Report) writeErrors(w io.Writer) {
 	section(w, "Errors and records", "Each good answer must have a record; records of failed or repeated activations may come on top.")
+	if len(r.Overloads) > 0 {
+		fmt.Fprintln(w, "  What is refused under overload, with 429 or 503, is no failure.")
+	}
 	for _, one := range r.Records {
 		fmt.Fprintf(w, "  %s: %d good answers, %d records\n", one.Kind, one.Answered, one.Stored)
 	}
@@ -221,13 +224,26 @@ func (r Report) writeErrors(w io.Writer) {
 			writeCauses(w, where+", versus", one.Versus.Errors)
 		}
 	}
+	for _, one := range r.Overloads {
+		for _, b := range []Burden{one.Even, one.Over} {
+			writeCauses(w, fmt.Sprintf("%s, %s, overload, %s/s", one.Kind, one.Workload, rate(b.Due)), b.Side.Errors)
+		}
+	}
 	fmt.Fprintf(w, "  %d failures in all\n", r.Failures())
 }
 
 func writeCauses(w io.Writer, where string, errors map[string]int64) {
-	for _, cause := range slices.Sorted(maps.Keys(errors)) {
-		fmt.Fprintf(w, "  %s: %d x %s\n", where, errors[cause], cause)
+	for _, text := range causes(errors) {
+		fmt.Fprintf(w, "  %s: %s\n", where, text)
 	}
+}
+
+// causes are errors with how often there were which, in words.
+func causes(errors map[string]int64) (all []string) {
+	for _, cause := range slices.Sorted(maps.Keys(errors)) {
+		all = append(all, fmt.Sprintf("%d x %s", errors[cause], cause))
+	}
+	return all
 }
 
 func section(w io.Writer, title string, method ...string) {
