@@ -429,6 +429,7 @@ func TestConfigs(t *testing.T) {
 		"outstanding":       {func(c *bench.Config) { c.Outstanding = 0 }, "1 to 10000"},
 		"burst time":        {func(c *bench.Config) { c.BurstEvery = 0 }, "bursts"},
 		"rounds of rates":   {func(c *bench.Config) { c.Concurrency, c.Rates, c.Rounds = nil, []float64{1}, 0 }, "rounds 0"},
+		"overload's load":   {func(c *bench.Config) { c.Concurrency, c.Overload, c.Outstanding = nil, 3, 31 }, "outstanding 31"},
 		"overload's rounds": {func(c *bench.Config) { c.Concurrency, c.Overload, c.Rounds = nil, 3, 0 }, "rounds 0"},
 		"overload's time":   {func(c *bench.Config) { c.Concurrency, c.Overload, c.Duration = nil, 3, 0 }, "duration"},
 		"versus":            {func(c *bench.Config) { c.VersusHost, c.VersusAuth = "other.example.org", "uuid:key" }, ""},

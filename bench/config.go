@@ -131,6 +131,8 @@ func (c Config) Validate() error {
 		return whisk.Errorf(whisk.Invalid, "speed %g of the trace is not in the range of 0.001 to 1000", c.TraceSpeed)
 	case c.Overload != 0 && !(c.Overload > 1 && c.Overload <= 100):
 		return whisk.Errorf(whisk.Invalid, "overload of %g times the capacity is not above 1 and at most 100", c.Overload)
+	case c.Overload != 0 && c.Outstanding < capacityOf:
+		return whisk.Errorf(whisk.Invalid, "outstanding %d is less than the %d connections that find what to overload", c.Outstanding, capacityOf)
 	case c.Auth == "":
 		return whisk.Errorf(whisk.Invalid, "a key is needed, UUID:KEY")
 	case c.Memory < whisk.MB:
