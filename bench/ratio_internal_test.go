@@ -40,6 +40,17 @@ func TestRatios(t *testing.T) {
 	}
 }
 
+// TestColdRatiosAreOfThePlatform leave out a pair that has no cold start on either side.
+func TestColdRatiosAreOfThePlatform(t *testing.T) {
+	platform := []coldStart{{whole: 3, invoke: 2, cold: true}, {whole: 1, invoke: 1}}
+	versus := []coldStart{{whole: 12, invoke: 4, cold: true}, {whole: 1, invoke: 1, cold: true}}
+	for i, want := range []Ratio{{Of: "create", Value: 0.25}, {Of: "invoke", Value: 0.5}} {
+		if got := compareCold(platform, versus)[i]; got.Of != want.Of || math.Abs(got.Value-want.Value) > 1e-9 || got.Pairs != 1 {
+			t.Errorf("got %+v, want %+v of a pair", got, want)
+		}
+	}
+}
+
 // TestIntervalsCoverTheTruth draws rounds of two endpoints that share the
 // machine's moods and differ by a known factor.
 func TestIntervalsCoverTheTruth(t *testing.T) {
