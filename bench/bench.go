@@ -37,7 +37,9 @@ func Run(ctx context.Context, config Config, progress io.Writer) (Report, error)
 	if len(r.endpoints) > 1 {
 		r.report.Versus = r.endpoints[1].base
 	}
-	err = r.run(ctx)
+	if err = r.run(ctx); err != nil {
+		r.report.Incomplete = err.Error()
+	}
 	r.report.Took = time.Since(start)
 	return r.report, err
 }

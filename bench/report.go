@@ -17,6 +17,7 @@ import (
 type Report struct {
 	Started     time.Time
 	Took        time.Duration
+	Incomplete  string // why the run ended before all was measured, "" if it did not
 	APIHost     string
 	Build       string // of the server, "" if it does not tell
 	Versus      string // the other endpoint, "" if there was none
@@ -159,6 +160,11 @@ type Records struct {
 	Stored   int64  `json:"stored"`   // records found afterwards
 }
 
+// Empty says whether nothing was measured.
+func (r Report) Empty() bool {
+	return len(r.Cold)+len(r.Warm)+len(r.Replays)+len(r.Contests)+len(r.Overloads) == 0
+}
+
 // Failures is the number of requests that went wrong, of records that are
 // missing and of cold starts that failed. What is refused under overload is not
 // among them.
@@ -232,6 +238,7 @@ func (r Report) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Started     time.Time  `json:"started"`
 		Took        float64    `json:"took_s"`
+		Incomplete  string     `json:"incomplete,omitempty"`
 		APIHost     string     `json:"apihost"`
 		Build       string     `json:"build,omitempty"`
 		Versus      string     `json:"versus,omitempty"`
@@ -246,7 +253,7 @@ func (r Report) MarshalJSON() ([]byte, error) {
 		Overloads   []Overload `json:"overloads,omitempty"`
 		Added       []Added    `json:"added"`
 		Records     []Records  `json:"records"`
-	}{r.Started, r.Took.Seconds(), r.APIHost, r.Build, r.Versus, r.VersusBuild, r.Machine, r.Setup, r.Failures(), r.Cold, r.Warm, r.Replays, r.Contests, r.Overloads, r.Added, r.Records})
+	}{r.Started, r.Took.Seconds(), r.Incomplete, r.APIHost, r.Build, r.Versus, r.VersusBuild, r.Machine, r.Setup, r.Failures(), r.Cold, r.Warm, r.Replays, r.Contests, r.Overloads, r.Added, r.Records})
 }
 
 // MarshalJSON implements [json.Marshaler].

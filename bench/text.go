@@ -41,6 +41,9 @@ func (r Report) writeHead(w io.Writer) {
 	}
 	fmt.Fprintf(w, "Machine  %d CPUs  %s  %s  %s\n", r.Machine.CPUs, r.Machine.Model, r.Machine.Kernel, r.Machine.Go)
 	fmt.Fprintf(w, "Run      %s, took %s\n", r.Started.Format(time.RFC3339), r.Took.Round(time.Second))
+	if r.Incomplete != "" {
+		fmt.Fprintf(w, "Cut off  %s\n", r.Incomplete)
+	}
 }
 
 func (r Report) writeCold(w io.Writer) {

@@ -75,8 +75,8 @@ const (
 	sideHop    = "bare hop"
 )
 
-// warmLoad measures one course. It reports nothing if not even one round of each
-// side was finished.
+// warmLoad measures one course. It reports nothing if not all of its rounds could be
+// finished.
 func (r *runner) warmLoad(ctx context.Context, c course) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // breaks the connections that are still open

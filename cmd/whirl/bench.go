@@ -58,12 +58,13 @@ func (p program) runBench(cmd *cobra.Command) error {
 		return asUsage(err)
 	}
 	report, err := bench.Run(cmd.Context(), config, p.stderr)
-	if err != nil {
+	if report.Empty() {
 		return err
 	}
+	// What was measured before something went wrong, or somebody had enough, took its time.
 	file, _ := cmd.Flags().GetString("json")
 	page, _ := cmd.Flags().GetString("html")
-	return errors.Join(writeFile(page, report.WriteHTML), p.writeReport(report, file))
+	return errors.Join(err, writeFile(page, report.WriteHTML), p.writeReport(report, file))
 }
 
 func (p program) writeReport(report bench.Report, file string) error {
