@@ -79,14 +79,19 @@ func (m meter) read() (map[string]usage, error) {
 
 // named finds the configured processes. One that was looked for by its name and
 // was started by another of that name is a child: a program that starts itself
-// again, such as for a sandbox's first process.
+// again, such as for a sandbox's first process. This process and what it started, such
+// as a bare hop, are not found by a name.
 func (m meter) named(all map[int]stat) map[int]string {
-	named := map[int]string{}
+	named, own := map[int]string{}, map[int]string{m.self: ""}
 	for _, process := range m.processes {
 		found := map[int]string{}
 		for pid, s := range all {
-			if pid == process.PID || process.PID == 0 && s.name == process.Name && pid != m.self {
+			if pid == process.PID {
 				found[pid] = process.Name
+			} else if process.PID == 0 && s.name == process.Name {
+				if _, ours := above(all, own, pid); !ours {
+					found[pid] = process.Name
+				}
 			}
 		}
 		for pid := range found {

@@ -24,6 +24,7 @@ func TestMeterTellsProcessesFromTheirChildren(t *testing.T) {
 		"1/stat":    procFile(1, "init", 0, 900, 900, 0, 0),
 		"10/stat":   procFile(10, "whirl", 1, 3, 2, 10, 20),   // the platform, with children that have ended
 		"11/stat":   procFile(11, "whirl", 1, 100, 100, 0, 0), // the load generator itself
+		"12/stat":   procFile(12, "whirl", 11, 50, 50, 0, 0),  // what that started, such as a bare hop
 		"20/stat":   procFile(20, "a) (b", 10, 1, 1, 0, 1),    // a sandbox's first process
 		"21/stat":   procFile(21, "node", 20, 4, 0, 0, 0),     // in the sandbox
 		"22/stat":   procFile(22, "whirl", 20, 1, 0, 0, 0),    // the platform's program, started again
