@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -44,7 +45,7 @@ func newEndpoint(name, tag, host, auth string) (*endpoint, error) {
 	}
 	address := root.Host
 	if root.Port() == "" {
-		address = root.Hostname() + map[string]string{"http": ":80", "https": ":443"}[root.Scheme]
+		address = net.JoinHostPort(root.Hostname(), map[string]string{"http": "80", "https": "443"}[root.Scheme])
 	}
 	return &endpoint{
 		name:    name,
