@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -146,4 +147,16 @@ func TestOpenLoopEndsWithItsContext(t *testing.T) {
 			t.Errorf("%d answers in %v", sum.good, time.Since(start))
 		}
 	})
+}
+
+// TestTracesRunForWholeMilliseconds: actions are told no less, and their latencies are
+// counted without what they were told.
+func TestTracesRunForWholeMilliseconds(t *testing.T) {
+	trace, err := ReadTrace(strings.NewReader("a,0.0001,1.9ms,128\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := trace.calls[0], (traced{at: 100 * time.Microsecond, ran: time.Millisecond}); got != want || string(sleepParameters(got.ran)) != `{"ms":1}` {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
 }

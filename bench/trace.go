@@ -85,6 +85,7 @@ func (t *Trace) add(row []string, known map[string]int) error {
 	if err != nil {
 		return err
 	}
+	ran = ran.Truncate(time.Millisecond) // as actions are told
 	text := row[3]
 	if _, err := strconv.Atoi(text); err == nil {
 		text += "m"
