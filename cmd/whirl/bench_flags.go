@@ -20,6 +20,11 @@ It deploys actions of its own, calls them over HTTP with 1, 10 and 64
 connections, each waiting for its answer before it asks again, and starts cold
 containers one after the other and 20 at once. It reports latency percentiles,
 throughput, errors by cause and the CPU time of the processes it is told of.
+Interrupted, it deletes its actions and reports what it has.
+
+An OpenWhisk lets a namespace make 60 calls in a minute unless it is told
+otherwise, and answers 429 to more: raise its limits first. A certificate that
+this machine does not trust is accepted if SSL_CERT_FILE names it.
 
 With --rate or --burst requests are due at their own times, whether earlier ones
 have been answered or not, and latencies count from then. What is due when
