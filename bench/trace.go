@@ -60,8 +60,11 @@ func ReadTrace(r io.Reader) (Trace, error) {
 		if err != nil {
 			return Trace{}, whisk.Errorf(whisk.Invalid, "trace, want function,time,duration,memory: %w", err)
 		}
-		if first && strings.EqualFold(row[0], "function") {
-			continue
+		if first {
+			row[0] = strings.TrimPrefix(row[0], "\ufeff") // spreadsheets begin with that
+			if strings.EqualFold(row[0], "function") {
+				continue
+			}
 		}
 		if err := t.add(row, known); err != nil {
 			line, _ := rows.FieldPos(0)

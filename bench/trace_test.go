@@ -10,8 +10,9 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// story is out of order, with all the ways to write times and sizes.
-const story = `function,time,duration,memory
+// story is out of order, with all the ways to write times and sizes. It begins as
+// spreadsheets mark what they write in UTF-8.
+const story = "\ufeff" + `function,time,duration,memory
 # the second call comes first
 thumbnail,2e-2,5ms,256
 mail, 10ms, 0.003, 128m
