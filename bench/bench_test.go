@@ -373,6 +373,23 @@ func TestCancellationLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// TestRecordsOfARunThatEndsAreNotMissing has somebody lose patience with the last step.
+func TestRecordsOfARunThatEndsAreNotMissing(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	reason := errors.New("enough")
+	p, config := startPlatform(t, nil)
+	p.count = func(stored int) int {
+		cancel(reason)
+		return stored - 1
+	}
+	config.ColdSequential, config.ColdBurst, config.Concurrency = 0, 0, []int{1}
+	report, err := bench.Run(ctx, config, nil)
+	if !errors.Is(err, reason) || len(report.Warm) != 1 || len(report.Records) != 0 || report.Failures() != 0 {
+		t.Errorf("%v, got %+v", err, report)
+	}
+}
+
 func TestWithoutKindsItMeasuresWhatTheServerOffers(t *testing.T) {
 	_, config := startPlatform(t, nil)
 	config.Kinds, config.Concurrency, config.ColdBurst, config.ColdSequential = nil, nil, 0, 1

@@ -25,6 +25,7 @@ import (
 type platform struct {
 	answer func(n int, w http.ResponseWriter) bool // of the nth invoke; true if it wrote the answer
 	native bool                                    // offers that kind too
+	count  func(stored int) int                    // how many records it tells of; nil for all
 	late   func(name string) bool                  // whose invokes are not answered before the caller goes; nil for none
 
 	mu      sync.Mutex
@@ -57,7 +58,7 @@ func startPlatform(t *testing.T, answer func(n int, w http.ResponseWriter) bool)
 	mux.HandleFunc("PUT /api/v1/namespaces/_/actions/{name}", p.put)
 	mux.HandleFunc("DELETE /api/v1/namespaces/_/actions/{name}", p.delete)
 	mux.HandleFunc("POST /api/v1/namespaces/_/actions/{name}", p.invoke)
-	mux.HandleFunc("GET /api/v1/namespaces/_/activations", p.count)
+	mux.HandleFunc("GET /api/v1/namespaces/_/activations", p.activations)
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	config := bench.Default()
@@ -154,10 +155,14 @@ func (p *platform) invoke(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, `{"activationId":"%032x","annotations":[%s],"response":{"success":true,"status":"success","result":%s},"version":"0.0.1"}`, n, annotations, result)
 }
 
-func (p *platform) count(w http.ResponseWriter, r *http.Request) {
+func (p *platform) activations(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	fmt.Fprintf(w, `{"activations":%d}`, p.records[r.URL.Query().Get("name")])
+	n := p.records[r.URL.Query().Get("name")]
+	if p.count != nil {
+		n = p.count(n)
+	}
+	fmt.Fprintf(w, `{"activations":%d}`, n)
 }
 
 func (p *platform) leftovers() int {

@@ -14,9 +14,9 @@ const recordsWait = 15 * time.Second // for the last records to be written
 
 // countRecords compares the answers that actions gave with the records that were
 // stored of them. A record may be written a moment after its answer.
-func (r *runner) countRecords(ctx context.Context, kind string, actions []deployed, answered int64) error {
+func (r *runner) countRecords(run context.Context, kind string, actions []deployed, answered int64) error {
 	r.display.pending("%s: counting records", kind)
-	ctx, cancel := context.WithTimeout(ctx, recordsWait)
+	ctx, cancel := context.WithTimeout(run, recordsWait)
 	defer cancel()
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
@@ -29,6 +29,9 @@ func (r *runner) countRecords(ctx context.Context, kind string, actions []deploy
 				return fmt.Errorf("count the records of %s: %w", kind, err)
 			}
 			stored += int64(n)
+		}
+		if run.Err() != nil {
+			return context.Cause(run)
 		}
 		records.Stored = max(records.Stored, stored)
 		if records.Stored >= answered || ctx.Err() != nil {
