@@ -20,13 +20,14 @@ import (
 // Report is what a run measured. [Report.WriteText] shows it to people,
 // [Report.WriteJSON] to programs.
 type Report struct {
-	Started time.Time     `json:"started"`
-	Took    time.Duration `json:"took_ns"`
-	Setup   Setup         `json:"setup"`
-	Connect Growth        `json:"agents"`     // by each agent's session
-	Fill    Growth        `json:"containers"` // by each container, controllers included
-	Idle    float64       `json:"idle_cpus"`  // CPUs that the scheduler keeps busy while nobody asks for anything
-	Results []Result      `json:"results"`
+	Started    time.Time     `json:"started"`
+	Took       time.Duration `json:"took_ns"`
+	Incomplete string        `json:"incomplete,omitempty"` // why the run ended before all was measured, "" if it did not
+	Setup      Setup         `json:"setup"`
+	Connect    Growth        `json:"agents"`     // by each agent's session
+	Fill       Growth        `json:"containers"` // by each container, controllers included
+	Idle       float64       `json:"idle_cpus"`  // CPUs that the scheduler keeps busy while nobody asks for anything
+	Results    []Result      `json:"results"`
 }
 
 // Setup is where and on what the figures were taken.

@@ -29,6 +29,9 @@ func Run(ctx context.Context, config Config, target Target, progress io.Writer) 
 	r := &runner{config: config, target: target, progress: progress}
 	r.report = Report{Started: time.Now().UTC(), Setup: setupOf(config, target)}
 	err := r.run(ctx)
+	if err != nil {
+		r.report.Incomplete = err.Error()
+	}
 	r.report.Took = time.Since(r.report.Started)
 	return r.report, err
 }

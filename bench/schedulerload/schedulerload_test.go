@@ -22,11 +22,19 @@ import (
 func play(t *testing.T, load schedulerload.Config, alter func(*scheduler.Config, *schedulerload.Target)) (schedulerload.Report, error) {
 	t.Helper()
 	config := scheduler.Default()
-	target := schedulerload.Target{Transport: "in memory"}
+	var s *scheduler.Scheduler
+	target := schedulerload.Target{Transport: "in memory", Read: func(ctx context.Context, _ bool) (schedulerload.Reading, error) {
+		m, err := s.Metrics(ctx)
+		reading := schedulerload.ReadProcess()
+		reading.Settled, reading.Nodes = m.Settled, m.Nodes[whisk.NodeUp]
+		reading.Containers = m.Pools.Busy + m.Pools.Free
+		return reading, err
+	}}
 	if alter != nil {
 		alter(&config, &target)
 	}
-	s, err := scheduler.New(config, scheduler.Deps{})
+	var err error
+	s, err = scheduler.New(config, scheduler.Deps{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,15 +52,6 @@ func play(t *testing.T, load schedulerload.Config, alter func(*scheduler.Config,
 	target.Agent = func(context.Context) (whisk.AgentToScheduler, error) { return inmem.Dial(exchange, s.ServeAgent) }
 	target.Controller = func(context.Context) (whisk.ControllerToScheduler, error) {
 		return inmem.Dial(exchange, s.ServeController)
-	}
-	if target.Read == nil {
-		target.Read = func(ctx context.Context, _ bool) (schedulerload.Reading, error) {
-			m, err := s.Metrics(ctx)
-			reading := schedulerload.ReadProcess()
-			reading.Settled, reading.Nodes = m.Settled, m.Nodes[whisk.NodeUp]
-			reading.Containers = m.Pools.Busy + m.Pools.Free
-			return reading, err
-		}
 	}
 	return schedulerload.Run(t.Context(), load, target, nil)
 }
@@ -169,6 +168,34 @@ func TestWhatBreaksEndsTheRun(t *testing.T) {
 		})
 		if !errors.Is(err, broken) {
 			t.Errorf("ended with %v", err)
+		}
+	})
+}
+
+// TestWhatWasMeasuredIsReported has nobody answer when the second result begins.
+func TestWhatWasMeasuredIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := errors.New("nobody answers")
+		load := small()
+		left := 3 + load.Rounds // readings without garbage: as the cluster is built, and as each round begins
+		report, err := play(t, load, func(_ *scheduler.Config, target *schedulerload.Target) {
+			read := target.Read
+			target.Read = func(ctx context.Context, collect bool) (schedulerload.Reading, error) {
+				if collect {
+					left--
+				}
+				if left < 0 {
+					return schedulerload.Reading{}, broken
+				}
+				return read(ctx, collect)
+			}
+		})
+		if !errors.Is(err, broken) || len(report.Results) != 1 || report.Incomplete != err.Error() {
+			t.Fatalf("%v, got %+v", err, report)
+		}
+		var text bytes.Buffer
+		if err := report.WriteText(&text); err != nil || !strings.Contains(text.String(), "\nCut off   look at the scheduler: nobody answers\n") {
+			t.Errorf("%v\n%s", err, text.String())
 		}
 	})
 }

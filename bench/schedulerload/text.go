@@ -43,6 +43,9 @@ func (r Report) writeHead(w io.Writer) {
 		fmt.Fprintf(w, "Load      %d requisitions at once, a new one for each that is answered; %d rounds of %gs\n", r.Setup.AtOnce, r.Setup.Rounds, r.Setup.Round)
 	}
 	fmt.Fprintf(w, "Run       %s, took %s\n", r.Started.Format(time.RFC3339), r.Took.Round(time.Second))
+	if r.Incomplete != "" {
+		fmt.Fprintf(w, "Cut off   %s\n", r.Incomplete)
+	}
 }
 
 func (r Report) writeCluster(w io.Writer) {

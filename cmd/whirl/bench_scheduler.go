@@ -143,10 +143,12 @@ func (p program) runSchedulerBench(ctx context.Context, settings schedulerBench)
 		return err
 	}
 	report, err := schedulerload.Run(ctx, settings.load, target, p.stderr)
-	if err = errors.Join(err, closeTarget()); err != nil {
+	err = errors.Join(err, closeTarget())
+	if len(report.Results) == 0 {
 		return err
 	}
-	return p.writeSchedulerReport(report, settings.json)
+	// What was measured before something went wrong, or somebody had enough, took its time.
+	return errors.Join(err, p.writeSchedulerReport(report, settings.json))
 }
 
 func (p program) writeSchedulerReport(report schedulerload.Report, file string) error {
