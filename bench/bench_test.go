@@ -244,7 +244,7 @@ func TestAnActionThatGetsNothingIsTold(t *testing.T) {
 	config.Rivals = []bench.Rivals{{Actions: 2, Connections: 2}}
 	config.Rounds = 1
 	p.late = func(name string) bool { return strings.HasSuffix(name, "-1") }
-	config.Timeout = time.Second
+	config.Timeout = 3 * time.Second
 	report, err := bench.Run(t.Context(), config, nil)
 	if err != nil {
 		t.Fatal(err)
