@@ -53,7 +53,7 @@ func TestTurns(t *testing.T) {
 
 // A container that was dear to make is left at work for longer, within limits.
 func TestDearContainersStay(t *testing.T) {
-	for took, stays := range map[time.Duration]time.Duration{300 * time.Millisecond: 3 * time.Second, 20 * time.Second: 5 * time.Second} {
+	for took, stays := range map[time.Duration]time.Duration{150 * time.Millisecond: 3 * time.Second, 20 * time.Second: 5 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			st := newStage(t, nil)
 			agent, ctl := st.agent(node(256*whisk.MB)), st.controller("one")
@@ -137,14 +137,14 @@ func TestIdleContainersPayOff(t *testing.T) {
 			ctl.hear()
 			return order.Container, time.Now()
 		}
-		cold, made := ask(1, "cold", 1, 300*time.Millisecond)
-		ask(2, "hot", 50, 100*time.Millisecond) // worth no more than a second
+		cold, made := ask(1, "cold", 1, 150*time.Millisecond)
+		ask(2, "hot", 50, 50*time.Millisecond) // worth no more than a second
 		idle := whisk.StateReport{States: []whisk.ContainerUse{{Container: cold, State: whisk.Free, Since: time.Now()}}}
 		ctl.say(idle)
 		ctl.say(request(3, "cool"))
 		ctl.want(whisk.Reclaim{Container: cold})
 		if stayed := time.Since(made); stayed != 3*time.Second {
-			t.Errorf("made in 300ms, it was asked for after %s", stayed)
+			t.Errorf("made in 150ms, it was asked for after %s", stayed)
 		}
 	})
 }

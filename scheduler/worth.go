@@ -14,7 +14,7 @@ import (
 // a machine, also of a slow one. But not for longer than enough times FairAfter:
 // the making may have been the download of an image.
 const (
-	worth  = 10
+	worth  = 20
 	enough = 5
 )
 
