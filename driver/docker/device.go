@@ -277,6 +277,50 @@ func (v *devices) address(inside netns.NsHandle, ip netip.Addr) error {
 	return there.RouteAdd(&netlink.Route{LinkIndex: device.Attrs().Index, Gw: v.router.AsSlice()})
 }
 
+// connectAll sees to it that the devices of those addresses lead to the bridge, which may
+// have been made anew. Some may have none yet, or none any more.
+func connectAll(name string, ips []netip.Addr) error {
+	bridge, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("find the bridge %s: %w", name, err)
+	}
+	var errs []error
+	for _, ip := range ips {
+		if err := connect(bridge, deviceOf(ip)); err != nil {
+			errs = append(errs, fmt.Errorf("connect the network device of %s: %w", ip, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func connect(bridge netlink.Link, device string) error {
+	link, err := netlink.LinkByName(device)
+	if _, gone := errors.AsType[netlink.LinkNotFoundError](err); gone {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if link.Attrs().MasterIndex == bridge.Attrs().Index && link.Attrs().Flags&net.FlagUp != 0 {
+		return nil
+	}
+	// Down, until it is isolated: see plug.
+	for _, step := range []func() error{
+		func() error { return netlink.LinkSetDown(link) },
+		func() error { return netlink.LinkSetMaster(link, bridge) },
+		func() error { return netlink.LinkSetIsolated(link, true) },
+		func() error { return netlink.LinkSetUp(link) },
+	} {
+		if err := step(); err != nil {
+			if errors.Is(err, unix.ENODEV) {
+				return nil // its container has ended
+			}
+			return err
+		}
+	}
+	return nil
+}
+
 // unplug takes a container's device away, if it is there.
 func (v *devices) unplug(ip netip.Addr) error {
 	link, err := netlink.LinkByName(deviceOf(ip))

@@ -63,11 +63,22 @@ func (d *Driver) openNetwork(ctx context.Context) error {
 	ipam := found.Network.IPAM.Config[0]
 	d.gateway = ipam.Gateway
 	d.addresses = newAddresses(ipam.Subnet, ipam.Gateway)
+	if err := d.state.noteNetwork(name, ipam); err != nil {
+		d.log.Debug("the network's subnet is not noted", "err", err)
+	}
 	return nil
 }
 
-// makeNetwork makes the network. Somebody else may take its subnet meanwhile.
+// makeNetwork makes the network, with the subnet that it had before it was removed from under
+// containers that live yet. Where that is not free, or there was none, the engine chooses one, which
+// somebody else may take meanwhile.
 func (d *Driver) makeNetwork(ctx context.Context, name string) (err error) {
+	if former, ok := d.state.recallNetwork(name); ok {
+		if err = d.makeNetworkAt(ctx, name, former); err == nil {
+			return nil
+		}
+		d.log.Warn("the network's former subnet is not to be had", "subnet", former.Subnet.String(), "err", err)
+	}
 	const tries = 5
 	for range tries {
 		if err = d.makeNetworkOnce(ctx, name); err == nil || ctx.Err() != nil {
@@ -81,16 +92,7 @@ func (d *Driver) makeNetwork(ctx context.Context, name string) (err error) {
 // are free, and only on a network whose subnet was chosen for it, may we choose
 // the addresses.
 func (d *Driver) makeNetworkOnce(ctx context.Context, name string) error {
-	options := client.NetworkCreateOptions{
-		Driver:   "bridge",
-		Internal: d.config.Network == None,
-		Labels:   map[string]string{labelInstance: d.config.Instance},
-		Options: map[string]string{
-			"com.docker.network.bridge.name":       bridgeOf(d.config.Instance, d.config.Network),
-			"com.docker.network.bridge.enable_icc": "false",
-		},
-	}
-	if _, err := d.engine.NetworkCreate(ctx, name, options); err != nil {
+	if err := d.makeNetworkAt(ctx, name); err != nil {
 		return err
 	}
 	chosen, err := d.engine.NetworkInspect(ctx, name, client.NetworkInspectOptions{})
@@ -100,15 +102,31 @@ func (d *Driver) makeNetworkOnce(ctx context.Context, name string) error {
 	if _, err := d.engine.NetworkRemove(ctx, name, client.NetworkRemoveOptions{}); err != nil {
 		return err
 	}
-	options.IPAM = &network.IPAM{}
-	for _, config := range chosen.Network.IPAM.Config {
+	return d.makeNetworkAt(ctx, name, chosen.Network.IPAM.Config...)
+}
+
+// makeNetworkAt makes the network with those subnets, or with one of the engine's choice.
+func (d *Driver) makeNetworkAt(ctx context.Context, name string, subnets ...network.IPAMConfig) error {
+	options := client.NetworkCreateOptions{
+		Driver:   "bridge",
+		Internal: d.config.Network == None,
+		Labels:   map[string]string{labelInstance: d.config.Instance},
+		Options: map[string]string{
+			"com.docker.network.bridge.name":       bridgeOf(d.config.Instance, d.config.Network),
+			"com.docker.network.bridge.enable_icc": "false",
+		},
+	}
+	if len(subnets) > 0 {
+		options.IPAM = &network.IPAM{}
+	}
+	for _, config := range subnets {
 		gateway := config.Gateway
 		if !gateway.IsValid() { // an internal network of some engines
 			gateway = config.Subnet.Masked().Addr().Next()
 		}
 		options.IPAM.Config = append(options.IPAM.Config, network.IPAMConfig{Subnet: config.Subnet, Gateway: gateway})
 	}
-	_, err = d.engine.NetworkCreate(ctx, name, options)
+	_, err := d.engine.NetworkCreate(ctx, name, options)
 	return err
 }
 

@@ -75,6 +75,9 @@ func (d *Driver) adopt(ctx context.Context, left container.Summary) (*sandbox, e
 	if s.ip, err = addressIn(left.Labels); err != nil {
 		return nil, err
 	}
+	if err := d.reconnect(s.ip); err != nil {
+		return nil, err
+	}
 	s.place(inspected.Container)
 	if !s.ip.IsValid() {
 		return nil, whisk.Errorf(whisk.Unavailable, "it has no address on the network %s", d.network)
@@ -93,6 +96,18 @@ func (d *Driver) adopt(ctx context.Context, left container.Summary) (*sandbox, e
 	}
 	d.loops.Go(func() { s.tap.runLoop(nil) })
 	return s, nil
+}
+
+// reconnect sees to it that a device that a former process made leads to the bridge, which may
+// have been made anew since.
+func (d *Driver) reconnect(ip netip.Addr) error {
+	if !ip.IsValid() {
+		return nil // the engine connected it
+	}
+	if !d.addresses.subnet.Contains(ip) {
+		return whisk.Errorf(whisk.Unavailable, "its address %s is not on the network %s", ip, d.network)
+	}
+	return connectAll(bridgeOf(d.config.Instance, d.config.Network), []netip.Addr{ip})
 }
 
 // placePublished notes by which port other hosts reach a container that a former process made. It is

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/moby/moby/api/types/network"
 	"golang.org/x/sys/unix"
 
 	"github.com/whirl-faas/whirl/whisk"
@@ -51,6 +52,7 @@ func openStateDir(path string) (*stateDir, error) {
 func (s *stateDir) close() error {
 	if os.Remove(filepath.Join(s.path, "output")) == nil {
 		_ = os.Remove(s.trialPath())
+		_ = os.Remove(s.networkPath())
 		_ = os.Remove(s.resolvConf())
 		_ = os.RemoveAll(filepath.Join(s.path, "hosts"))
 		_ = os.Remove(filepath.Join(s.path, "lock"))
@@ -88,8 +90,7 @@ func (s *stateDir) note(engine string, found findings) error {
 
 // recall returns what was noted of the engine, if there are containers to be taken over.
 func (s *stateDir) recall(engine string) (findings, bool) {
-	left, err := os.ReadDir(filepath.Join(s.path, "output"))
-	if err != nil || len(left) == 0 {
+	if !s.leavesContainers() {
 		return findings{}, false
 	}
 	var noted trialNote
@@ -98,6 +99,43 @@ func (s *stateDir) recall(engine string) (findings, bool) {
 		return findings{}, false
 	}
 	return noted.Found, true
+}
+
+// leavesContainers reports whether a former process may have left some.
+func (s *stateDir) leavesContainers() bool {
+	left, err := os.ReadDir(filepath.Join(s.path, "output"))
+	return err == nil && len(left) > 0
+}
+
+// networkNote is where the instance's network was. Living containers keep their addresses if the
+// network is removed while there is no agent.
+type networkNote struct {
+	Name   string
+	Config network.IPAMConfig
+}
+
+func (s *stateDir) networkPath() string { return filepath.Join(s.path, "network") }
+
+func (s *stateDir) noteNetwork(name string, config network.IPAMConfig) error {
+	text, err := json.Marshal(networkNote{name, config})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(s.networkPath(), text, 0o600)
+}
+
+// recallNetwork returns what was noted of the network of that name, if there are containers
+// to be taken over.
+func (s *stateDir) recallNetwork(name string) (network.IPAMConfig, bool) {
+	if !s.leavesContainers() {
+		return network.IPAMConfig{}, false
+	}
+	var noted networkNote
+	text, err := os.ReadFile(s.networkPath())
+	if err != nil || json.Unmarshal(text, &noted) != nil || noted.Name != name {
+		return network.IPAMConfig{}, false
+	}
+	return noted.Config, noted.Config.Subnet.IsValid()
 }
 
 func (s *stateDir) positionPath(id whisk.ContainerID) string {
