@@ -277,6 +277,13 @@ func (v *devices) address(inside netns.NsHandle, ip netip.Addr) error {
 	return there.RouteAdd(&netlink.Route{LinkIndex: device.Attrs().Index, Gw: v.router.AsSlice()})
 }
 
+// bridgeMissing reports whether there certainly is no bridge.
+func (v *devices) bridgeMissing() bool {
+	_, err := netlink.LinkByName(v.bridge)
+	_, missing := errors.AsType[netlink.LinkNotFoundError](err)
+	return missing
+}
+
 // connectAll sees to it that the devices of those addresses lead to the bridge, which may
 // have been made anew. Some may have none yet, or none any more.
 func connectAll(name string, ips []netip.Addr) error {

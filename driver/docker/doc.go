@@ -12,8 +12,9 @@
 // image says that it can bear that (see Config.ReadOnly). It is on a bridge of
 // this instance, from which it reaches the world but not this machine, its
 // neighbours or link-local addresses (see internal/firewall). Where it can, the
-// driver connects it there and not the engine (see devices). Capabilities.Weak
-// tells what of this an engine cannot give.
+// driver connects it there and not the engine (see devices), which may then remove
+// the network in use, and has it made anew (see mends). Capabilities.Weak tells what
+// of this an engine cannot give.
 //
 // # Promises
 //

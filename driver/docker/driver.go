@@ -35,6 +35,7 @@ type Driver struct {
 	frost        *cgroup.Frost
 	capabilities whisk.Capabilities
 	pulls        pulls
+	mends        mends
 	runtimes     map[string]system.RuntimeWithStatus // of the engine, by name
 	usualRuntime string
 

@@ -59,7 +59,7 @@ func (l *launch) run(ctx context.Context) (err error) {
 	for _, step := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{"take a port", l.takePort}, {"create", l.create}, {"attach", l.attach}, {"start", l.start}, {"find", l.find}} {
+	}{{"take a port", l.takePort}, {"look for the network", l.driver.ensureNetwork}, {"create", l.create}, {"attach", l.attach}, {"start", l.start}, {"find", l.find}} {
 		began := time.Now()
 		if err := step.do(graced); err != nil {
 			return err
@@ -257,6 +257,11 @@ func (l *launch) find(ctx context.Context) error {
 		return nil
 	}
 	err = l.driver.devices.plug(state.Pid, l.ip)
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // the network may have gone a moment ago
+		if err = l.driver.ensureNetwork(ctx); err == nil {
+			err = l.driver.devices.plug(state.Pid, l.ip)
+		}
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // it has ended, and awaitListener tells why
 	}

@@ -46,6 +46,7 @@ func (d *Driver) Recover(ctx context.Context) ([]whisk.Sandbox, error) {
 		}
 		errs = append(errs, d.removeContainer(ctx, one.ID))
 	}
+	d.mendNetwork() // which may have gone since the first of them was connected
 	if d.config.Ports != nil {
 		errs = append(errs, d.config.Ports.Keep(ports))
 	}

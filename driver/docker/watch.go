@@ -16,8 +16,8 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// watchLoop learns of the ends of containers from one stream of events, and by
-// asking whenever the stream has begun anew.
+// watchLoop learns of the ends of containers and of the network's from one stream of
+// events, and by asking whenever the stream has begun anew.
 func (d *Driver) watchLoop(ctx context.Context) {
 	for pause := 50 * time.Millisecond; ctx.Err() == nil; pause = min(2*pause, 2*time.Second) {
 		if d.watchOnce(ctx) {
@@ -34,10 +34,11 @@ func (d *Driver) watchLoop(ctx context.Context) {
 func (d *Driver) watchOnce(ctx context.Context) bool {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// Events of networks have no labels to ask for.
 	stream := d.engine.Events(ctx, client.EventsListOptions{Filters: client.Filters{}.
-		Add("type", string(events.ContainerEventType)).
-		Add("label", labelInstance+"="+d.config.Instance).
-		Add("event", string(events.ActionDie), string(events.ActionOOM))})
+		Add("type", string(events.ContainerEventType), string(events.NetworkEventType)).
+		Add("event", string(events.ActionDie), string(events.ActionOOM), string(events.ActionDestroy))})
+	d.mendNetwork()
 	d.checkAll(ctx)
 	followed := false
 	for {
@@ -59,8 +60,14 @@ func (d *Driver) watchOnce(ctx context.Context) bool {
 }
 
 func (d *Driver) note(event events.Message) {
+	if event.Type == events.NetworkEventType {
+		if event.Actor.Attributes["name"] == d.network {
+			d.mendNetwork()
+		}
+		return
+	}
 	s := d.byEngineID(event.Actor.ID)
-	if s == nil {
+	if s == nil || event.Action == events.ActionDestroy { // that it died was told before
 		return
 	}
 	if event.Action == events.ActionOOM {
