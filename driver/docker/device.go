@@ -222,6 +222,10 @@ func (v *devices) plug(pid int, ip netip.Addr) error {
 		return fmt.Errorf("find the network of process %d: %w", pid, err)
 	}
 	defer inside.Close()
+	return v.plugInto(inside, ip)
+}
+
+func (v *devices) plugInto(inside netns.NsHandle, ip netip.Addr) error {
 	bridge, err := netlink.LinkByName(v.bridge)
 	if err != nil {
 		return fmt.Errorf("find the bridge %s: %w", v.bridge, err)
@@ -293,15 +297,15 @@ func connectAll(name string, ips []netip.Addr) error {
 	}
 	var errs []error
 	for _, ip := range ips {
-		if err := connect(bridge, deviceOf(ip)); err != nil {
+		if err := connect(bridge, ip); err != nil {
 			errs = append(errs, fmt.Errorf("connect the network device of %s: %w", ip, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func connect(bridge netlink.Link, device string) error {
-	link, err := netlink.LinkByName(device)
+func connect(bridge netlink.Link, ip netip.Addr) error {
+	link, err := netlink.LinkByName(deviceOf(ip))
 	if _, gone := errors.AsType[netlink.LinkNotFoundError](err); gone {
 		return nil
 	}
@@ -325,7 +329,21 @@ func connect(bridge netlink.Link, device string) error {
 			return err
 		}
 	}
+	greet(ip)
 	return nil
+}
+
+// greet sends a container a datagram of no use. To deliver it the kernel asks for the container's
+// hardware address, and by that question the container learns the new bridge's. That its device was
+// down mostly has it forget the old one's, but not always: it might send there for a minute.
+func greet(ip netip.Addr) {
+	const discard = 9
+	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, discard)))
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	_, _ = conn.Write([]byte{0}) // the next call does the same
 }
 
 // unplug takes a container's device away, if it is there.

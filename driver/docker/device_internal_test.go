@@ -5,13 +5,17 @@ package docker
 import (
 	"bufio"
 	"encoding/json"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -144,4 +148,98 @@ func TestADeviceThatTheKernelTookAway(t *testing.T) {
 	if err := drop(link); err != nil {
 		t.Errorf("drop of what has gone = %v", err)
 	}
+}
+
+// TestANewBridge has the bridge of a connected container go, and another one come in its place:
+// the container's device leads there, isolated, and it does not send to the old one any more.
+func TestANewBridge(t *testing.T) {
+	needRoot(t)
+	runtime.LockOSThread() // for ever: the thread ends with the test
+	inside := newNamespace(t)
+	newNamespace(t)
+	v := &devices{bridge: "bridge", subnet: netip.MustParsePrefix("192.0.2.0/24"), router: netip.MustParseAddr("192.0.2.1")}
+	ip := netip.MustParseAddr("192.0.2.77")
+	if !v.bridgeMissing() || connectAll(v.bridge, nil) == nil {
+		t.Error("there seems to be a bridge")
+	}
+	old := makeBridge(t, v, 1)
+	if err := v.plugInto(inside, ip); err != nil {
+		t.Fatal(err)
+	}
+	there, err := netlink.NewHandleAt(inside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	eth0, err := there.LinkByName("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := &netlink.Neigh{LinkIndex: eth0.Attrs().Index, IP: v.router.AsSlice(), HardwareAddr: old.Attrs().HardwareAddr, State: netlink.NUD_REACHABLE}
+	if err := there.NeighSet(known); err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkDel(old); err != nil || !v.bridgeMissing() {
+		t.Fatalf("LinkDel = %v", err)
+	}
+
+	bridge := makeBridge(t, v, 2)
+	for range 2 { // the second time there is nothing to do
+		if err := connectAll(v.bridge, []netip.Addr{ip, ip.Next()}); err != nil { // the latter has no device
+			t.Fatal(err)
+		}
+	}
+	device, err := netlink.LinkByName(deviceOf(ip))
+	if err != nil || device.Attrs().MasterIndex != bridge.Attrs().Index || device.Attrs().Flags&net.FlagUp == 0 {
+		t.Errorf("the device is %+v, %v", device, err)
+	}
+	if port, err := netlink.LinkGetProtinfo(device); err != nil || !port.Isolated {
+		t.Errorf("the device is not isolated, %v", err)
+	}
+	// It has learned the new one's address, or it will ask for it.
+	stale := func(n netlink.Neigh) bool { return n.HardwareAddr.String() == old.Attrs().HardwareAddr.String() }
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		neighbours, err := there.NeighList(eth0.Attrs().Index, netlink.FAMILY_V4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(neighbours, stale) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the container still knows %v, not %v", neighbours, bridge.Attrs().HardwareAddr)
+		}
+	}
+}
+
+// newNamespace has this thread in a network namespace of its own.
+func newNamespace(t *testing.T) netns.NsHandle {
+	t.Helper()
+	made, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { made.Close() })
+	return made
+}
+
+// makeBridge does what the engine does, which gives each bridge an address of its own.
+func makeBridge(t *testing.T, v *devices, last byte) netlink.Link {
+	t.Helper()
+	attrs := netlink.LinkAttrs{Name: v.bridge, HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, last}}
+	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil {
+		t.Fatal(err)
+	}
+	bridge, err := netlink.LinkByName(v.bridge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := &net.IPNet{IP: v.router.AsSlice(), Mask: net.CIDRMask(v.subnet.Bits(), 32)}
+	if err := netlink.AddrAdd(bridge, &netlink.Addr{IPNet: address}); err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkSetUp(bridge); err != nil {
+		t.Fatal(err)
+	}
+	return bridge
 }
