@@ -17,9 +17,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
@@ -30,14 +32,44 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
+// lastSubnet counts those that privateSubnet gave out.
+var lastSubnet atomic.Int64
+
+// privateSubnet makes an instance's network before its driver does, with a subnet that the engine
+// gives to no other test's network when this one is removed.
+func privateSubnet(t *testing.T, engine *client.Client, config docker.Config) network.IPAMConfig {
+	t.Helper()
+	n := byte(lastSubnet.Add(1))
+	subnet := network.IPAMConfig{
+		Subnet:  netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 211, n, 0}), 24),
+		Gateway: netip.AddrFrom4([4]byte{10, 211, n, 1}),
+	}
+	if _, err := engine.NetworkCreate(t.Context(), networkOf(config), client.NetworkCreateOptions{
+		Driver:  "bridge",
+		IPAM:    &network.IPAM{Config: []network.IPAMConfig{subnet}},
+		Labels:  map[string]string{"whirl.instance": config.Instance},
+		Options: map[string]string{"com.docker.network.bridge.name": bridgeOf(config)},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return subnet
+}
+
 // prune does what people do from cron, to the network of an instance alone.
 func prune(t *testing.T, engine *client.Client, config docker.Config) {
 	t.Helper()
-	pruned, err := engine.NetworkPrune(t.Context(), client.NetworkPruneOptions{
-		Filters: client.Filters{}.Add("label", "whirl.instance="+config.Instance),
-	})
-	if err != nil || !slices.Contains(pruned.Report.NetworksDeleted, networkOf(config)) {
-		t.Fatalf("prune deleted %q, %v; want %s among them", pruned.Report.NetworksDeleted, err, networkOf(config))
+	for {
+		pruned, err := engine.NetworkPrune(t.Context(), client.NetworkPruneOptions{
+			Filters: client.Filters{}.Add("label", "whirl.instance="+config.Instance),
+		})
+		if errdefs.IsConflict(err) {
+			time.Sleep(10 * time.Millisecond) // another test prunes, and one at a time may
+			continue
+		}
+		if err != nil || !slices.Contains(pruned.Report.NetworksDeleted, networkOf(config)) {
+			t.Fatalf("prune deleted %q, %v; want %s among them", pruned.Report.NetworksDeleted, err, networkOf(config))
+		}
+		return
 	}
 }
 
@@ -45,11 +77,15 @@ func networkOf(config docker.Config) string {
 	return fmt.Sprintf("whirl_%s_%s", config.Instance, config.Network)
 }
 
+func bridgeOf(config docker.Config) string {
+	sum := sha256.Sum256([]byte(config.Instance))
+	return fmt.Sprintf("wo%x", sum[:4])
+}
+
 // cutBridge takes the network's bridge away without the engine's knowledge.
 func cutBridge(t *testing.T, config docker.Config) {
 	t.Helper()
-	sum := sha256.Sum256([]byte(config.Instance))
-	if out, err := exec.Command("ip", "link", "del", fmt.Sprintf("wo%x", sum[:4])).CombinedOutput(); err != nil {
+	if out, err := exec.Command("ip", "link", "del", bridgeOf(config)).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 }
@@ -77,6 +113,7 @@ func TestPrune(t *testing.T) {
 	t.Cleanup(api.Close)
 	engine, config := newEngine(t), testConfig(t)
 	config.API = api.URL
+	privateSubnet(t, engine, config)
 	driver := openDriver(t, config)
 	boxes := []*box{newProbe(t, driver), newProbe(t, driver)}
 	if err := boxes[1].Suspend(t.Context()); err != nil {
@@ -143,6 +180,7 @@ func wantIsolated(t *testing.T, b *box) {
 func TestPruneWithoutAnAgent(t *testing.T) {
 	t.Parallel()
 	engine, config := newEngine(t), testConfig(t)
+	subnet := privateSubnet(t, engine, config)
 	first := mustOpen(t, config)
 	sandbox, err := first.Create(t.Context(), whisk.CreateSandbox{ID: "pruned", Spec: nodejsSpec})
 	if err != nil {
@@ -166,16 +204,12 @@ func TestPruneWithoutAnAgent(t *testing.T) {
 	if b.Address() == other.Address() || b.dial(t, other.Address().Address) == "connected" {
 		t.Errorf("%s and %s are not kept from each other", b.Address(), other.Address())
 	}
-	found, err := engine.NetworkInspect(t.Context(), networkOf(config), client.NetworkInspectOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := second.Die(); err != nil {
 		t.Fatal(err)
 	}
 
 	prune(t, engine, config)
-	squat(t, engine, found.Network.IPAM.Config[0])
+	squat(t, engine, subnet)
 	third := openDriver(t, config)
 	if left, err := third.Recover(t.Context()); err != nil || len(left) != 0 {
 		t.Errorf("Recover = %v, %v, want nobody whom no call reaches", left, err)
@@ -205,6 +239,7 @@ func squat(t *testing.T, engine *client.Client, where network.IPAMConfig) {
 func TestMendingInVain(t *testing.T) {
 	t.Parallel()
 	engine, config := newEngine(t), testConfig(t)
+	privateSubnet(t, engine, config)
 	driver := openDriver(t, config)
 	boxes := []*box{newProbe(t, driver), newProbe(t, driver)}
 	// The engine knows no address of ours, and would choose one of them for it.
