@@ -3,7 +3,6 @@
 package scheduler
 
 import (
-	"iter"
 	"slices"
 
 	"github.com/whirl-faas/whirl/scheduler/policy"
@@ -137,33 +136,6 @@ func (q *share[T]) claim() policy.Claim {
 func (q *share[T]) before(other *share[T]) bool { return q.claim().Before(other.claim()) }
 
 func (q *share[T]) place() *int { return &q.rank }
-
-// debtorLooks bounds how many actions one insistence looks at.
-const debtorLooks = 16
-
-// debtors yields the actions that are to give up a busy container for a requisition if
-// [state.debtor]'s has none that would make room: those with more at work come first as a rule.
-func (s *state) debtors(r *requisition) iter.Seq[*action] {
-	a, t, size := r.action, r.action.tenant, r.action.spec.Memory
-	own, all := a.stake(), t.stake()
-	return func(yield func(*action) bool) {
-		looks := debtorLooks
-		for _, other := range s.workers {
-			for _, rich := range other.working {
-				if looks--; looks < 0 {
-					return
-				}
-				owes := all == 0 || policy.Owes(other.atWork, rich.spec.Memory, all, size)
-				if other == t {
-					owes = rich != a && (own == 0 || policy.Owes(rich.atWork, rich.spec.Memory, own, size))
-				}
-				if owes && !yield(rich) {
-					return
-				}
-			}
-		}
-	}
-}
 
 // employ notes that so much more memory of an action is at work.
 func (s *state) employ(a *action, more whisk.Bytes) {
