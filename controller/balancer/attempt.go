@@ -34,24 +34,33 @@ const (
 // attempt runs the activation in c, of which it holds a slot. again says that
 // c cannot have begun it and another container may have it.
 func (j *job) attempt(ctx context.Context, c *container) (_ whisk.Outcome, again bool) {
-	if !j.claim(ctx) {
-		j.leave(c, unsent, nil)
-		return j.unstarted(whisk.ErrorResponse(whisk.WhiskError, textNoContainer)), false
+	outcome, end := j.occupy(ctx, c)
+	if outcome.Container != "" { // else it was not claimed
+		j.tell(ctx, outcome, end == turnedAway)
 	}
-	outcome := whisk.Outcome{Container: c.ID, Start: time.Now()}
+	return outcome, end == turnedAway
+}
+
+// occupy has the slot of c until it returns. If something panics nobody knows what is
+// on its way to the container or back: it goes, as one does that crashed.
+func (j *job) occupy(ctx context.Context, c *container) (outcome whisk.Outcome, end conclusion) {
+	end = crashed
+	defer func() { j.leave(c, end, &outcome) }()
+	if !j.claim(ctx) {
+		return j.unstarted(whisk.ErrorResponse(whisk.WhiskError, textNoContainer)), unsent
+	}
+	outcome = whisk.Outcome{Container: c.ID, Start: time.Now()}
 	outcome.Wait = outcome.Start.Sub(j.inv.Received)
 	outcome.Asking, outcome.Creation = c.way.within(j.b.clock(j.inv.Received))
-	end := goesOn
+	result := goesOn
 	if !c.coded.Load() {
 		outcome.Cold = true
-		end = j.initialise(ctx, c, &outcome)
+		result = j.initialise(ctx, c, &outcome)
 	}
-	if end == goesOn {
-		end = j.run(ctx, c, &outcome)
+	if result == goesOn {
+		result = j.run(ctx, c, &outcome)
 	}
-	j.leave(c, end, &outcome)
-	j.tell(ctx, outcome, end == turnedAway)
-	return outcome, end == turnedAway
+	return outcome, result
 }
 
 // tell notes for developers which container had the activation, and how it ended.

@@ -43,9 +43,13 @@ func (b *Balancer) TryInvoke(ctx context.Context, inv *whisk.Invocation) (outcom
 	if b.begin() != nil {
 		return whisk.Outcome{}, nil, false
 	}
+	defer func() { // also if something panics: who called may live on
+		if rest == nil {
+			b.end()
+		}
+	}()
 	c := b.takeWarm(inv)
 	if c == nil {
-		b.end()
 		return whisk.Outcome{}, nil, false
 	}
 	j := job{b: b, inv: inv}
@@ -58,7 +62,6 @@ func (b *Balancer) TryInvoke(ctx context.Context, inv *whisk.Invocation) (outcom
 			return left.elsewhere(ctx, verdict{container: c})
 		}, true
 	}
-	b.end()
 	return outcome, nil, true
 }
 

@@ -132,6 +132,47 @@ func TestTryInvoke(t *testing.T) {
 	})
 }
 
+// A panic goes to who called, who may live on. Its slot comes free, and the container
+// goes as a failed one when what else runs there has ended well.
+func TestTryInvokePanics(t *testing.T) {
+	broken := func() { panic("broken invariant") }
+	for what, breaks := range map[string]func(*whisk.Invocation){
+		"claim":   func(inv *whisk.Invocation) { inv.Claim = func(context.Context) error { broken(); return nil } },
+		"request": func(inv *whisk.Invocation) { inv.RunBody = func(time.Time) []byte { broken(); return nil } },
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.handle = takes(time.Second)
+				w.start()
+				two := func(inv *whisk.Invocation) { inv.Limits.Concurrency = 2 }
+				w.invoke(two)
+				beside := w.background(two)
+				func() {
+					defer func() {
+						if cause := recover(); cause != "broken invariant" {
+							t.Errorf("the caller learns of %v", cause)
+						}
+					}()
+					w.b.TryInvoke(t.Context(), invocation(two, breaks))
+				}()
+				if s := w.b.Snapshot(); s.Inflight != 1 || s.Actions[0].Slots != 1 {
+					t.Errorf("while the other runs: %+v", s)
+				}
+				if _, _, taken := w.b.TryInvoke(t.Context(), invocation(two)); taken {
+					t.Error("the container is used again")
+				}
+				w.expect(<-beside, whisk.Success, `{}`)
+				time.Sleep(company)
+				w.expectReleases(whisk.ReleaseFailed)
+				if s := w.b.Snapshot(); s.Inflight != 0 || s.Containers != 0 {
+					t.Errorf("afterwards: %+v", s)
+				}
+			})
+		})
+	}
+}
+
 // What a container turns away goes on as any other does, at the head of the queue.
 func TestTryInvokeTurnedAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

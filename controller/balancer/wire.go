@@ -92,8 +92,7 @@ func (w *wire) post(ctx context.Context, path string, body []byte, deadline time
 		if err != nil {
 			return reply{}, err
 		}
-		rep, again, err := cn.exchange(path, body, deadline, limit)
-		w.put(cn, err == nil && rep.whole && !cn.head.ConnectionClose() && cn.in.Buffered() == 0)
+		rep, again, err := w.over(cn, path, body, deadline, limit)
 		if again && cn.used {
 			continue // the container had closed this idle connection; nothing was sent
 		}
@@ -102,6 +101,16 @@ func (w *wire) post(ctx context.Context, path string, body []byte, deadline time
 		}
 		return rep, err
 	}
+}
+
+// over does one request over cn, which is kept if it stands at the end of the answer
+// and closed if not, or if something panics.
+func (w *wire) over(cn *conn, path string, body []byte, deadline time.Time, limit whisk.Bytes) (rep reply, again bool, err error) {
+	reuse := false
+	defer func() { w.put(cn, reuse) }()
+	rep, again, err = cn.exchange(path, body, deadline, limit)
+	reuse = err == nil && rep.whole && !cn.head.ConnectionClose() && cn.in.Buffered() == 0
+	return rep, again, err
 }
 
 func (w *wire) take(ctx context.Context, deadline time.Time) (*conn, error) {

@@ -106,6 +106,29 @@ func (w *wire) age(by time.Duration) {
 	}
 }
 
+// brokenConn breaks down when its answer is read.
+type brokenConn struct {
+	net.Conn
+	closed bool
+}
+
+func (*brokenConn) Write(p []byte) (int, error)   { return len(p), nil }
+func (*brokenConn) Read([]byte) (int, error)      { panic("broken invariant") }
+func (*brokenConn) SetDeadline(_ time.Time) error { return nil }
+func (c *brokenConn) Close() error                { c.closed = true; return nil }
+
+// What a panic leaves of an exchange is not the beginning of another.
+func TestPanicClosesTheConnection(t *testing.T) {
+	cn := new(brokenConn)
+	w := newWire(func(context.Context, whisk.Address) (net.Conn, error) { return cn, nil }, whisk.Address{}, 0)
+	defer func() {
+		if recover() == nil || !cn.closed || len(w.conns) != 0 {
+			t.Errorf("closed: %v, %d connections are kept", cn.closed, len(w.conns))
+		}
+	}()
+	post(t, w, []byte("{}"), time.Minute)
+}
+
 // Bodies of megabytes go both ways over one connection.
 func TestBigBodies(t *testing.T) {
 	big := bytes.Repeat([]byte("x"), 3<<20)
