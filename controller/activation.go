@@ -197,32 +197,6 @@ func (a *activation) look() {
 	}
 }
 
-// runHere runs an activation on the goroutine that waits for it, if there is a
-// container for it at once and it is sure to end in time. To bring it to a goroutine of
-// its own, and the answer back, costs more than all else that is done for it here.
-func (c *Controller) runHere(act *activation, wait time.Duration) (end ending, ran bool) {
-	if act.composed != nil || act.builtin != nil || act.action.Limits.Timeout > wait || !act.slot.TryExpect(act.limits.Result) {
-		return ending{}, false
-	}
-	act.look()
-	act.expected = true
-	outcome, rest, taken := c.deps.Balancer.TryInvoke(c.activations, &act.invocation)
-	if !taken { // it may wait for long, and others need the memory to end
-		act.expected = false
-		act.slot.Forgo()
-		return ending{}, false
-	}
-	if rest != nil {
-		act.rest = rest
-		return ending{}, false
-	}
-	record := act.conclude(outcome)
-	c.land(act)
-	c.announce(act, record)
-	c.afterLogs(job{act: act}, record, outcome.AfterLogs)
-	return ending{record: record}, true
-}
-
 // work runs an activation to its end, which may come after it has returned. The
 // answer goes out before the logs are collected; the record is stored after.
 func (c *Controller) work(j job) {

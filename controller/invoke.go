@@ -75,6 +75,49 @@ func (c *Controller) await(ctx context.Context, act *activation, wait time.Durat
 	return Answer{Activation: act.id}, nil
 }
 
+// runHere runs an activation on the goroutine that waits for it, if there is a
+// container for it at once and it is sure to end in time. To bring it to a goroutine of
+// its own, and the answer back, costs more than all else that is done for it here.
+func (c *Controller) runHere(act *activation, wait time.Duration) (end ending, ran bool) {
+	if act.composed != nil || act.builtin != nil || act.action.Limits.Timeout > wait || !act.slot.TryExpect(act.limits.Result) {
+		return ending{}, false
+	}
+	act.look()
+	act.expected = true
+	record, logs := c.tryHere(act)
+	if record == nil {
+		return ending{}, false
+	}
+	c.land(act)
+	c.announce(act, record)
+	c.afterLogs(job{act: act}, record, logs)
+	return ending{record: record}, true
+}
+
+// tryHere is perform for what runs on the goroutine that waits for it. It returns no
+// record if the activation has to go on elsewhere. If something panics there will be
+// none: the server goes on, and has to have back what the activation took.
+func (c *Controller) tryHere(act *activation) (record *whisk.Activation, logs afterLogs) {
+	broken := true
+	defer func() {
+		if broken {
+			c.abandon(act)
+		}
+	}()
+	outcome, rest, taken := c.deps.Balancer.TryInvoke(c.activations, &act.invocation)
+	switch {
+	case !taken: // it may wait for long, and others need the memory to end
+		act.expected = false
+		act.slot.Forgo()
+	case rest != nil:
+		act.rest = rest
+	default:
+		record, logs = act.conclude(outcome), outcome.AfterLogs
+	}
+	broken = false
+	return record, logs
+}
+
 // ending is what an activation tells the call that waits for it: its record,
 // or why it was not accepted after all.
 type ending struct {
