@@ -90,15 +90,13 @@ func (c *cache[K, V]) put(key K, value V, epoch uint64) {
 	c.entries[key] = entry
 }
 
-// invalidate drops the value of key, whose name is given, and reports whether there was one.
-func (c *cache[K, V]) invalidate(key K, name string) bool {
+// invalidate drops the value of key, whose name is given.
+func (c *cache[K, V]) invalidate(key K, name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.epoch.Add(1)
 	c.flights.Forget(name)
-	_, found := c.entries[key]
 	delete(c.entries, key)
-	return found
 }
 
 // invalidateIf drops all values that stale picks.

@@ -151,6 +151,49 @@ func TestCachesWithoutTheChangeFeed(t *testing.T) {
 	})
 }
 
+// What another controller changes has its former containers given back here, also if
+// the cache has given its place to another action meanwhile.
+func TestChangesRetireWhatTheCacheHasNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, balancer := controllertest.NewStore(), &controllertest.Balancer{}
+		us := newController(t, "us", store, balancer, func(config *controller.Config) { config.CachedActions = 1 })
+		them := newController(t, "them", store, &controllertest.Balancer{})
+		stop := running(us)
+		defer func() {
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		}()
+		synctest.Wait()
+		putHello(t, them)
+		versionRun(t, us)
+		putComposed(t, them)
+		if _, err := us.Invoke(t.Context(), controller.Call{Caller: guest, Action: named("a")}, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		for _, change := range []func() error{
+			func() error {
+				_, _, err := them.PutAction(t.Context(), guest, hello, []byte(helloJS), true)
+				return err
+			},
+			func() error { _, _, err := them.DeleteAction(t.Context(), guest, hello); return err },
+		} {
+			if err := change(); err != nil {
+				t.Fatal(err)
+			}
+			last, err := store.LastChange(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			if got := balancer.Retirements(); len(got) == 0 || got[len(got)-1] != (controllertest.Retired{Name: hello, Keep: whisk.Revision(last)}) {
+				t.Errorf("retired %v, want at last what is before revision %d of hello", got, last)
+			}
+		}
+	})
+}
+
 // What calls go by beside actions, packages and triggers, follows others' writes
 // as well: within an interval of the change feed.
 func TestPackagesAndTriggersFollowTheChangeFeed(t *testing.T) {

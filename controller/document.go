@@ -80,9 +80,9 @@ func (c *Controller) commit(ctx context.Context, tx whisk.Transaction) ([]whisk.
 	return revisions, nil
 }
 
-// forget drops what the caches hold under a name, and reports whether an action was there.
-func (c *Controller) forget(name whisk.FullName) bool {
+// forget drops what the caches hold under a name.
+func (c *Controller) forget(name whisk.FullName) {
 	c.packages.invalidate(name, name.Path())
 	c.triggers.invalidate(name, name.Path())
-	return c.actions.invalidate(name, name.Path())
+	c.actions.invalidate(name, name.Path())
 }

@@ -60,7 +60,7 @@ func (c *Controller) followFeed(ctx context.Context, position int64, fresh time.
 			return position, err
 		}
 		for _, change := range changes {
-			c.apply(ctx, change)
+			c.apply(change)
 			position = change.Position
 		}
 		if len(changes) < feedBatch {
@@ -69,7 +69,7 @@ func (c *Controller) followFeed(ctx context.Context, position int64, fresh time.
 	}
 }
 
-func (c *Controller) apply(ctx context.Context, change whisk.Change) {
+func (c *Controller) apply(change whisk.Change) {
 	if change.APIs != "" {
 		c.forgetAPIs(change.APIs)
 		return
@@ -81,15 +81,8 @@ func (c *Controller) apply(ctx context.Context, change whisk.Change) {
 		c.offers.invalidateIf(func(_ string, offer *Offer) bool { return offer.subject == change.Subject })
 		return
 	}
-	if !c.forget(change.Entity) {
-		return
-	}
-	// It is in use here: containers of former revisions should go at once.
-	action, err := c.resolveStored(ctx, change.Entity)
-	switch {
-	case err == nil:
-		c.deps.Balancer.Retire(change.Entity, action.revision)
-	case whisk.KindOf(err) == whisk.NotFound:
-		c.deps.Balancer.Retire(change.Entity, 0)
-	}
+	c.forget(change.Entity)
+	// Containers of former revisions should go at once, also where the cache has had no
+	// room for the action. What was no action has none.
+	c.deps.Balancer.Retire(change.Entity, whisk.Revision(change.Position))
 }

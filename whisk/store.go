@@ -114,7 +114,7 @@ type EntityQuery struct {
 // Change is one line of the change feed: the entity, the subject, or a
 // namespace's APIs may differ from what a cache holds. It names one of the three.
 type Change struct {
-	Position int64
+	Position int64 // of a write of an entity also the revision that it made
 	Entity   FullName
 	Subject  string
 	APIs     string // the namespace

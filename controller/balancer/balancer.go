@@ -5,6 +5,7 @@ package balancer
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +36,8 @@ type Balancer struct {
 
 	mu      sync.RWMutex
 	actions map[whisk.ActionKey]*action
-	tenants map[string]*tenant // by namespace
+	named   map[whisk.FullName][]*action // the same by their names: most changes of actions are of others
+	tenants map[string]*tenant           // by namespace
 }
 
 // New returns a balancer that does nothing until [Balancer.Run]. The error is
@@ -54,6 +56,7 @@ func New(config Config, deps Deps) (*Balancer, error) {
 		started: time.Now(),
 		quiet:   make(chan struct{}, 1),
 		actions: make(map[whisk.ActionKey]*action),
+		named:   make(map[whisk.FullName][]*action),
 		tenants: make(map[string]*tenant),
 	}
 	b.overflow.maxEntries, b.overflow.maxBytes = int64(config.Waiting), int64(config.WaitingBytes)
@@ -87,8 +90,8 @@ func (b *Balancer) Run(ctx context.Context) error {
 // activations end. keep 0 says that it was deleted. Activations that were
 // accepted for an older revision still run.
 func (b *Balancer) Retire(name whisk.FullName, keep whisk.Revision) {
-	for _, a := range b.allActions() {
-		if a.key.Action != name || keep != 0 && a.key.Revision >= keep {
+	for _, a := range b.actionsOf(name) {
+		if keep != 0 && a.key.Revision >= keep {
 			continue
 		}
 		a.mu.Lock()
@@ -151,6 +154,7 @@ func (b *Balancer) addAction(inv *whisk.Invocation) *action {
 	if a == nil {
 		a = newAction(b, inv, b.tenantLocked(inv.Key.Namespace))
 		b.actions[inv.Key] = a
+		b.named[inv.Key.Action] = append(b.named[inv.Key.Action], a)
 		b.sweeper.soon()
 	}
 	return a
@@ -162,13 +166,26 @@ func (b *Balancer) removeIfEmpty(a *action) {
 	defer b.mu.Unlock()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.emptyLocked() {
-		a.gone = true
-		delete(b.actions, a.key)
-		if a.tenant.actions--; a.tenant.actions == 0 {
-			delete(b.tenants, a.key.Namespace)
-		}
+	if !a.emptyLocked() {
+		return
 	}
+	a.gone = true
+	delete(b.actions, a.key)
+	name := a.key.Action
+	b.named[name] = slices.DeleteFunc(b.named[name], func(other *action) bool { return other == a })
+	if len(b.named[name]) == 0 {
+		delete(b.named, name)
+	}
+	if a.tenant.actions--; a.tenant.actions == 0 {
+		delete(b.tenants, a.key.Namespace)
+	}
+}
+
+// actionsOf returns what is known of an action under all its keys: most often nothing.
+func (b *Balancer) actionsOf(name whisk.FullName) []*action {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return slices.Clone(b.named[name])
 }
 
 func (b *Balancer) allActions() []*action {

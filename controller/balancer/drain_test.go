@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/whirl-faas/whirl/controller/balancer"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -35,6 +36,35 @@ func TestRetire(t *testing.T) {
 		w.invoke(func(inv *whisk.Invocation) { inv.Key.Revision = 99 })
 		w.b.Retire(key.Action, 0)
 		w.expectReleases(whisk.ReleaseStale, whisk.ReleaseStale, whisk.ReleaseStale, whisk.ReleaseStale)
+	})
+}
+
+// Bindings have an action run in several namespaces: a change of it is one of all.
+func TestRetireInAllNamespaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start(func(c *balancer.Config) { c.IdleTimeout, c.PauseGrace = time.Minute, 0 })
+		in := func(namespace string) func(*whisk.Invocation) {
+			return func(inv *whisk.Invocation) { inv.Key.Namespace = namespace }
+		}
+		w.invoke(in("one"))
+		time.Sleep(40 * time.Second)
+		w.invoke(in("two"))
+		w.invoke(in("three"))
+		time.Sleep(40 * time.Second)
+		w.expectReleases(whisk.ReleaseIdle)
+		if s := w.b.Snapshot(); len(s.Actions) != 2 {
+			t.Errorf("%d actions are known", len(s.Actions))
+		}
+		w.b.Retire(key.Action, key.Revision+1)
+		w.expectReleases(whisk.ReleaseIdle, whisk.ReleaseStale, whisk.ReleaseStale)
+		time.Sleep(2 * time.Minute)
+		if s := w.b.Snapshot(); len(s.Actions) != 0 {
+			t.Errorf("%d actions are known without containers", len(s.Actions))
+		}
+		w.invoke(in("one"))
+		w.b.Retire(key.Action, 0)
+		w.expectReleases(whisk.ReleaseIdle, whisk.ReleaseStale, whisk.ReleaseStale, whisk.ReleaseStale)
 	})
 }
 

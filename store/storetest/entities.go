@@ -286,6 +286,9 @@ func testChanges(t *testing.T, s whisk.EntityStore) {
 	if want := []whisk.FullName{a.Name, b.Name, a.Name, b.Name}; !slices.Equal(names, want) {
 		t.Fatalf("changes are of %q, want %q", names, want)
 	}
+	if changes[2].Position != int64(a.Revision) || changes[3].Position <= int64(b.Revision) {
+		t.Errorf("changes are at %+v, the revisions were %d and %d", changes, a.Revision, b.Revision)
+	}
 	last, err = s.LastChange(ctx)
 	must(t, err)
 	if last != changes[3].Position {
