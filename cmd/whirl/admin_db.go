@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"log/slog"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -49,7 +50,7 @@ takes little memory however much there is.`,
 			if err := p.loadSettings(cmd); err != nil {
 				return err
 			}
-			return withArchive(cmd.Context(), textOf(cmd.Flags(), "data"), func(archive controller.Archive) error {
+			return withArchive(cmd.Context(), textOf(cmd.Flags(), "data"), p.logger(slog.LevelWarn), func(archive controller.Archive) error {
 				return p.showDatabase(cmd, archive, args[0])
 			})
 		},
@@ -64,9 +65,9 @@ takes little memory however much there is.`,
 }
 
 // withArchive opens all stores of a data directory that a platform has used.
-func withArchive(ctx context.Context, dir string, use func(controller.Archive) error) error {
+func withArchive(ctx context.Context, dir string, logger *slog.Logger, use func(controller.Archive) error) error {
 	return withEntities(ctx, dir, func(entities *sqlite.Entities) error {
-		activations, err := sqlite.OpenActivations(ctx, filepath.Join(dir, "activations.db"))
+		activations, err := sqlite.OpenActivations(ctx, filepath.Join(dir, "activations.db"), logger)
 		if err != nil {
 			return fmt.Errorf("open the activation records: %w", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -155,7 +156,7 @@ func (p program) runImport(ctx context.Context, settings importSettings) (err er
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	data, err := openDirectory(ctx, dir)
+	data, err := openDirectory(ctx, dir, p.logger(slog.LevelWarn))
 	if err != nil {
 		return err
 	}

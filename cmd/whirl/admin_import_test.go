@@ -131,7 +131,7 @@ func TestImportKeepsWhatIsHere(t *testing.T) {
 	wantParts(t, imported(t, statusFailed, newer, "--data", data, "--overwrite"), "actions 0 0 1 0 0 0\n", "activations 0 0 0 1 0 0\n")
 	wantParts(t, imported(t, statusFailed, newer, "--data", data), "actions 0 1 0 0 0 0\n")
 
-	inUse, err := openDirectory(t.Context(), data)
+	inUse, err := openDirectory(t.Context(), data, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

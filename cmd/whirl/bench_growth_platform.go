@@ -72,7 +72,7 @@ func (p program) startGrown(ctx context.Context, seed func(context.Context, *dat
 }
 
 func seedData(ctx context.Context, dir string, seed func(context.Context, *data) error) error {
-	d, err := openDirectory(ctx, dir)
+	d, err := openDirectory(ctx, dir, nil)
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func TestGrownDataIsWhatItSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := openDirectory(t.Context(), dir)
+	d, err := openDirectory(t.Context(), dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ type data struct {
 // openData makes the directory if need be, locks it and opens its stores. The logs
 // may be elsewhere.
 func openData(ctx context.Context, dir string, logs logSettings, logger *slog.Logger) (*data, error) {
-	d, err := openDirectory(ctx, dir)
+	d, err := openDirectory(ctx, dir, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func openData(ctx context.Context, dir string, logs logSettings, logger *slog.Lo
 }
 
 // openDirectory is openData for who needs no logs.
-func openDirectory(ctx context.Context, dir string) (*data, error) {
+func openDirectory(ctx context.Context, dir string, logger *slog.Logger) (*data, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
@@ -52,17 +52,17 @@ func openDirectory(ctx context.Context, dir string) (*data, error) {
 		return nil, err
 	}
 	d := &data{lock: lock}
-	if err := d.open(ctx, dir); err != nil {
+	if err := d.open(ctx, dir, logger); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
 }
 
-func (d *data) open(ctx context.Context, dir string) (err error) {
+func (d *data) open(ctx context.Context, dir string, logger *slog.Logger) (err error) {
 	if d.entities, err = openEntities(ctx, dir); err != nil {
 		return err
 	}
-	if d.activations, err = sqlite.OpenActivations(ctx, filepath.Join(dir, "activations.db")); err != nil {
+	if d.activations, err = sqlite.OpenActivations(ctx, filepath.Join(dir, "activations.db"), logger); err != nil {
 		return fmt.Errorf("open the activation records: %w", err)
 	}
 	if d.code, err = files.Open(filepath.Join(dir, "code")); err != nil {

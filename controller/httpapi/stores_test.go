@@ -96,7 +96,7 @@ func embedded(t *testing.T, dir string, id whisk.ControllerID, use func(do func(
 	}
 	entities, err := sqlite.OpenEntities(t.Context(), filepath.Join(dir, "entities.db"))
 	must(err)
-	activations, err := sqlite.OpenActivations(t.Context(), filepath.Join(dir, "activations.db"))
+	activations, err := sqlite.OpenActivations(t.Context(), filepath.Join(dir, "activations.db"), nil)
 	must(err)
 	logs, err := sqlite.OpenLogs(t.Context(), filepath.Join(dir, "logs.db"))
 	must(err)

@@ -21,7 +21,7 @@ const archiveBlocks = 32
 // goes on may be left out.
 func (a *Activations) AllActivations(ctx context.Context) iter.Seq2[whisk.Activation, error] {
 	return func(yield func(whisk.Activation, error) bool) {
-		err := a.db.write(ctx, 0, compact)
+		err := a.compact(ctx)
 		for namespace := ""; err == nil; {
 			if namespace, err = a.namespaceAfter(ctx, namespace); namespace == "" {
 				break
@@ -35,6 +35,18 @@ func (a *Activations) AllActivations(ctx context.Context) iter.Seq2[whisk.Activa
 			yield(whisk.Activation{}, fmt.Errorf("read all records: %w", err))
 		}
 	}
+}
+
+func (a *Activations) compact(ctx context.Context) error {
+	var aside []damage
+	err := a.db.write(ctx, 0, func(c *connection) (err error) {
+		aside, err = compact(c)
+		return err
+	})
+	if err == nil {
+		a.report(aside)
+	}
+	return err
 }
 
 // namespaceAfter returns the next namespace that has records, "" if there is none.

@@ -5,13 +5,17 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"github.com/whirl-faas/whirl/whisk"
 )
 
 // Activations is the database of activation records. It implements
 // [whisk.ActivationStore].
-type Activations struct{ db *database }
+type Activations struct {
+	db  *database
+	log *slog.Logger
+}
 
 // The schema of programs before the one below.
 const recordsSchema = `
@@ -102,10 +106,13 @@ ALTER TABLE names ADD COLUMN parts BLOB;
 // its directory must exist. A database that a newer program wrote is Conflict.
 // Records that an older one wrote are brought into today's form first, which takes
 // a while where there are many; what was done is done when it is interrupted.
-// The caller closes it; ctx matters during the call only.
-func OpenActivations(ctx context.Context, path string) (*Activations, error) {
+// The caller closes it; ctx matters during the call only. A nil logger discards.
+func OpenActivations(ctx context.Context, path string, logger *slog.Logger) (*Activations, error) {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
 	db, err := openDatabase(ctx, path, layout{
-		migrations:  []string{recordsSchema, blocksSchema, groupsSchema},
+		migrations:  []string{recordsSchema, blocksSchema, groupsSchema, damagedSchema},
 		synchronous: "NORMAL",
 		cache:       64 * whisk.MB,
 	})
@@ -119,7 +126,7 @@ func OpenActivations(ctx context.Context, path string) (*Activations, error) {
 		}
 		return nil, err
 	}
-	return &Activations{db}, nil
+	return &Activations{db, logger}, nil
 }
 
 // Close waits for the calls under way and closes the database. Later calls are
@@ -133,7 +140,14 @@ func (a *Activations) PutActivations(ctx context.Context, records []whisk.Activa
 	}
 	b, err := newBatch(records)
 	if err == nil {
-		err = a.db.write(ctx, b.size(), b.put)
+		var aside []damage
+		err = a.db.write(ctx, b.size(), func(c *connection) (err error) {
+			aside, err = b.put(c)
+			return err
+		})
+		if err == nil {
+			a.report(aside)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("put %d activations: %w", len(records), err)

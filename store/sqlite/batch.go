@@ -65,15 +65,15 @@ func (b *batch) size() whisk.Bytes {
 	return size
 }
 
-// put stores what is not stored yet.
-func (b *batch) put(c *connection) error {
+// put stores what is not stored yet. It returns what it had to set aside.
+func (b *batch) put(c *connection) (aside []damage, err error) {
 	state, err := b.lookAtRecent(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	stored, err := b.findStored(c, state.overlapping)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(stored) > 0 {
 		var missing []keyed
@@ -83,24 +83,24 @@ func (b *batch) put(c *connection) error {
 			}
 		}
 		if b, err = encodeBatch(missing); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	return b.insert(c, state)
 }
 
-func (b *batch) insert(c *connection, state recentState) error {
+func (b *batch) insert(c *connection, state recentState) (aside []damage, err error) {
 	if err := insertBlocks(c, b.blocks); err != nil {
-		return err
+		return nil, err
 	}
 	if b.recent.count == 0 {
-		return nil
+		return nil, nil
 	}
 	if err := b.recent.insertRecent(c); err != nil {
-		return err
+		return nil, err
 	}
 	if state.rows+1 < recentRows && state.records+b.recent.count < recentRecords && state.size+b.recent.size() < recentBytes {
-		return nil
+		return nil, nil
 	}
 	return compact(c)
 }
@@ -215,7 +215,8 @@ func (b *batch) index(k block.Key) int {
 	return i
 }
 
-// compare notes which records a row holds.
+// compare notes which records a row holds. One that cannot be read holds none that
+// anybody can have, so what may be in it is stored anew.
 func (b *batch) compare(c *connection, query string, position int64, stored map[int]bool) error {
 	heads, err := c.bytes(query, position)
 	if err != nil {
@@ -228,9 +229,12 @@ func (b *batch) compare(c *connection, query string, position int64, stored map[
 		return !known
 	})
 	if err != nil || !known {
-		return err
+		return nil
 	}
 	all, err := block.Heads(heads)
+	if err != nil {
+		return nil
+	}
 	for _, h := range all {
 		for i := b.index(h.Key); i < len(b.records) && b.records[i].key == h.Key; i++ {
 			if b.records[i].Namespace == h.Namespace {
@@ -238,30 +242,36 @@ func (b *batch) compare(c *connection, query string, position int64, stored map[
 			}
 		}
 	}
-	return err
+	return nil
 }
 
-// compact makes blocks of all that is in recent.
-func compact(c *connection) error {
+// compact makes blocks of all that is in recent and can be read, and sets aside the rest.
+func compact(c *connection) (aside []damage, err error) {
 	var records []keyed
-	err := c.prepare("SELECT heads, bodies FROM recent").each(func(r *row) error {
-		heads, err := block.Heads(r.bytes())
-		if err != nil {
-			return err
-		}
-		some, err := wholeRecords(heads, r.bytes())
+	err = c.prepare("SELECT position, count, heads, bodies FROM recent").each(func(r *row) error {
+		d := damage{source: "recent", row: r.integer(), records: int(r.integer())}
+		some, err := readableRecords(r.bytes(), r.bytes())
 		records = append(records, some...)
-		return err
+		if err != nil {
+			d.readable, d.err = len(some), err
+			aside = append(aside, d)
+		}
+		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
+	}
+	for i := range aside {
+		if err := aside[i].keep(c); err != nil {
+			return nil, err
+		}
 	}
 	blocks, err := newBlocks(records)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := insertBlocks(c, blocks); err != nil {
-		return err
+		return nil, err
 	}
-	return c.prepare("DELETE FROM recent").run()
+	return aside, c.prepare("DELETE FROM recent").run()
 }

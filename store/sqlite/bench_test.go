@@ -266,7 +266,7 @@ func openEntitiesB(b *testing.B) *sqlite.Entities {
 }
 
 func openActivationsB(b *testing.B) *sqlite.Activations {
-	s, err := sqlite.OpenActivations(b.Context(), b.TempDir()+"/activations.db")
+	s, err := sqlite.OpenActivations(b.Context(), b.TempDir()+"/activations.db", nil)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func TestBlocksAgainstModel(t *testing.T) {
 	t.Logf("seed %d", seed)
 	m := &blockModel{t: t, random: rand.New(rand.NewPCG(seed, 1)), now: 1_700_000_000_000, stored: make(map[modelID]whisk.Activation)}
 	var err error
-	if m.store, err = OpenActivations(t.Context(), filepath.Join(t.TempDir(), "activations.db")); err != nil {
+	if m.store, err = OpenActivations(t.Context(), filepath.Join(t.TempDir(), "activations.db"), nil); err != nil {
 		t.Fatal(err)
 	}
 	defer m.store.Close()

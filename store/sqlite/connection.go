@@ -203,6 +203,10 @@ func (s *statement) each(visit func(*row) error) error {
 	for err == nil && s.stmt.Step() {
 		r.read = 0
 		err = visit(&r)
+		// A column that could not be read was nil to visit, and the next Step forgets why.
+		if columnErr := s.stmt.Err(); columnErr != nil {
+			err = classify(columnErr)
+		}
 	}
 	stepErr := s.stmt.Err()
 	resetErr := s.stmt.Reset()

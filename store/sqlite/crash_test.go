@@ -51,7 +51,7 @@ func writeForEver(dir string) error {
 	if err != nil {
 		return err
 	}
-	activations, err := sqlite.OpenActivations(ctx, filepath.Join(dir, "activations.db"))
+	activations, err := sqlite.OpenActivations(ctx, filepath.Join(dir, "activations.db"), nil)
 	if err != nil {
 		return err
 	}

@@ -18,9 +18,9 @@ func (a *Activations) ExpireActivations(ctx context.Context, before time.Time, l
 	for more && total < limit {
 		e := expiry{before: ceilMilli(before)}
 		err := a.db.write(ctx, 0, func(c *connection) error {
-			e.left, e.deleted = limit-total, 0
+			e.left, e.deleted, e.aside = limit-total, 0, nil
 			more = true
-			for more && e.left > 0 && e.deleted < expireBatch {
+			for more && e.left > 0 && e.deleted+len(e.aside) < expireBatch {
 				var err error
 				if more, err = e.step(c); err != nil {
 					return err
@@ -32,6 +32,7 @@ func (a *Activations) ExpireActivations(ctx context.Context, before time.Time, l
 			return total, fmt.Errorf("expire activations: %w", err)
 		}
 		total += e.deleted
+		a.report(e.aside)
 	}
 	if total == 0 {
 		return 0, nil
@@ -46,6 +47,7 @@ func (a *Activations) ExpireActivations(ctx context.Context, before time.Time, l
 type expiry struct {
 	before        int64 // ms since 1970
 	left, deleted int
+	aside         []damage // by the transaction under way
 }
 
 // step deletes what is old of one block, or makes blocks of what is in recent, if
@@ -56,11 +58,15 @@ func (e *expiry) step(c *connection) (more bool, err error) {
 		return false, err
 	}
 	if old > 0 {
-		return true, compact(c)
+		e.aside, err = compact(c)
+		return true, err
 	}
 	position, err := c.numberOf("SELECT position FROM blocks INDEXED BY blocks_start WHERE min_start < ? ORDER BY min_start LIMIT 1", e.before)
-	if err != nil || position == 0 {
+	if err != nil {
 		return false, err
+	}
+	if position == 0 {
+		return false, c.prepare("DELETE FROM damaged WHERE max_start < ?").integer(e.before).run()
 	}
 	g, err := groupOfBlock(c, position)
 	if err != nil {
@@ -76,9 +82,16 @@ func (e *expiry) step(c *connection) (more bool, err error) {
 func (e *expiry) group(c *connection, g *group) error {
 	names := make(map[string]bool, 1)
 	for _, p := range g.blocks {
-		heads, err := p.heads(c, nil)
+		encoded, err := c.bytes(headsOfBlock, p.position)
 		if err != nil {
 			return err
+		}
+		heads, err := readableHeads(encoded)
+		if err != nil {
+			if err := e.setAside(c, p, g, err); err != nil {
+				return err
+			}
+			continue
 		}
 		for i := range heads {
 			names[heads[i].Name] = true
@@ -94,9 +107,13 @@ func (e *expiry) group(c *connection, g *group) error {
 
 // block deletes a block, and puts those of its records back that are to stay.
 func (e *expiry) block(c *connection, p place, of *group) error {
-	heads, err := p.heads(c, nil)
+	encoded, err := c.bytes(headsOfBlock, p.position)
 	if err != nil {
 		return err
+	}
+	heads, err := readableHeads(encoded)
+	if err != nil {
+		return e.setAside(c, p, of, err)
 	}
 	deleted := 0
 	staying := slices.DeleteFunc(slices.Clone(heads), func(h block.Head) bool {
@@ -108,7 +125,7 @@ func (e *expiry) block(c *connection, p place, of *group) error {
 	})
 	var blocks []extent
 	if len(staying) > 0 {
-		if blocks, err = blocksOf(c, p, staying); err != nil {
+		if blocks, err = e.blocksOf(c, p, staying); err != nil {
 			return err
 		}
 	}
@@ -123,15 +140,26 @@ func (e *expiry) block(c *connection, p place, of *group) error {
 	return nil
 }
 
-// blocksOf makes blocks of a part of one.
-func blocksOf(c *connection, p place, heads []block.Head) ([]extent, error) {
+// setAside moves a block whose heads cannot be read out of the way.
+func (e *expiry) setAside(c *connection, p place, of *group, cause error) error {
+	d, err := setBlockAside(c, p.position, of, cause)
+	e.aside = append(e.aside, d)
+	return err
+}
+
+// blocksOf makes blocks of a part of one, as far as that can be read.
+func (e *expiry) blocksOf(c *connection, p place, heads []block.Head) ([]extent, error) {
 	bodies, err := p.bodies(c)
 	if err != nil {
 		return nil, err
 	}
-	records, err := wholeRecords(heads, bodies)
+	records, err := readableOf(heads, bodies)
 	if err != nil {
-		return nil, err
+		d := damage{source: "blocks", row: p.position, records: len(heads), readable: len(records), err: err}
+		e.aside = append(e.aside, d)
+		if err := d.keep(c); err != nil {
+			return nil, err
+		}
 	}
 	return newBlocks(records)
 }
@@ -143,18 +171,22 @@ func deleteBlock(c *connection, p place, of *group, heads []block.Head) error {
 		maxStart = max(maxStart, heads[i].Start)
 		names[heads[i].Name] = true
 	}
+	return deleteNamedBlock(c, p.position, of, heads[0].Namespace, maxStart, names)
+}
+
+func deleteNamedBlock(c *connection, position int64, of *group, namespace string, maxStart int64, names map[string]bool) error {
 	if of == nil {
-		if err := deleteNames(c, heads[0].Namespace, names, maxStart, p.position); err != nil {
+		if err := deleteNames(c, namespace, names, maxStart, position); err != nil {
 			return err
 		}
 	} else {
 		for name := range names {
-			if err := of.forget(c, name, p.position); err != nil {
+			if err := of.forget(c, name, position); err != nil {
 				return err
 			}
 		}
 	}
-	return c.prepare("DELETE FROM blocks WHERE position = ?").integer(p.position).run()
+	return c.prepare("DELETE FROM blocks WHERE position = ?").integer(position).run()
 }
 
 // deleteNames deletes the rows of a group of one block or more.

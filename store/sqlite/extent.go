@@ -163,16 +163,3 @@ func (x *extent) insertBlock(c *connection, several bool, rank int, named int64)
 	}
 	return c.LastInsertRowID(), err
 }
-
-// wholeRecords decodes the records of a row that these heads are of.
-func wholeRecords(heads []block.Head, bodies []byte) ([]keyed, error) {
-	records, whole := make([]whisk.Activation, len(heads)), make([]keyed, len(heads))
-	for i := range heads {
-		var err error
-		if records[i], err = heads[i].Whole(bodies); err != nil {
-			return nil, err
-		}
-		whole[i] = keyed{heads[i].Key, &records[i]}
-	}
-	return whole, nil
-}

@@ -66,7 +66,7 @@ func TestActivationsOfTheFormerSchema(t *testing.T) {
 	const n = 2*formerBatch + 30
 	makeFormer(t, path, n)
 	for range 2 { // the second time there is nothing to do
-		s, err := OpenActivations(t.Context(), path)
+		s, err := OpenActivations(t.Context(), path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +89,7 @@ func TestActivationsOfTheFormerSchema(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, err := OpenActivations(t.Context(), path)
+	s, err := OpenActivations(t.Context(), path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestActivationsOfTheFormerSchema(t *testing.T) {
 }
 
 // newestLayout is that of this program, before it takes over anything.
-var newestLayout = layout{migrations: []string{recordsSchema, blocksSchema, groupsSchema}, synchronous: "NORMAL", cache: whisk.MB}
+var newestLayout = layout{migrations: []string{recordsSchema, blocksSchema, groupsSchema, damagedSchema}, synchronous: "NORMAL", cache: whisk.MB}
 
 // A take-over that was interrupted goes on where it ended, in one process or two.
 func TestInterruptedTakeOver(t *testing.T) {
@@ -119,7 +119,7 @@ func TestInterruptedTakeOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Activations{db}
+	s := &Activations{db: db}
 	defer s.Close()
 	if err := db.write(t.Context(), 0, func(c *connection) error { _, err := takeFormerOnce(c, atOnce); return err }); err != nil {
 		t.Fatal(err)
@@ -159,7 +159,7 @@ func TestTakeOverBehindAnother(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &Activations{db}
+		s := &Activations{db: db}
 		defer s.Close()
 		other, err := openConnection(path, "BEGIN IMMEDIATE")
 		if err != nil {
@@ -190,7 +190,7 @@ func TestTakeOverOfLongRecords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Activations{db}
+	s := &Activations{db: db}
 	defer s.Close()
 	result := []byte(`"` + strings.Repeat("x", int(length)-2) + `"`)
 	left := int64(n)

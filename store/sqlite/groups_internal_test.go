@@ -108,7 +108,7 @@ func TestBlocksBeforeGroups(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "activations.db")
 	const old, all = 1000, 2500
 	makeUngrouped(t, path, old)
-	s, err := OpenActivations(t.Context(), path)
+	s, err := OpenActivations(t.Context(), path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ func storeOfMany(b *testing.B, n int64) *sqlite.Activations {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		b.Fatal(err)
 	}
-	s, err := sqlite.OpenActivations(b.Context(), filepath.Join(dir, "activations.db"))
+	s, err := sqlite.OpenActivations(b.Context(), filepath.Join(dir, "activations.db"), nil)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 // Whoever stops waiting just when all was read leaves no transaction behind: the
 // connection would show others what there was then, or refuse them.
 func TestReadsWhoseContextEndsLast(t *testing.T) {
-	s, err := OpenActivations(t.Context(), filepath.Join(t.TempDir(), "activations.db"))
+	s, err := OpenActivations(t.Context(), filepath.Join(t.TempDir(), "activations.db"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestReadsWhoseContextEndsLast(t *testing.T) {
 
 // A list holds what it shows, and not all that it skips.
 func TestSkippingTakesNoMemory(t *testing.T) {
-	s, err := OpenActivations(t.Context(), filepath.Join(t.TempDir(), "activations.db"))
+	s, err := OpenActivations(t.Context(), filepath.Join(t.TempDir(), "activations.db"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestSkippingTakesNoMemory(t *testing.T) {
 // Ids that were made at all times, as in an import, must not have each batch look
 // at all blocks.
 func TestBatchesOfAllTimes(t *testing.T) {
-	s, err := OpenActivations(t.Context(), filepath.Join(t.TempDir(), "activations.db"))
+	s, err := OpenActivations(t.Context(), filepath.Join(t.TempDir(), "activations.db"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestBatchesOfAllTimes(t *testing.T) {
 	err = s.db.write(t.Context(), 0, func(c *connection) error {
 		lookup := c.prepare(blocksOfIDs).stmt
 		lookup.Status(sqlite3.STMTSTATUS_VM_STEP, true)
-		err := b.put(c)
+		_, err := b.put(c)
 		steps = lookup.Status(sqlite3.STMTSTATUS_VM_STEP, false)
 		return err
 	})

@@ -42,7 +42,7 @@ func openEntities(t *testing.T, dir string) *sqlite.Entities {
 
 func openActivations(t *testing.T, dir string) *sqlite.Activations {
 	t.Helper()
-	s, err := sqlite.OpenActivations(t.Context(), filepath.Join(dir, "activations.db"))
+	s, err := sqlite.OpenActivations(t.Context(), filepath.Join(dir, "activations.db"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,7 +103,7 @@ func TestDurability(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer entities.Close()
-	activations, err := OpenActivations(t.Context(), filepath.Join(t.TempDir(), "activations.db"))
+	activations, err := OpenActivations(t.Context(), filepath.Join(t.TempDir(), "activations.db"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
