@@ -44,7 +44,7 @@ func (a *Activations) compact(ctx context.Context) error {
 		return err
 	})
 	if err == nil {
-		a.report(aside)
+		report(a.log, aside)
 	}
 	return err
 }

@@ -119,14 +119,15 @@ func OpenActivations(ctx context.Context, path string, logger *slog.Logger) (*Ac
 	if err != nil {
 		return nil, err
 	}
-	if err := takeFormer(ctx, db, formerBatch); err != nil {
+	a := &Activations{db, logger.With("file", db.path)}
+	if err := a.takeOver(formerBatch).run(ctx); err != nil {
 		err = fmt.Errorf("bring the records of %s into a new form: %w", path, err)
 		if closeErr := db.close(); closeErr != nil {
 			err = fmt.Errorf("%w (and then %w)", err, closeErr)
 		}
 		return nil, err
 	}
-	return &Activations{db, logger}, nil
+	return a, nil
 }
 
 // Close waits for the calls under way and closes the database. Later calls are
@@ -146,7 +147,7 @@ func (a *Activations) PutActivations(ctx context.Context, records []whisk.Activa
 			return err
 		})
 		if err == nil {
-			a.report(aside)
+			report(a.log, aside)
 		}
 	}
 	if err != nil {

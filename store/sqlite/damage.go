@@ -5,6 +5,7 @@ package sqlite
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/whirl-faas/whirl/store/internal/block"
 	"github.com/whirl-faas/whirl/whisk"
@@ -21,8 +22,8 @@ CREATE TABLE damaged ( -- rows that could not be read, or not all of them
 	count     INTEGER NOT NULL, -- of records
 	min_start INTEGER NOT NULL,
 	max_start INTEGER NOT NULL,
-	heads     BLOB NOT NULL,
-	bodies    BLOB NOT NULL
+	heads     BLOB NOT NULL,    -- of the former table: a JSON object of all columns but logs
+	bodies    BLOB NOT NULL     -- of the former table: logs
 ) STRICT;
 `
 
@@ -40,23 +41,31 @@ const (
 		SELECT 'recent', position, count, min_start, max_start, heads, bodies FROM recent WHERE position = ?`
 	keepBlock = `INSERT INTO damaged (source, row, count, min_start, max_start, heads, bodies)
 		SELECT 'blocks', position, count, min_start, max_start, heads, bodies FROM blocks WHERE position = ?`
+	keepFormer = `INSERT INTO damaged (source, row, count, min_start, max_start, heads, bodies)
+		SELECT 'former', position, 1, start, start, CAST(json_object('id', id, 'namespace', namespace, 'name', name, 'package', package,
+			'version', version, 'publish', publish, 'subject', subject, 'start', start, 'end', "end", 'duration', duration, 'cause', cause,
+			'status', status, 'annotations', annotations, 'size', size, 'result', result) AS BLOB), coalesce(logs, x'')
+		FROM former WHERE position = ?`
 )
 
 // keep copies the row to damaged.
 func (d *damage) keep(c *connection) error {
 	query := keepBlock
-	if d.source == "recent" {
+	switch d.source {
+	case "recent":
 		query = keepRecent
+	case "former":
+		query = keepFormer
 	}
 	return c.prepare(query).integer(d.row).run()
 }
 
 // report says what a transaction that is committed has set aside. Each row is
 // named once, since it is met once.
-func (a *Activations) report(aside []damage) {
+func report(log *slog.Logger, aside []damage) {
 	for _, d := range aside {
-		a.log.Error("records cannot be read, and are set aside in table damaged until they expire: look for them in a backup",
-			"file", a.db.path, "table", d.source, "row", d.row, "records", d.records, "readable", d.readable, "err", d.err)
+		log.Error("records cannot be read, and are set aside in table damaged until they expire: look for them in a backup",
+			"table", d.source, "row", d.row, "records", d.records, "readable", d.readable, "err", d.err)
 	}
 }
 

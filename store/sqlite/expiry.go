@@ -32,7 +32,7 @@ func (a *Activations) ExpireActivations(ctx context.Context, before time.Time, l
 			return total, fmt.Errorf("expire activations: %w", err)
 		}
 		total += e.deleted
-		a.report(e.aside)
+		report(a.log, e.aside)
 	}
 	if total == 0 {
 		return 0, nil

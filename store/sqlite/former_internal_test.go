@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -119,14 +121,14 @@ func TestInterruptedTakeOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Activations{db: db}
+	s := &Activations{db, slog.New(slog.DiscardHandler)}
 	defer s.Close()
-	if err := db.write(t.Context(), 0, func(c *connection) error { _, err := takeFormerOnce(c, atOnce); return err }); err != nil {
+	if err := db.write(t.Context(), 0, func(c *connection) error { _, err := takeFormer(c, atOnce); return err }); err != nil {
 		t.Fatal(err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := takeFormer(ended, db, atOnce); !errors.Is(err, context.Canceled) {
+	if err := s.takeOver(atOnce).run(ended); !errors.Is(err, context.Canceled) {
 		t.Errorf("take-over for nobody: %v", err)
 	}
 	other, err := openDatabase(t.Context(), path, newestLayout)
@@ -135,9 +137,9 @@ func TestInterruptedTakeOver(t *testing.T) {
 	}
 	defer other.close()
 	var both sync.WaitGroup
-	for _, each := range []*database{db, other} {
+	for _, each := range []*Activations{s, {other, s.log}} {
 		both.Go(func() {
-			if err := takeFormer(t.Context(), each, atOnce); err != nil {
+			if err := each.takeOver(atOnce).run(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -159,7 +161,7 @@ func TestTakeOverBehindAnother(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &Activations{db: db}
+		s := &Activations{db, slog.New(slog.DiscardHandler)}
 		defer s.Close()
 		other, err := openConnection(path, "BEGIN IMMEDIATE")
 		if err != nil {
@@ -167,7 +169,7 @@ func TestTakeOverBehindAnother(t *testing.T) {
 		}
 		defer other.close()
 		taken := make(chan error, 1)
-		go func() { taken <- takeFormer(t.Context(), db, formerBatch) }()
+		go func() { taken <- s.takeOver(formerBatch).run(t.Context()) }()
 		time.Sleep(busyTimeout + time.Second)
 		if err := other.Exec("ROLLBACK"); err != nil {
 			t.Fatal(err)
@@ -190,7 +192,7 @@ func TestTakeOverOfLongRecords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Activations{db: db}
+	s := &Activations{db, slog.New(slog.DiscardHandler)}
 	defer s.Close()
 	result := []byte(`"` + strings.Repeat("x", int(length)-2) + `"`)
 	left := int64(n)
@@ -198,7 +200,7 @@ func TestTakeOverOfLongRecords(t *testing.T) {
 		if err := c.prepare("UPDATE former SET result = ?").json(result).run(); err != nil {
 			return err
 		}
-		if _, err := takeFormerOnce(c, formerBatch); err != nil {
+		if _, err := takeFormer(c, formerBatch); err != nil {
 			return err
 		}
 		left, err = c.number("SELECT count(*) FROM former")
@@ -210,7 +212,7 @@ func TestTakeOverOfLongRecords(t *testing.T) {
 	if want := int64(n - formerBytes/length); left != want {
 		t.Errorf("one transaction leaves %d of %d, want %d", left, n, want)
 	}
-	if err := takeFormer(t.Context(), db, formerBatch); err != nil {
+	if err := s.takeOver(formerBatch).run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for i := range n {
@@ -219,4 +221,70 @@ func TestTakeOverOfLongRecords(t *testing.T) {
 			t.Errorf("record %d is gone, or another: %v", i, err)
 		}
 	}
+}
+
+// slowLog is a logger that takes long by a test's clock.
+type slowLog struct {
+	slog.Handler
+	takes time.Duration
+}
+
+func (l slowLog) Handle(ctx context.Context, r slog.Record) error {
+	time.Sleep(l.takes)
+	return l.Handler.Handle(ctx, r)
+}
+
+func (l slowLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return slowLog{l.Handler.WithAttrs(attrs), l.takes}
+}
+
+// The operator, who waits for the start, is told what it waits for. Records that
+// cannot be read do not keep the others, or the start, from coming.
+func TestTakeOverIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "activations.db")
+		const n = 9
+		makeFormer(t, path, n)
+		conn, err := openConnection(path, `UPDATE activations SET annotations = '[{' WHERE position = 3;
+			UPDATE activations SET logs = x'ff' WHERE position = 4;
+			UPDATE activations SET id = 'none' WHERE position = 9`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.close(); err != nil {
+			t.Fatal(err)
+		}
+		db, err := openDatabase(t.Context(), path, newestLayout)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		s := &Activations{db, slog.New(slowLog{slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}), sayEvery/3 + 1})}
+		defer s.Close()
+		if err := s.takeOver(2).run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.wantNumber(t, "SELECT sum(count) FROM blocks", n-3)
+		s.wantNumber(t, "SELECT count(*) FROM damaged WHERE json_extract(CAST(heads AS TEXT), '$.name') = 'hello'", 3)
+		var told []string
+		for line := range strings.Lines(log.String()) {
+			_, line, _ = strings.Cut(strings.TrimSpace(line), " msg=")
+			told = append(told, line)
+		}
+		const aside = `"records cannot be read, and are set aside in table damaged until they expire: look for them in a backup" table=former row=`
+		want := []string{
+			`"records of a former form are taken over before the start" records=9`,
+			aside + "3 ", aside + "4 ",
+			`"records being taken over" records=2 of=9`,
+			aside + "9 ",
+			`"records taken over" records=6 took=`,
+		}
+		if !slices.EqualFunc(told, want, strings.HasPrefix) {
+			t.Errorf("told\n%s\nwant\n%s", strings.Join(told, "\n"), strings.Join(want, "\n"))
+		}
+		log.Reset()
+		if err := s.takeOver(2).run(t.Context()); err != nil || log.Len() > 0 {
+			t.Errorf("with nothing to take over: %v, %s", err, &log)
+		}
+	})
 }
