@@ -129,7 +129,11 @@ func TestDamagedBlock(t *testing.T) {
 					}
 				}
 				s.exec(t, fmt.Sprintf("UPDATE blocks SET %s WHERE position = %d", test.damage, test.block))
-				s.putGrouped(t, all, 1)
+				within := groupedRecord((test.block-1)*each + 5)
+				within.ID, within.Start = within.ID[:17]+"f"+within.ID[18:], groupedRecord(all).Start
+				if err := s.PutActivations(t.Context(), []whisk.Activation{within}); err != nil {
+					t.Fatal(err)
+				}
 				if _, err := s.ExpireActivations(t.Context(), groupedRecord(test.before).Start, test.limit); err != nil {
 					t.Fatal(err)
 				}
