@@ -414,6 +414,10 @@ func TestDirectThatFailsEndsTheRun(t *testing.T) {
 	}
 }
 
+func noSandbox(context.Context, string, int) (whisk.Address, func(), error) {
+	return whisk.Address{}, nil, nil
+}
+
 func TestConfigs(t *testing.T) {
 	for name, row := range map[string]struct {
 		change func(*bench.Config)
@@ -461,7 +465,13 @@ func TestConfigs(t *testing.T) {
 		"two of both": {func(c *bench.Config) {
 			c.MoreAuths, c.VersusHost, c.VersusAuth = []string{"a:b"}, "other.example.org", "uuid:key"
 		}, "several namespaces"},
-		"processes of nobody": {func(c *bench.Config) { c.VersusProcesses = []bench.Process{{Name: "x"}} }, "there is none"},
+		"overload of two": {func(c *bench.Config) {
+			c.Overload, c.VersusHost, c.VersusAuth = 3, "other.example.org", "uuid:key"
+		}, "an overload is of one endpoint"},
+		"sandboxes without load": {func(c *bench.Config) { c.Direct, c.Concurrency = noSandbox, nil }, "a rate or bursts"},
+		"sandboxes of sequences": {func(c *bench.Config) { c.Direct, c.Workloads = noSandbox, workloads(t, "sequence") }, "no sequence"},
+		"sandboxes of some":      {func(c *bench.Config) { c.Direct, c.Workloads = noSandbox, workloads(t, "sequence", "echo") }, ""},
+		"processes of nobody":    {func(c *bench.Config) { c.VersusProcesses = []bench.Process{{Name: "x"}} }, "there is none"},
 		"hop to nothing": {func(c *bench.Config) {
 			c.Hop = func(context.Context, []whisk.Address, int) (whisk.Address, int, func(), error) {
 				return whisk.Address{}, 0, nil, nil
@@ -469,7 +479,7 @@ func TestConfigs(t *testing.T) {
 		}, "needs the sandboxes"},
 		"sandboxes": {func(c *bench.Config) {
 			c.Sandboxes = 0
-			c.Direct = func(context.Context, string, int) (whisk.Address, func(), error) { return whisk.Address{}, nil, nil }
+			c.Direct = noSandbox
 		}, "sandbox"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -151,6 +151,8 @@ func (c Config) Validate() error {
 		return whisk.Errorf(whisk.Invalid, "the direct side needs at least one sandbox")
 	case c.Hop != nil && c.Direct == nil:
 		return whisk.Errorf(whisk.Invalid, "a bare hop needs the sandboxes of the direct side")
+	case c.Direct != nil && !c.hasDirect():
+		return whisk.Errorf(whisk.Invalid, "the direct side needs connections, a rate or bursts, and a workload that is no sequence")
 	}
 	return nil
 }
@@ -166,6 +168,8 @@ func (c Config) validateVersus() error {
 		return whisk.Errorf(whisk.Invalid, "processes of an endpoint to compare with, and there is none")
 	case c.VersusHost == "":
 		return nil
+	case c.Overload != 0:
+		return whisk.Errorf(whisk.Invalid, "an overload is of one endpoint, and cannot be compared with another: measure that by a run of its own")
 	case len(c.MoreAuths) > 0:
 		return whisk.Errorf(whisk.Invalid, "several namespaces cannot be compared with another endpoint")
 	}
@@ -257,6 +261,14 @@ func (c Config) directConnections(p pace) (connections, sandboxes int) {
 // takes more than one activation of one of them.
 func (c Config) hitsDirectly(w Workload) bool {
 	return c.Direct != nil && len(c.paces()) > 0 && w.name != "sequence"
+}
+
+// hasDirect says whether anything is compared with sandboxes.
+func (c Config) hasDirect() bool {
+	if len(c.Workloads) == 0 {
+		return c.hitsDirectly(Workload{})
+	}
+	return slices.ContainsFunc(c.Workloads, c.hitsDirectly)
 }
 
 // workloads returns what to run in a kind.

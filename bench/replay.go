@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/whirl-faas/whirl/client"
 )
 
 // replays sends the trace's calls to each endpoint, one after the other: a trace
@@ -39,7 +37,7 @@ func (r *runner) replay(ctx context.Context, e *endpoint, kind string, t Trace) 
 	defer func() { s.remove() }()
 	for i, f := range t.functions {
 		spec := r.spec(kind, "sleep")
-		spec.Limits = &client.LimitsSpec{Memory: f.memory.Megabytes(), Timeout: f.timeout().Milliseconds()}
+		spec.Limits.Memory, spec.Limits.Timeout = f.memory.Megabytes(), f.timeout().Milliseconds()
 		name := e.actionName(kind, fmt.Sprintf("trace-%d", i))
 		_, remove, err := e.deploy(ctx, name, spec)
 		if err != nil {
@@ -65,6 +63,7 @@ func (r *runner) replay(ctx context.Context, e *endpoint, kind string, t Trace) 
 		Kind: kind, Endpoint: e.name, Functions: len(t.functions), Calls: len(t.calls), Speed: r.config.TraceSpeed,
 		Side: side.figures(), Warm: side.total.warms.curved(), Cold: side.total.colds.curved(),
 	}
+	replay.CPU, replay.Generator = side.cpuEach()
 	r.report.Replays = append(r.report.Replays, replay)
 	r.display.note("%s", replay.summary())
 	return r.countRecords(ctx, replay.describe(), s.actions, side.total.good)

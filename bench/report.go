@@ -106,14 +106,16 @@ type Contest struct {
 
 // Replay is what a trace came to in one kind at one endpoint.
 type Replay struct {
-	Kind      string  `json:"kind"`
-	Endpoint  string  `json:"endpoint"` // "platform" or "versus"
-	Functions int     `json:"functions"`
-	Calls     int     `json:"calls"`
-	Speed     float64 `json:"speed"`
-	Side      Side    `json:"side"` // latencies are beyond what the function ran for
-	Warm      Latency `json:"warm"` // of the answers that were no cold starts
-	Cold      Latency `json:"cold"` // and of those that were
+	Kind      string
+	Endpoint  string // "platform" or "versus"
+	Functions int
+	Calls     int
+	Speed     float64
+	Side      Side          // latencies are beyond what the function ran for
+	Warm      Latency       // of the answers that were no cold starts
+	Cold      Latency       // and of those that were
+	CPU       []CPU         // of each named process of the endpoint, per good answer
+	Generator time.Duration // CPU time of the load generator, per good answer
 }
 
 // Side is one side of a workload. The latencies are of good answers, over all
@@ -298,6 +300,22 @@ func (c Contest) MarshalJSON() ([]byte, error) {
 		VersusCPU []CPU   `json:"versus_cpu,omitempty"`
 		Generator float64 `json:"generator_cpu_us"`
 	}{c.Kind, c.Actions, c.Share, c.Least, c.Most, c.Platform, c.Versus, c.Ratios, c.CPU, c.VersusCPU, micros(c.Generator)})
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (r Replay) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Kind      string  `json:"kind"`
+		Endpoint  string  `json:"endpoint"`
+		Functions int     `json:"functions"`
+		Calls     int     `json:"calls"`
+		Speed     float64 `json:"speed"`
+		Side      Side    `json:"side"`
+		Warm      Latency `json:"warm"`
+		Cold      Latency `json:"cold"`
+		CPU       []CPU   `json:"cpu,omitempty"`
+		Generator float64 `json:"generator_cpu_us"`
+	}{r.Kind, r.Endpoint, r.Functions, r.Calls, r.Speed, r.Side, r.Warm, r.Cold, r.CPU, micros(r.Generator)})
 }
 
 // MarshalJSON implements [json.Marshaler].

@@ -60,6 +60,7 @@ func report() bench.Report {
 		},
 		Replays: []bench.Replay{{
 			Kind: "nodejs", Endpoint: "platform", Functions: 3, Calls: 50, Speed: 2, Warm: latency(40, time.Millisecond), Cold: latency(8, 90*time.Millisecond),
+			Generator: 90 * time.Microsecond, CPU: []bench.CPU{{Process: "whirl", Own: 700 * time.Microsecond, Children: 800 * time.Microsecond, Processes: 1}},
 			Side: bench.Side{Rate: 10, Rates: []float64{10}, Latency: latency(48, time.Millisecond), Errors: map[string]int64{"timeout": 1}, Cold: 8, Unsent: 1, Lag: latency(49, 10*time.Microsecond)},
 		}},
 		Contests: []bench.Contest{{

@@ -165,10 +165,10 @@ func (r Report) writeAdded(w io.Writer) {
 }
 
 func (r Report) writeCPU(w io.Writer) {
-	if len(r.Warm)+len(r.Contests) == 0 {
+	if len(r.Warm)+len(r.Contests)+len(r.Replays) == 0 {
 		return
 	}
-	section(w, "CPU time per warm activation, in microseconds",
+	section(w, "CPU time per activation, in microseconds",
 		"User and kernel time of /proc/PID/stat over the rounds of the platform, or of whose process it is; own: the process itself; children: what it started, sandboxes included.")
 	t := table.New(w, "kind", "workload", "pace", "process", "own", "children")
 	for _, one := range r.Warm {
@@ -176,6 +176,14 @@ func (r Report) writeCPU(w io.Writer) {
 		addCPU(t, one.Kind, one.Workload, one.Pace, "versus: ", one.VersusCPU)
 		addCPU(t, one.Kind, one.Workload, one.Pace, "", one.HopCPU)
 		t.Row(one.Kind, one.Workload, one.Pace, "load generator", us(one.Generator), "-")
+	}
+	for _, one := range r.Replays {
+		at, side := fmt.Sprintf("speed %g", one.Speed), ""
+		if one.Endpoint == "versus" {
+			side = "versus: "
+		}
+		addCPU(t, one.Kind, "trace", at, side, one.CPU)
+		t.Row(one.Kind, "trace", at, side+"load generator", us(one.Generator), "-")
 	}
 	for _, one := range r.Contests {
 		what, at := fmt.Sprintf("%d rivals", one.Actions), pace{connections: one.Platform.Connections}.String()

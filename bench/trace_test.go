@@ -3,6 +3,7 @@
 package bench_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -33,7 +34,8 @@ func trace(t *testing.T, text string) *bench.Trace {
 func TestReplaySendsEachCallOfATrace(t *testing.T) {
 	p, config := startPlatform(t, nil)
 	config.ColdSequential, config.ColdBurst, config.Concurrency = 0, 0, nil
-	config.Trace, config.TraceSpeed = trace(t, story), 2
+	config.Trace, config.TraceSpeed, config.ActionConcurrency = trace(t, story), 2, 7
+	config.Processes = []bench.Process{{Name: "self", PID: os.Getpid()}}
 	report, err := bench.Run(t.Context(), config, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -51,6 +53,14 @@ func TestReplaySendsEachCallOfATrace(t *testing.T) {
 				t.Errorf("%s had %d calls and %d MB, want %+v", action, n, p.memory[action], want)
 			}
 		}
+	}
+	for action, n := range p.concurrency {
+		if n != 7 {
+			t.Errorf("%s may run %d activations at once, want 7", action, n)
+		}
+	}
+	if len(got.CPU) != 1 || got.CPU[0].Processes != 1 {
+		t.Errorf("got %+v of CPU time", got.CPU)
 	}
 	if report.Records[0].Answered != 4 || report.Records[0].Stored != 4 {
 		t.Errorf("got %+v", report.Records[0])

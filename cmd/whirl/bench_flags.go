@@ -29,7 +29,9 @@ this machine does not trust is accepted if SSL_CERT_FILE names it.
 With --rate or --burst requests are due at their own times, whether earlier ones
 have been answered or not, and latencies count from then. What is due when
 --outstanding requests are under way is not sent, and counted. There are no
-connections at once then or with --trace, unless --concurrency asks for them, too.
+connections at once then or with --trace or --overload, unless --concurrency asks
+for them, too. A flag that would do nothing beside the others is refused, such as
+--workload with nothing but --trace.
 
 --workload says what the actions do:
   noop            nothing
@@ -47,9 +49,10 @@ action stands for each function, and sleeps for as long as the call ran.
 With --vs a second endpoint is measured, too, in rounds that take turns with the
 platform's. The report has ratios of throughput and percentiles and the intervals
 that the true ratios are in with 95 % of confidence; that takes 6 --rounds at least.
+It cannot be had together with --overload.
 
-With --action-concurrency each action may run so many activations at once in a
-container, and sandboxes of --direct are called so, too. That is for nodejs, and
+With --action-concurrency each action, those of a trace too, may run so many activations at
+once in a container, and sandboxes of --direct are called so, too. That is for nodejs, and
 the platform must allow it: whirl standalone --max-concurrency.
 
 With --rivals several actions at once compete for the platform's containers: 4:40
@@ -59,14 +62,17 @@ how much all together in comparison with one action at 10 connections.
 
 With --overload 3 an open loop asks for what the platform can do, and then for
 three times that. The report tells how much of it was done, how soon the rest was
-refused, and how soon all was well when that was over.
+refused, and how soon all was well when that was over, and the memory of each
+--process then, not its CPU time. It is of one endpoint: measure that of --vs by a
+run of its own.
 
 With --direct it also starts sandboxes of its own, as the platform on this
 machine does, and calls their /run itself in turn with the platform: the report
 then has the platform's throughput as a share of that, and what it adds to the
 latency. With --hop there is a third side: a process that does nothing but pass
 requests on to those sandboxes, the least that anything in the platform's place
-could cost on this machine. docs/performance.md tells how to read it.`
+could cost on this machine. Both are beside --concurrency, --rate and --burst, and
+a sequence has neither. docs/performance.md tells how to read it.`
 
 const benchExamples = `  whirl bench
   whirl bench --kinds native --direct --hop --process whirl
@@ -82,18 +88,18 @@ func addBenchFlags(flags *pflag.FlagSet) {
 	flags.String("apihost", "http://127.0.0.1:3233", "`URL` of the platform")
 	flags.String("auth", guestKey, "whose key to use, `UUID:KEY`")
 	flags.String("vs", "", "`URL` of an endpoint to compare the platform with")
-	flags.String("vs-auth", guestKey, "whose key to use there, `UUID:KEY`")
+	flags.String("vs-auth", guestKey, "with --vs: whose key to use there, `UUID:KEY`")
 	flags.StringSlice("kinds", nil, "kinds to measure, of native, nodejs and python (default: all that the platform offers)")
 	flags.StringSlice("workload", []string{"noop"}, "what the actions do, each `NAME[:VALUE]` a workload of its own; see above")
 	flags.IntSlice("concurrency", defaults.Concurrency, "connections at once of a closed loop, each number a load of its own")
 	flags.Float64Slice("rate", nil, "requests per second of an open loop, each number a load of its own")
-	flags.String("arrivals", string(defaults.Arrivals), "how the requests of --rate are spread, `poisson or constant`")
+	flags.String("arrivals", string(defaults.Arrivals), "how the requests of --rate and --overload are spread, `poisson or constant`")
 	flags.IntSlice("burst", nil, "requests at the same instant, each number a load of its own")
-	flags.Duration("burst-every", defaults.BurstEvery, "from one burst to the next")
+	flags.Duration("burst-every", defaults.BurstEvery, "with --burst: from one to the next")
 	flags.Int("outstanding", defaults.Outstanding, "requests of an open loop under way, at most")
-	flags.Uint64("seed", defaults.Seed, "of the arrivals: the same seed sends at the same times")
+	flags.Uint64("seed", defaults.Seed, "of the arrivals of --rate and --overload: the same seed sends at the same times")
 	flags.String("trace", "", "replay the calls of this CSV `FILE`: function, time, duration, memory")
-	flags.Float64("trace-speed", defaults.TraceSpeed, "replay so many times as fast; 2 takes half the time")
+	flags.Float64("trace-speed", defaults.TraceSpeed, "with --trace: replay so many times as fast; 2 takes half the time")
 	flags.StringSlice("rivals", nil, "workloads of several actions at once, each `ACTIONS:CONNECTIONS` (of all together)")
 	flags.Float64("overload", 0, "find what the platform can do, and ask for that and for so many `TIMES` as much, in turns; 0 does not")
 	flags.Int("rounds", defaults.Rounds, "rounds of each workload; figures are their medians")
@@ -101,9 +107,9 @@ func addBenchFlags(flags *pflag.FlagSet) {
 	flags.Int("cold", defaults.ColdSequential, "cold starts one after the other, per kind")
 	flags.Int("cold-burst", defaults.ColdBurst, "cold starts at once, per kind")
 	flags.Int("action-concurrency", 0, "activations at once in one container of an action (default: one)")
-	flags.StringSlice("process", nil, "report the CPU time of these processes, by name or number")
+	flags.StringSlice("process", nil, "report the CPU time of these processes, by name or number; of --overload their memory")
 	flags.StringSlice("vs-process", nil, "and of these, of the endpoint of --vs")
-	flags.Bool("direct", false, "compare with calling a sandbox of this machine directly")
+	flags.Bool("direct", false, "compare with calling a sandbox of this machine directly, at the paces of --concurrency, --rate and --burst")
 	flags.Bool("hop", false, "with --direct: compare with a bare hop to the sandboxes, too")
 	flags.String("html", "", "also write the report as a page with plots to `FILE`")
 	flags.String("json", "", "also write the report as JSON to `FILE`; - writes only that, to stdout")
@@ -132,7 +138,7 @@ func readBenchConfig(cmd *cobra.Command) (bench.Config, error) {
 			return config, err
 		}
 	}
-	return config, nil
+	return config, checkBenchPairs(flags, config)
 }
 
 func readProcesses(flags *pflag.FlagSet, flag string) (processes []bench.Process) {

@@ -108,6 +108,9 @@ func readSchedulerBench(cmd *cobra.Command) (s schedulerBench, err error) {
 	s.load.Creations, _ = flags.GetDurationSlice("creations")
 	s.load.Rate, _ = flags.GetFloat64("rate")
 	s.load.AtOnce, _ = flags.GetInt("at-once")
+	if flags.Changed("at-once") && s.load.Rate != 0 {
+		return s, usageErrorf("--at-once needs --rate 0: at a rate of %g requisitions are sent when they are due", s.load.Rate)
+	}
 	s.load.Rounds, _ = flags.GetInt("rounds")
 	s.load.Duration, _ = flags.GetDuration("duration")
 	s.load.Warmup, _ = flags.GetDuration("warmup")

@@ -32,6 +32,7 @@ func TestBenchSchedulerRefuses(t *testing.T) {
 	for _, row := range []struct{ args, want string }{
 		{"--workloads sleep", `"sleep"`},
 		{"--placement random", "least-loaded"},
+		{"--at-once 8", "--at-once needs --rate 0"},
 		{"--in-memory --cpu-profile x", "--cpu-profile"},
 		{"now", "no arguments"},
 	} {

@@ -51,6 +51,48 @@ func TestBenchReportsWhatItHas(t *testing.T) {
 	}
 }
 
+// TestBenchRefusesFlagsThatDoNothing has pairs of which one would be left aside.
+func TestBenchRefusesFlagsThatDoNothing(t *testing.T) {
+	calls := filepath.Join(t.TempDir(), "calls.csv")
+	if err := os.WriteFile(calls, []byte("a,0,0,128\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	trace := "--trace " + calls
+	for _, row := range []struct{ args, want string }{
+		{"--overload 3 --vs http://127.0.0.1:1", "an overload is of one endpoint"},
+		{"--vs-auth a:b", "--vs-auth needs --vs"},
+		{"--vs-process java", "--vs-process needs --vs"},
+		{trace + " --workload sleep", "--workload needs --concurrency, --rate, --burst or --overload"},
+		{"--arrivals constant", "--arrivals needs --rate or --overload"},
+		{"--burst 5 --seed 7", "--seed needs --rate or --overload"},
+		{"--rate 5 --burst-every 2s", "--burst-every needs --burst"},
+		{"--outstanding 50", "--outstanding needs --rate, --burst, --trace or --overload"},
+		{"--trace-speed 2", "--trace-speed needs --trace"},
+		{trace + " --rounds 3", "--rounds needs --concurrency"},
+		{trace + " --duration 3s", "--duration needs --concurrency"},
+		{trace + " --direct", "--direct needs --concurrency, --rate or --burst"},
+		{"--overload 3 --direct", "--direct needs --concurrency, --rate or --burst"},
+	} {
+		status, _, stderr := run(t, nil, strings.Fields("bench --apihost http://127.0.0.1:1 "+row.args)...)
+		if status != statusUsage || !strings.Contains(stderr, row.want) {
+			t.Errorf("%s: exit status %d, %s", row.args, status, stderr)
+		}
+	}
+	// Nobody listens there, so what is not refused fails.
+	for _, args := range []string{
+		trace + " --action-concurrency 2 --trace-speed 2 --outstanding 50 --process whirl",
+		trace + " --concurrency 1 --workload sleep --rounds 3 --duration 1ms",
+		trace + " --vs http://127.0.0.1:1 --vs-auth a:b --vs-process java --rounds 3",
+		"--overload 3 --arrivals constant --seed 7 --workload sleep --process whirl",
+		"--burst 5 --burst-every 2s --outstanding 50",
+	} {
+		status, _, stderr := run(t, nil, strings.Fields("bench --apihost http://127.0.0.1:1 "+args)...)
+		if status != statusFailed || !strings.Contains(stderr, "connection refused") {
+			t.Errorf("%s: exit status %d, %s", args, status, stderr)
+		}
+	}
+}
+
 // TestBenchOfNothingHasNoReport asks a server that is not there.
 func TestBenchOfNothingHasNoReport(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
