@@ -323,9 +323,10 @@ func (c CPU) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Process   string  `json:"process"`
 		Processes int     `json:"processes"`
+		Ended     int     `json:"ended,omitempty"`
 		Own       float64 `json:"own_us"`
 		Children  float64 `json:"children_us"`
-	}{c.Process, c.Processes, micros(c.Own), micros(c.Children)})
+	}{c.Process, c.Processes, c.Ended, micros(c.Own), micros(c.Children)})
 }
 
 // MarshalJSON implements [json.Marshaler].

@@ -44,7 +44,7 @@ func report() bench.Report {
 				Hop:       &bench.Side{Connections: 1, Rate: 1600, Rates: []float64{1600, 1600}, Latency: latency(6400, 300*time.Microsecond), Errors: map[string]int64{"timeout": 1}},
 				OfHop:     []bench.Ratio{{Of: "CPU", Value: 2.5, Low: 2.4, High: 2.6, Confidence: 0.9375, Pairs: 5}},
 				HopCPU:    []bench.CPU{{Process: "bare hop", Own: 80 * time.Microsecond, Processes: 1}},
-				VersusCPU: []bench.CPU{{Process: "java", Own: 900 * time.Microsecond, Processes: 3}},
+				VersusCPU: []bench.CPU{{Process: "java", Own: 900 * time.Microsecond, Processes: 3, Ended: 2}},
 				CPU:       []bench.CPU{{Process: "whirl", Own: 200 * time.Microsecond, Children: 300 * time.Microsecond, Processes: 1}, {Process: "absent"}},
 			},
 			{

@@ -28,8 +28,9 @@ type side struct {
 	rates     []float64 // one of each round
 	latencies []Latency // of each round
 	total     *tally
-	used      map[string]usage // CPU time over all rounds
-	cpus      []float64        // own CPU time of all processes for each good answer, of each round, in seconds; nil where there is none to read
+	last      reading          // at the end of the last round
+	used      map[string]usage // CPU time over all rounds; empty where there is none to read
+	cpus      []float64        // own CPU time of all processes for each good answer, of each round, in seconds; 0 where not all of it is known
 	generator time.Duration    // CPU time of this process over all rounds
 }
 
@@ -50,22 +51,37 @@ func (s *side) round(duration time.Duration) error {
 	if err != nil {
 		return err
 	}
-	var all time.Duration
-	for name, now := range after {
-		then, sofar := before[name], s.used[name]
-		s.used[name] = usage{sofar.own + now.own - then.own, sofar.children + now.children - then.children, now.found}
-		all += now.own - then.own
-	}
-	if len(after) > 0 {
-		s.cpus = append(s.cpus, all.Seconds()/float64(max(sum.good, 1)))
-	}
+	s.account(before, after, sum.good)
 	s.rates = append(s.rates, sum.rate())
 	s.latencies = append(s.latencies, sum.times().latency())
 	s.total.merge(sum)
 	return nil
 }
 
-func (s *side) cpu() (map[string]usage, error) {
+// account adds the CPU time of a round. A ratio has no use for a round of which
+// some is unknown, because a process ended.
+func (s *side) account(before, after reading, good int64) {
+	pause := before.since(s.last)
+	for name, sofar := range s.used {
+		sofar.found, sofar.ended = 0, sofar.ended+pause[name].ended
+		s.used[name] = sofar
+	}
+	var all time.Duration
+	ended := 0
+	for name, round := range after.since(before) {
+		sofar := s.used[name]
+		s.used[name] = usage{sofar.own + round.own, sofar.children + round.children, round.found, sofar.ended + round.ended}
+		all += round.own
+		ended += round.ended
+	}
+	if ended > 0 {
+		all = 0
+	}
+	s.cpus = append(s.cpus, all.Seconds()/float64(max(good, 1)))
+	s.last = after
+}
+
+func (s *side) cpu() (reading, error) {
 	if s.meter == nil {
 		return nil, nil
 	}
@@ -121,7 +137,7 @@ func (s *side) compare(versus *side) []Ratio {
 		}
 		ratios = append(ratios, ratio(quantile.name, each(s), each(versus)))
 	}
-	if s.cpus != nil && versus.cpus != nil {
+	if len(s.used) > 0 && len(versus.used) > 0 {
 		ratios = append(ratios, ratio("CPU", s.cpus, versus.cpus))
 	}
 	return ratios
@@ -136,7 +152,7 @@ func (s *side) cpuEach() (processes []CPU, generator time.Duration) {
 	}
 	for _, process := range s.meter.processes {
 		used := s.used[process.Name]
-		processes = append(processes, CPU{process.Name, used.own / per, used.children / per, used.found})
+		processes = append(processes, CPU{process.Name, used.own / per, used.children / per, used.found, used.ended})
 	}
 	return processes, s.generator / per
 }

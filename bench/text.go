@@ -169,13 +169,14 @@ func (r Report) writeCPU(w io.Writer) {
 		return
 	}
 	section(w, "CPU time per activation, in microseconds",
-		"User and kernel time of /proc/PID/stat over the rounds of the platform, or of whose process it is; own: the process itself; children: what it started, sandboxes included.")
-	t := table.New(w, "kind", "workload", "pace", "process", "own", "children")
+		"User and kernel time of /proc/PID/stat over the rounds of the platform, or of whose process it is; own: the process itself; children: what it started, sandboxes included.",
+		"ended: how many processes of the name did; what they used in the round in which they ended is not known, so that the figures are too low.")
+	t := table.New(w, "kind", "workload", "pace", "process", "own", "children", "ended")
 	for _, one := range r.Warm {
 		addCPU(t, one.Kind, one.Workload, one.Pace, "", one.CPU)
 		addCPU(t, one.Kind, one.Workload, one.Pace, "versus: ", one.VersusCPU)
 		addCPU(t, one.Kind, one.Workload, one.Pace, "", one.HopCPU)
-		t.Row(one.Kind, one.Workload, one.Pace, "load generator", us(one.Generator), "-")
+		t.Row(one.Kind, one.Workload, one.Pace, "load generator", us(one.Generator), "-", "-")
 	}
 	for _, one := range r.Replays {
 		at, side := fmt.Sprintf("speed %g", one.Speed), ""
@@ -183,13 +184,13 @@ func (r Report) writeCPU(w io.Writer) {
 			side = "versus: "
 		}
 		addCPU(t, one.Kind, "trace", at, side, one.CPU)
-		t.Row(one.Kind, "trace", at, side+"load generator", us(one.Generator), "-")
+		t.Row(one.Kind, "trace", at, side+"load generator", us(one.Generator), "-", "-")
 	}
 	for _, one := range r.Contests {
 		what, at := fmt.Sprintf("%d rivals", one.Actions), pace{connections: one.Platform.Connections}.String()
 		addCPU(t, one.Kind, what, at, "", one.CPU)
 		addCPU(t, one.Kind, what, at, "versus: ", one.VersusCPU)
-		t.Row(one.Kind, what, at, "load generator", us(one.Generator), "-")
+		t.Row(one.Kind, what, at, "load generator", us(one.Generator), "-", "-")
 	}
 	t.Flush()
 }
@@ -197,11 +198,11 @@ func (r Report) writeCPU(w io.Writer) {
 // addCPU adds a row for each process of a side.
 func addCPU(t table.Table, kind, workload, pace, side string, processes []CPU) {
 	for _, c := range processes {
-		if c.Processes == 0 {
-			t.Row(kind, workload, pace, side+c.Process, "not found", "-")
+		if c.Processes+c.Ended == 0 {
+			t.Row(kind, workload, pace, side+c.Process, "not found", "-", "-")
 			continue
 		}
-		t.Row(kind, workload, pace, side+c.Process, us(c.Own), us(c.Children))
+		t.Row(kind, workload, pace, side+c.Process, us(c.Own), us(c.Children), c.Ended)
 	}
 }
 
