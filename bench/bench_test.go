@@ -373,6 +373,36 @@ func TestCancellationLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// TestWhatCannotBeDeletedIsTold has a server that keeps some of the actions.
+func TestWhatCannotBeDeletedIsTold(t *testing.T) {
+	p, config := startPlatform(t, nil)
+	p.keeps = func(name string) bool { return strings.HasSuffix(name, "-1") }
+	config.ColdSequential, config.ColdBurst, config.Concurrency = 3, 0, []int{1}
+	config.Workloads = workloads(t, "actions:3")
+	var progress strings.Builder
+	report, err := bench.Run(t.Context(), config, &progress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.leftovers() != 2 || len(report.Left) != 2 {
+		t.Fatalf("%d actions are left, told of %v", p.leftovers(), report.Left)
+	}
+	var text strings.Builder
+	if err := report.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, left := range report.Left {
+		if _, there := p.actions[left.Action]; !there || left.Endpoint != config.APIHost {
+			t.Errorf("told of %v, there are %v", left, p.actions)
+		}
+		for _, told := range []string{text.String(), progress.String()} {
+			if !strings.Contains(told, "not known to be deleted at "+config.APIHost+": ") || !strings.Contains(told, left.Action) {
+				t.Errorf("no %s in:\n%s", left.Action, told)
+			}
+		}
+	}
+}
+
 // TestRecordsOfARunThatEndsAreNotMissing has somebody lose patience with the last step.
 func TestRecordsOfARunThatEndsAreNotMissing(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())

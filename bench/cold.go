@@ -97,10 +97,10 @@ type coldStart struct {
 // others.
 func (r *runner) coldBatch(ctx context.Context, kind, purpose string, n, atOnce int, endpoints []*endpoint) ([][]coldStart, error) {
 	var (
-		starts  = make([][]coldStart, len(endpoints))
-		removes = make([]func(), n*len(endpoints))
-		slots   = make(chan struct{}, atOnce)
-		all     sync.WaitGroup
+		starts = make([][]coldStart, len(endpoints))
+		made   leavings
+		slots  = make(chan struct{}, atOnce)
+		all    sync.WaitGroup
 	)
 	for i := range n {
 		for j, e := range endpoints {
@@ -110,42 +110,37 @@ func (r *runner) coldBatch(ctx context.Context, kind, purpose string, n, atOnce 
 			slots <- struct{}{}
 			all.Go(func() {
 				defer func() { <-slots }()
-				starts[j][i], removes[i*len(endpoints)+j] = r.coldStart(ctx, e, e.actionName(kind, fmt.Sprintf("%s-%d", purpose, i)), kind)
+				starts[j][i] = r.coldStart(ctx, &made, e, e.actionName(kind, fmt.Sprintf("%s-%d", purpose, i)), kind)
 			})
 		}
 	}
 	all.Wait()
-	for _, remove := range removes {
-		if remove != nil {
-			remove()
-		}
-	}
+	r.clean(ctx, &made)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	return starts, nil
 }
 
-func (r *runner) coldStart(ctx context.Context, e *endpoint, name, kind string) (coldStart, func()) {
+func (r *runner) coldStart(ctx context.Context, made *leavings, e *endpoint, name, kind string) coldStart {
 	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
 	defer cancel()
 	begin := time.Now()
-	_, remove, err := e.deploy(ctx, name, r.spec(kind, "start"))
-	if err != nil {
-		return coldStart{fault: coldFault(err)}, nil
+	if _, err := e.deploy(ctx, made, name, r.spec(kind, "start")); err != nil {
+		return coldStart{fault: coldFault(err)}
 	}
 	invoked := time.Now()
 	record, err := e.client.Invoke(ctx, name, nil, 0)
 	end := time.Now()
 	if err != nil {
-		return coldStart{fault: coldFault(err)}, remove
+		return coldStart{fault: coldFault(err)}
 	}
 	if !record.Response.Success {
-		return coldStart{fault: record.Response.Status}, remove
+		return coldStart{fault: record.Response.Status}
 	}
 	init, cold := milliseconds(record, "initTime")
 	wait, _ := milliseconds(record, "waitTime")
-	return coldStart{whole: end.Sub(begin), invoke: end.Sub(invoked), wait: wait, init: init, cold: cold}, remove
+	return coldStart{whole: end.Sub(begin), invoke: end.Sub(invoked), wait: wait, init: init, cold: cold}
 }
 
 // milliseconds reads a duration among a record's annotations.

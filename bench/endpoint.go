@@ -10,14 +10,10 @@ import (
 	"net"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/whirl-faas/whirl/client"
 	"github.com/whirl-faas/whirl/whisk"
 )
-
-// cleanupTime bounds the deletion of what a run deployed.
-const cleanupTime = 20 * time.Second
 
 // endpoint is an API that is measured.
 type endpoint struct {
@@ -99,24 +95,18 @@ func (e *endpoint) actionName(kind, purpose string) string {
 	return name
 }
 
-// deploy makes an action and returns how to delete it. The deletion works also
-// after ctx ended.
-func (e *endpoint) deploy(ctx context.Context, name string, spec client.ActionSpec) (action client.Action, remove func(), err error) {
-	action, err = e.client.CreateAction(ctx, name, spec)
-	remove = func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
-		defer cancel()
-		// Nothing can be done about a failure, and it does no harm to the figures.
-		_, _ = e.client.DeleteAction(ctx, name)
-	}
+// deploy makes an action, which is among what was made from before it is sent:
+// the server may make it and the answer be lost.
+func (e *endpoint) deploy(ctx context.Context, made *leavings, name string, spec client.ActionSpec) (client.Action, error) {
+	made.add(deployed{e, name})
+	action, err := e.client.CreateAction(ctx, name, spec)
 	if err != nil {
-		// The server may have made it although the answer was lost.
-		if _, refused := errors.AsType[*client.Error](err); !refused {
-			remove()
+		if _, refused := errors.AsType[*client.Error](err); refused {
+			made.forget(deployed{e, name})
 		}
-		return client.Action{}, nil, fmt.Errorf("deploy an action of kind %s: %w", spec.Exec.Kind, err)
+		return client.Action{}, fmt.Errorf("deploy an action of kind %s: %w", spec.Exec.Kind, err)
 	}
-	return action, remove, nil
+	return action, nil
 }
 
 // target is where blocking invokes of some actions go, in turns, each with the

@@ -26,6 +26,7 @@ type platform struct {
 	answer func(n int, w http.ResponseWriter) bool // of the nth invoke; true if it wrote the answer
 	native bool                                    // offers that kind too
 	count  func(stored int) int                    // how many records it tells of; nil for all
+	keeps  func(name string) bool                  // which actions it does not delete; nil for none
 	late   func(name string) bool                  // whose invokes are not answered before the caller goes; nil for none
 
 	mu      sync.Mutex
@@ -103,6 +104,10 @@ func (p *platform) put(w http.ResponseWriter, r *http.Request) {
 func (p *platform) delete(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.keeps != nil && p.keeps(r.PathValue("name")) {
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
 	delete(p.actions, r.PathValue("name"))
 	_, _ = io.WriteString(w, `{"name":"x"}`)
 }

@@ -73,15 +73,16 @@ func (r *runner) overloads(ctx context.Context, kind string) error {
 func (r *runner) overload(ctx context.Context, kind string, w Workload) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // breaks the connections that are still open
-	hot, err := r.deployWorkload(ctx, r.endpoints[0], kind, w)
+	made := &leavings{}
+	defer r.clean(ctx, made)
+	hot, err := r.deployWorkload(ctx, made, r.endpoints[0], kind, w)
 	if err != nil {
 		return err
 	}
-	defer hot.remove()
 	o := &onslaught{r: r, ctx: ctx, name: describe(kind, w) + ", overload"}
 	cold := &contest{endpoint: r.endpoints[0], connections: mixColds}
 	defer cold.close()
-	if err := r.deployRivals(ctx, cold, kind, r.endpoints[0].actionName(kind, "cold-"+w.slug()), Rivals{Actions: mixColds, Connections: mixColds}); err != nil {
+	if err := r.deployRivals(ctx, made, cold, kind, r.endpoints[0].actionName(kind, "cold-"+w.slug()), Rivals{Actions: mixColds, Connections: mixColds}); err != nil {
 		return err
 	}
 	parameters, want := w.parameters()

@@ -33,17 +33,16 @@ func (c Config) describeTrace(e *endpoint) string {
 func (r *runner) replay(ctx context.Context, e *endpoint, kind string, t Trace) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // breaks the connections that are still open
-	s := &stage{endpoint: e}
-	defer func() { s.remove() }()
+	made, s := &leavings{}, &stage{endpoint: e}
+	defer r.clean(ctx, made)
 	for i, f := range t.functions {
 		spec := r.spec(kind, "sleep")
 		spec.Limits.Memory, spec.Limits.Timeout = f.memory.Megabytes(), f.timeout().Milliseconds()
 		name := e.actionName(kind, fmt.Sprintf("trace-%d", i))
-		_, remove, err := e.deploy(ctx, name, spec)
-		if err != nil {
+		if _, err := e.deploy(ctx, made, name, spec); err != nil {
 			return fmt.Errorf("function %q of the trace: %w", f.name, err)
 		}
-		s.actions, s.removes = append(s.actions, deployed{e, name}), append(s.removes, remove)
+		s.actions = append(s.actions, deployed{e, name})
 	}
 	load := r.newLoad(ctx, e.trace(s.actions, t), r.config.Outstanding)
 	defer load.close()

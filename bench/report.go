@@ -30,6 +30,7 @@ type Report struct {
 	Contests    []Contest
 	Overloads   []Overload
 	Added       []Added   // one for each workload that was measured directly at concurrency 1
+	Left        []Left    // actions of which it is not known that they were deleted
 	Records     []Records // one for each workload of each kind, and for each of the contests
 }
 
@@ -253,9 +254,10 @@ func (r Report) MarshalJSON() ([]byte, error) {
 		Replays     []Replay   `json:"replays,omitempty"`
 		Contests    []Contest  `json:"contests,omitempty"`
 		Overloads   []Overload `json:"overloads,omitempty"`
+		Left        []Left     `json:"left,omitempty"`
 		Added       []Added    `json:"added"`
 		Records     []Records  `json:"records"`
-	}{r.Started, r.Took.Seconds(), r.Incomplete, r.APIHost, r.Build, r.Versus, r.VersusBuild, r.Machine, r.Setup, r.Failures(), r.Cold, r.Warm, r.Replays, r.Contests, r.Overloads, r.Added, r.Records})
+	}{r.Started, r.Took.Seconds(), r.Incomplete, r.APIHost, r.Build, r.Versus, r.VersusBuild, r.Machine, r.Setup, r.Failures(), r.Cold, r.Warm, r.Replays, r.Contests, r.Overloads, r.Left, r.Added, r.Records})
 }
 
 // MarshalJSON implements [json.Marshaler].

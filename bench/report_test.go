@@ -70,6 +70,7 @@ func report() bench.Report {
 			Ratios:   []bench.Ratio{{Of: "throughput", Value: 2, Low: 1.9, High: 2.1, Confidence: 0.9375, Pairs: 5}},
 			CPU:      []bench.CPU{{Process: "whirl", Own: 250 * time.Microsecond, Children: 350 * time.Microsecond, Processes: 1}},
 		}},
+		Left:    []bench.Left{{Endpoint: "http://127.0.0.1:3233", Action: "whirl-bench-x-nodejs"}, {Endpoint: "http://127.0.0.1:3233", Action: "whirl-bench-x-python"}, {Endpoint: "https://other.example.org", Action: "whirl-bench-x-vs-nodejs"}},
 		Added:   []bench.Added{{Kind: "nodejs", Workload: "noop", Pace: "1 at once", P50: 500 * time.Microsecond, P99: 1250 * time.Microsecond}},
 		Records: []bench.Records{{Kind: "nodejs", Answered: 4100, Stored: 4100}, {Kind: "python", Answered: 10, Stored: 9}},
 	}

@@ -27,11 +27,13 @@ func (r *runner) rivalLoads(ctx context.Context, kind string) error {
 func (r *runner) rivalLoad(ctx context.Context, kind, purpose string, rivals Rivals) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // breaks the connections that are still open
+	made := &leavings{}
+	defer r.clean(ctx, made)
 	var contests []*contest
 	for _, e := range r.endpoints {
 		c := &contest{endpoint: e, connections: rivals.Connections}
 		defer c.close()
-		if err := r.deployRivals(ctx, c, kind, e.actionName(kind, purpose), rivals); err != nil {
+		if err := r.deployRivals(ctx, made, c, kind, e.actionName(kind, purpose), rivals); err != nil {
 			return err
 		}
 		c.side = newSide(e.name, c, rivals.Connections, r.meterOf(e))
@@ -90,15 +92,14 @@ func (r *runner) contestRounds(ctx context.Context, what string, contests []*con
 }
 
 // deployRivals makes the actions of a contest, and a load for each.
-func (r *runner) deployRivals(ctx context.Context, c *contest, kind, prefix string, rivals Rivals) error {
+func (r *runner) deployRivals(ctx context.Context, made *leavings, c *contest, kind, prefix string, rivals Rivals) error {
 	body, want := Workload{}.parameters()
 	for i := range rivals.Actions {
 		name := fmt.Sprintf("%s-%d", prefix, i)
-		_, remove, err := c.endpoint.deploy(ctx, name, r.spec(kind, "noop"))
-		if err != nil {
+		if _, err := c.endpoint.deploy(ctx, made, name, r.spec(kind, "noop")); err != nil {
 			return err
 		}
-		c.names, c.removes = append(c.names, name), append(c.removes, remove)
+		c.names = append(c.names, name)
 		c.loads = append(c.loads, r.newLoad(ctx, c.endpoint.target(c.endpoint.own(name), body, want), c.share(rivals.Actions, i)))
 	}
 	return nil
@@ -113,7 +114,6 @@ type contest struct {
 	endpoint    *endpoint
 	connections int
 	names       []string
-	removes     []func()
 	loads       []*load // one for each action
 	side        *side
 	good        []int64 // answers of each action so far
@@ -124,9 +124,6 @@ type contest struct {
 func (c *contest) close() {
 	for _, load := range c.loads {
 		load.close()
-	}
-	for _, remove := range c.removes {
-		remove()
 	}
 }
 

@@ -15,22 +15,14 @@ type stage struct {
 	endpoint *endpoint
 	kind     string     // as the server has it, such as "nodejs:20"
 	actions  []deployed // to call
-	removes  []func()
-	answered int64 // good answers, warm-up included
-}
-
-func (s *stage) remove() {
-	for _, remove := range slices.Backward(s.removes) {
-		remove()
-	}
+	answered int64      // good answers, warm-up included
 }
 
 // deployWorkload makes the actions of a workload at an endpoint.
-func (r *runner) deployWorkload(ctx context.Context, e *endpoint, kind string, w Workload) (*stage, error) {
+func (r *runner) deployWorkload(ctx context.Context, made *leavings, e *endpoint, kind string, w Workload) (*stage, error) {
 	s := &stage{endpoint: e}
 	for _, owner := range append([]*endpoint{e}, e.others...) {
-		if err := r.deployIn(ctx, s, owner, kind, w); err != nil {
-			s.remove()
+		if err := r.deployIn(ctx, made, s, owner, kind, w); err != nil {
 			return nil, err
 		}
 	}
@@ -38,17 +30,17 @@ func (r *runner) deployWorkload(ctx context.Context, e *endpoint, kind string, w
 }
 
 // deployIn makes them in one namespace.
-func (r *runner) deployIn(ctx context.Context, s *stage, e *endpoint, kind string, w Workload) error {
+func (r *runner) deployIn(ctx context.Context, made *leavings, s *stage, e *endpoint, kind string, w Workload) error {
 	purpose := ""
 	if w != (Workload{}) {
 		purpose = w.slug()
 	}
 	add := func(name string, spec client.ActionSpec) error {
-		action, remove, err := e.deploy(ctx, name, spec)
+		action, err := e.deploy(ctx, made, name, spec)
 		if err != nil {
 			return err
 		}
-		s.kind, s.actions, s.removes = action.Exec.Kind, append(s.actions, deployed{e, name}), append(s.removes, remove)
+		s.kind, s.actions = action.Exec.Kind, append(s.actions, deployed{e, name})
 		return nil
 	}
 	before := len(s.actions)

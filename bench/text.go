@@ -44,6 +44,9 @@ func (r Report) writeHead(w io.Writer) {
 	if r.Incomplete != "" {
 		fmt.Fprintf(w, "Cut off  %s\n", r.Incomplete)
 	}
+	for _, line := range describeLeft(r.Left) {
+		fmt.Fprintf(w, "Left     %s\n", line)
+	}
 }
 
 func (r Report) writeCold(w io.Writer) {

@@ -16,13 +16,14 @@ func (r *runner) warmLoads(ctx context.Context, kind string, w Workload) error {
 	if len(paces) == 0 {
 		return nil
 	}
+	made := &leavings{}
+	defer r.clean(ctx, made)
 	var stages []*stage
 	for _, e := range r.endpoints {
-		stage, err := r.deployWorkload(ctx, e, kind, w)
+		stage, err := r.deployWorkload(ctx, made, e, kind, w)
 		if err != nil {
 			return err
 		}
-		defer stage.remove()
 		stages = append(stages, stage)
 	}
 	sandboxes, stop, err := r.direct(ctx, kind, stages[0].kind, w)

@@ -20,7 +20,8 @@ It deploys actions of its own, calls them over HTTP with 1, 10 and 64
 connections, each waiting for its answer before it asks again, and starts cold
 containers one after the other and 20 at once. It reports latency percentiles,
 throughput, errors by cause and the CPU time of the processes it is told of.
-Interrupted, it deletes its actions and reports what it has.
+Interrupted, it deletes its actions, for 20 seconds at most, and reports what it
+has, and which actions may be left.
 
 An OpenWhisk lets a namespace make 60 calls in a minute unless it is told
 otherwise, and answers 429 to more: raise its limits first. A certificate that
