@@ -20,6 +20,9 @@ func (s *state) checkBooks() error {
 		if err := s.checkNode(n); err != nil {
 			return fmt.Errorf("node %s: %w", n.id, err)
 		}
+		if n.awaited {
+			return fmt.Errorf("node %s is kept for a turn while none is taken", n.id)
+		}
 		used += n.used
 		total += n.memory
 	}

@@ -49,6 +49,7 @@ type node struct {
 	sheltered  list[*container] // idle, and not to be asked for yet
 	plans      list[*plan]
 	touched    bool // it is in state.touched
+	awaited    bool // it is in state.awaited
 
 	// What judge draws its conclusion from, and what a trial needs.
 	since     time.Time     // when it entered the state

@@ -56,6 +56,9 @@ type state struct {
 	orders       uint64                         // likewise to an order that moves a lease
 	plans        int                            // that wait on any node
 	impatient    line[*requisition]             // that insist, and whose turn it is not yet
+	thoroughAt   time.Time                      // when all of them may be looked at again, and not only the first
+	ripening     []*node                        // where the one that was looked at last may have its turn a little later
+	awaited      []*node                        // kept for those that were passed; empty but while turns are taken
 
 	// What the present event changed, for the passes at its end.
 	touched []*node  // whose containers changed

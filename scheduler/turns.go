@@ -30,7 +30,7 @@ func (s *state) insist(r *requisition) {
 	s.askClaimant(r)
 	if r.inImpatient.in == nil {
 		r.insisted = s.nextTurn()
-		s.impatient.join(r.action.tenant, &r.inImpatient, func(r *requisition) uint64 { return r.insisted })
+		s.impatient.join(r.action.tenant, &r.inImpatient, insistedOf)
 	}
 	s.yielded = true
 }
@@ -42,26 +42,76 @@ func (s *state) relent(r *requisition) {
 	}
 }
 
+func insistedOf(r *requisition) uint64 { return r.insisted }
+
 // takeTurns drains for those that insist, for the tenant that has least first, and
 // for its own in the order in which they began to. A node makes room for one at a time.
+//
+// The first one may have to wait for the end of a long activation. That is no reason
+// for others to wait who can have their turns elsewhere. So it goes on to them, but only
+// once in FairAfter, since it looks at all that insist. Those that it passes keep their
+// places, and the nodes where they only wait for a container to pay off.
 func (s *state) takeTurns() {
 	s.yielded = false
+	thorough := !s.thoroughAt.After(s.now)
+	var unripe []*requisition
+	var next time.Time
 	for r := s.impatient.first(); r != nil; r = s.impatient.first() {
 		n, ripe := s.yielding(r)
 		if n == nil && !ripe.IsZero() {
-			s.alarms.set(&s.turnAlarm, ripe)
-			return
+			if len(unripe) == 0 || ripe.Before(next) {
+				next = ripe
+			}
+			unripe = append(unripe, r)
+			if !thorough {
+				break
+			}
+			s.await()
 		}
 		s.relent(r)
 		if n != nil {
 			s.promise(n, r, true)
 		}
 	}
+	if len(unripe) > 0 {
+		s.lookAgain(unripe, next, thorough)
+	}
+}
+
+// await keeps the nodes where yielding has just found that a requisition may have its
+// turn a little later from those that come after it.
+func (s *state) await() {
+	for _, n := range s.ripening {
+		if !n.awaited {
+			n.awaited = true
+			s.awaited = append(s.awaited, n)
+		}
+	}
+}
+
+// lookAgain puts those that cannot have their turns yet back into their places, and sets
+// the alarm for when one of them may be ripe, or all are looked at again.
+func (s *state) lookAgain(unripe []*requisition, ripe time.Time, thorough bool) {
+	for _, n := range s.awaited {
+		n.awaited = false
+	}
+	s.awaited = s.awaited[:0]
+	if thorough {
+		s.thoroughAt = s.now.Add(s.cfg.FairAfter)
+		for _, r := range unripe {
+			s.impatient.join(r.action.tenant, &r.inImpatient, insistedOf)
+		}
+	}
+	if s.thoroughAt.Before(ripe) {
+		ripe = s.thoroughAt
+	}
+	s.alarms.set(&s.turnAlarm, ripe)
 }
 
 // yielding finds a node where a busy container can be drained for a requisition.
 // If there is none, ripe is when there may be one; zero for never.
 func (s *state) yielding(r *requisition) (at *node, ripe time.Time) {
+	s.ripening = s.ripening[:0]
 	if r.missing() <= 0 || r.plans.count > 0 || s.full(r.action) {
 		return nil, ripe
 	}
@@ -86,11 +136,14 @@ func (s *state) yieldingOf(hot *action, r *requisition) (at *node, ripe time.Tim
 			continue
 		}
 		due := s.paidOff(c, c.since)
-		if n.promised > 0 || hot.tenant == r.action.tenant && n.soon(size) { // others' turn; its end is noticed
+		if n.promised > 0 || n.awaited || hot.tenant == r.action.tenant && n.soon(size) { // others' turn; its end is noticed
 			due = s.now.Add(s.cfg.FairAfter)
 		}
 		if !due.After(s.now) {
 			return n, due
+		}
+		if n.promised == 0 {
+			s.ripening = append(s.ripening, n)
 		}
 		if ripe.IsZero() || due.Before(ripe) {
 			ripe = due

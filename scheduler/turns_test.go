@@ -149,6 +149,70 @@ func TestIdleContainersPayOff(t *testing.T) {
 	})
 }
 
+// fills adds a node that an action of a namespace has all of, and is busy on.
+func (st *stage) fills(ctl *peer[whisk.FactoryRequest, whisk.FactoryEvent], id whisk.RequisitionID, namespace string, on whisk.NodeID, containers int) (made []whisk.Container) {
+	agent := st.agent(report(on, func(r *whisk.NodeReport) { r.Memory = whisk.Bytes(containers) * small.Memory }))
+	m := of(namespace, id, namespace)
+	m.Count = containers
+	ctl.say(m)
+	for range containers {
+		made = append(made, makes(agent))
+		ctl.hear()
+	}
+	return made
+}
+
+// A container that takes long to end what it is at holds up those that wait for room
+// on its node, and nobody else.
+func TestALongDrainHoldsUpNoOtherNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, nil)
+		ctl := st.controller("one")
+		time.Sleep(6 * time.Second) // until it has settled
+		slow := st.fills(ctl, 1, "slow", "a", 2)
+		quick := st.fills(ctl, 2, "quick", "b", 2)
+		ctl.say(of("slow", 3, "cold"))
+		ctl.say(of("slow", 4, "cool")) // waits for the end of what is drained for cold
+		time.Sleep(500 * time.Millisecond)
+		ctl.say(of("quick", 5, "cold"))
+		asked := time.Now()
+		ctl.want(whisk.Reclaim{Container: slow[0].ID, Drain: true})
+		ctl.want(whisk.Reclaim{Container: quick[0].ID, Drain: true})
+		if waited := time.Since(asked); waited > 2*time.Second {
+			t.Errorf("it had its turn after %s", waited)
+		}
+		ctl.silent(time.Minute) // a node makes room for one at a time
+	})
+}
+
+// Nobody is passed over on a node where it could have its turn a little later.
+func TestTurnsAreKeptWhileContainersPayOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, nil)
+		agent, ctl := st.agent(node(512*whisk.MB)), st.controller("one")
+		time.Sleep(6 * time.Second) // until it has settled
+		ctl.say(of("cheap", 1, "hot"))
+		cheap := makes(agent)
+		ctl.hear()
+		ctl.say(of("dear", 2, "hot"))
+		order := agent.hear().(whisk.CreateContainer)
+		ctl.say(of("dear", 3, "cold"))
+		time.Sleep(150 * time.Millisecond)
+		agent.say(whisk.ContainerCreated{Container: whisk.Container{ID: order.Container, Node: "node", Spec: order.Spec}})
+		ctl.hear()
+		made := time.Now()
+		ctl.say(of("cheap", 4, "cold"))
+		ctl.want(whisk.Reclaim{Container: order.Container, Drain: true})
+		if worked := time.Since(made); worked != 3*time.Second {
+			t.Errorf("the dear one was drained after %s at work", worked)
+		}
+		ctl.say(whisk.Release{Container: order.Container, Reason: whisk.ReleaseReclaimed})
+		agent.want(whisk.RemoveContainer{Epoch: 1, Container: order.Container, Lessee: "one"})
+		agent.say(whisk.ContainerGone{Container: order.Container, Expected: true})
+		ctl.want(whisk.Reclaim{Container: cheap.ID, Drain: true})
+	})
+}
+
 // Who insists has no use for what the action with most has at work on nodes that are
 // unhealthy or too small. Then another one gives up a container.
 func TestTurnsPassOverNodesOfNoUse(t *testing.T) {
