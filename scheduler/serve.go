@@ -129,10 +129,7 @@ func (s *state) nextInLine(blocked whisk.Bytes) *action {
 // place chooses the node for a new container: one with room, or else one where
 // eviction makes room. It returns nil if there is none.
 func (s *state) place(r *requisition) *node {
-	q := policy.Request{
-		Hash: r.action.hash, Memory: r.action.spec.Memory, Cap: s.cfg.CreationsPerNode,
-		Avoid: r.avoid, Crowded: s.crowded(),
-	}
+	q := s.wish(r)
 	i := s.choose(s.view, q)
 	if i == policy.None {
 		i = policy.EvictionNode(s.view, q)
@@ -141,6 +138,14 @@ func (s *state) place(r *requisition) *node {
 		return nil
 	}
 	return s.order[i]
+}
+
+// wish is what a new container for a requisition needs.
+func (s *state) wish(r *requisition) policy.Request {
+	return policy.Request{
+		Hash: r.action.hash, Memory: r.action.spec.Memory, Cap: s.cfg.CreationsPerNode,
+		Avoid: r.avoid, Crowded: s.crowded(),
+	}
 }
 
 // crowded is a quarter above the mean load, but not below one half: in a

@@ -19,11 +19,12 @@ const insistLooks = 64
 // drained for it, when its turn comes. Nor can a controller keep another one from
 // an action that both want.
 func (s *state) insist(r *requisition) {
-	if r.missing() <= 0 {
+	s.replan(r)
+	if r.missing() <= 0 && r.plans.count == 0 {
 		return // set again when it waits again
 	}
 	s.alarms.set(&r.patience, s.now.Add(s.cfg.FairAfter))
-	if !s.settled {
+	if r.missing() <= 0 || !s.settled {
 		return
 	}
 	s.share(r)
@@ -33,6 +34,20 @@ func (s *state) insist(r *requisition) {
 		s.impatient.join(r.action.tenant, &r.inImpatient, insistedOf)
 	}
 	s.yielded = true
+}
+
+// replan moves plans that may wait for the end of a long activation to where there
+// is free room by now. Whoever waits for room in turn has had theirs before: see allot.
+func (s *state) replan(r *requisition) {
+	for p := range r.plans.all() {
+		if p.node.draining == 0 {
+			continue
+		}
+		if i := s.choose(s.view, s.wish(r)); i != policy.None && s.order[i].draining == 0 {
+			s.cancel(p)
+			s.promise(s.order[i], r, false)
+		}
+	}
 }
 
 // relent undoes insist.

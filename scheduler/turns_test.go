@@ -185,6 +185,41 @@ func TestALongDrainHoldsUpNoOtherNode(t *testing.T) {
 	})
 }
 
+// What was to be made where a container takes long to end is made elsewhere when there
+// is room.
+func TestPlansLeaveALongDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, nil)
+		agent, ctl := st.agent(node(512*whisk.MB)), st.controller("one")
+		time.Sleep(6 * time.Second) // until it has settled
+		hot := of("hot", 1, "hot")
+		hot.Count = 2
+		ctl.say(hot)
+		slow := makes(agent)
+		ctl.hear()
+		idle := makes(agent)
+		ctl.hear()
+		ctl.say(of("cold", 2, "cold"))
+		ctl.want(whisk.Reclaim{Container: slow.ID, Drain: true})
+		ctl.say(states(idle, whisk.Free))
+		synctest.Wait()
+		ctl.say(of("cool", 3, "cool"))
+		ctl.want(whisk.Reclaim{Container: idle.ID})
+		ctl.say(whisk.Release{Container: idle.ID, Reason: whisk.ReleaseReclaimed})
+		removes(agent, idle.ID, "one")
+		makes(agent) // for cold, which came first
+		ctl.hear()
+		other := st.agent(report("other"))
+		came := time.Now()
+		if c := makes(other); !strings.HasSuffix(string(c.ID), "_cool") {
+			t.Errorf("made %s", c.ID)
+		}
+		if waited := time.Since(came); waited > time.Second {
+			t.Errorf("it was made after %s", waited)
+		}
+	})
+}
+
 // Nobody is passed over on a node where it could have its turn a little later.
 func TestTurnsAreKeptWhileContainersPayOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
