@@ -132,15 +132,7 @@ func (o *onslaught) run() (Overload, error) {
 	}
 	o.r.display.step("%s: finding what the platform can do", o.name)
 	o.hot.closed(capacityOf).round(o.r.config.Warmup + time.Second)
-	calm := newHistogram()
-	for range probesFirst {
-		took, said := o.probe()
-		if said.fault == "" {
-			calm.record(took)
-		}
-		time.Sleep(probeEvery) // as after the load: a call after a pause takes longer than one at once after another
-	}
-	result.Calm = calm.latency()
+	result.Calm = o.calm()
 	o.mixed.closed(capacityOf).round(o.r.config.Warmup)
 	can := o.mixed.closed(capacityOf).round(o.r.config.Duration)
 	switch result.Capacity = can.rate(); {
@@ -163,6 +155,19 @@ func (o *onslaught) run() (Overload, error) {
 		result.After = append(result.After, o.after[i].latency())
 	}
 	return result, nil
+}
+
+// calm calls before any load, at the pace of watch: a call after a pause takes longer
+// than one at once after another.
+func (o *onslaught) calm() Latency {
+	calm := newHistogram()
+	for i := 0; i < probesFirst && o.ctx.Err() == nil; i++ {
+		if took, said := o.probe(); said.fault == "" {
+			calm.record(took)
+		}
+		time.Sleep(probeEvery)
+	}
+	return calm.latency()
 }
 
 // burden is one of the two loads.
