@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/whirl-faas/whirl/driver/process/internal/stage"
+	"github.com/whirl-faas/whirl/driver/process/stage"
 	"github.com/whirl-faas/whirl/whisk"
 	"golang.org/x/sys/unix"
 )

@@ -24,6 +24,11 @@ type Config struct {
 	// Instance names this agent on its machine: letters, digits, "_", "." and
 	// "-". One process at a time can hold an instance.
 	Instance string
+	// Program is the path of what sandboxes begin as: a program that has package stage in it
+	// and that serves the kind native:default when it is started as "native-proxy". It is started
+	// twice for each sandbox of that kind, and once for each other one, so it had better be
+	// small: whirl-sandbox. "" stands for the program that runs.
+	Program string
 	// StateDir is a directory for sockets and locks. "" stands for a place of the
 	// instance under /run/whirl, or under the user's runtime directory. Its
 	// path must be short: a socket's path has at most 107 bytes.
@@ -118,6 +123,8 @@ func (c Config) Validate() error {
 		return whisk.Errorf(whisk.Invalid, "network %q must be outbound, none or host", string(c.Network))
 	case c.Network == Host && len(c.Denied) > 0:
 		return whisk.Errorf(whisk.Invalid, "sandboxes of the host's network cannot be denied %v: want the network outbound", c.Denied)
+	case c.Program != "" && !filepath.IsAbs(c.Program):
+		return whisk.Errorf(whisk.Invalid, "program %q must be an absolute path", c.Program)
 	case c.StateDir != "" && !filepath.IsAbs(c.StateDir):
 		return whisk.Errorf(whisk.Invalid, "state directory %q must be an absolute path", c.StateDir)
 	case c.PIDs < 16:

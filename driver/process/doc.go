@@ -5,9 +5,9 @@
 // needs no container engine and no images; the runtimes are programs of the
 // machine.
 //
-// The first process of each sandbox is the program itself, which builds the sandbox
+// The first process of each sandbox is [Config.Program], which builds the sandbox
 // around itself and then becomes the runtime, all before its main would begin
-// (internal/stage). For the keeper of sandboxes, which is the program too, main calls
+// (package stage). For the keeper of sandboxes, which is this program, main calls
 // [InitKeeper] first thing.
 //
 // # Inside of a sandbox
@@ -19,7 +19,7 @@
 // /run. The driver makes the socket and keeps its path to itself, so a sandbox
 // takes connections before its runtime is up, and cannot put another socket in
 // its place. Where [Config.Ports] publishes sandboxes to other hosts, it is a TCP
-// socket instead. The program itself is at /whirl-self, the recipe's files at /whirl.
+// socket instead. The program that it began as is at /whirl-self, the recipe's files at /whirl.
 //
 // # Promises
 //
@@ -42,11 +42,10 @@
 // pipes and a socket; per instance the cgroup tree, the files of the runtimes
 // and the keeper. A pool of prepared network namespaces with their
 // devices would sit in launch.network, one of cgroups in launch.place. What is
-// dear is the start of so large a program as the stage: a tiny
-// static program that reads the same plan (internal/stage.Plan) can replace it
-// in launch.spawn, and a zygote, a process that loaded a runtime and forks, would
+// dear is the start of a program, which happens twice where the runtime is
+// [Config.Program] too: the stage could go on as that without exec, and a zygote, a process that loaded a runtime and forks, would
 // take the place of clone in the keeper. The root could be built once per runtime and
-// cloned by open_tree(2) instead of being built by each stage (internal/stage,
+// cloned by open_tree(2) instead of being built by each stage (package stage,
 // type root).
 //
 // docs/architecture.md tells where drivers stand in the whole, docs/adr/0014 why there

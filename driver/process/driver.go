@@ -18,8 +18,8 @@ import (
 
 	"github.com/whirl-faas/whirl/driver/internal/cgroup"
 	"github.com/whirl-faas/whirl/driver/process/internal/keeper"
-	"github.com/whirl-faas/whirl/driver/process/internal/stage"
 	"github.com/whirl-faas/whirl/driver/process/internal/usernet"
+	"github.com/whirl-faas/whirl/driver/process/stage"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -31,6 +31,7 @@ type Driver struct {
 	rootless     bool
 	log          *slog.Logger
 	state        *stateDir
+	program      *program
 	neighbours   string // the parent of state directories, "" if there are no neighbours
 	tree         *cgroup.Tree
 	support      cgroup.Support
@@ -46,7 +47,6 @@ type Driver struct {
 	sandboxes map[whisk.ContainerID]*sandbox // those being made and those not destroyed
 	uids      map[int]bool                   // in use, as offsets from the first
 	nextUID   int                            // where the search for a free one begins
-	selfCopy  string                         // of this program, "" while its own file is there
 }
 
 // recipe is a Runtime, and the host directory that its files were written to.
@@ -103,6 +103,9 @@ func (d *Driver) open(tree string) error {
 		return err
 	}
 	var err error
+	if d.program, err = openProgram(d.config.Program); err != nil {
+		return err
+	}
 	if d.tree, err = cgroup.Open(tree); err != nil {
 		return err
 	}
@@ -334,7 +337,12 @@ func (d *Driver) Ping(ctx context.Context) error { return ctx.Err() }
 // Close implements [whisk.Driver].
 func (d *Driver) Close() error {
 	var err error
-	d.close.Do(func() { err = d.closeOnce() })
+	d.close.Do(func() {
+		err = d.closeOnce()
+		if d.program != nil {
+			err = errors.Join(err, d.program.close())
+		}
+	})
 	return err
 }
 

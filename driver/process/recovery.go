@@ -310,8 +310,8 @@ func (d *Driver) openKeeper() (err error) {
 		if err := keeper.Clear(d.state.path); err != nil { // of a former process, which had a grace
 			return err
 		}
-		d.keeper, err = keeper.Local()
-		return err
+		d.keeper = keeper.Local(d.program.file)
+		return nil
 	}
 	k, left, err := keeper.Attach(d.keeperConfig())
 	if err != nil {
@@ -322,7 +322,7 @@ func (d *Driver) openKeeper() (err error) {
 }
 
 func (d *Driver) keeperConfig() keeper.Config {
-	return keeper.Config{Dir: d.state.path, Grace: d.config.Grace, Logger: d.log}
+	return keeper.Config{Dir: d.state.path, Program: d.program.file, Grace: d.config.Grace, Logger: d.log}
 }
 
 // endLeft gives all up that a former agent left, with its keeper, where that is of no use for us.

@@ -18,9 +18,10 @@ import (
 
 // Config says which keeper an agent wants.
 type Config struct {
-	Dir    string        // of the instance, locked by the caller and open to his user alone
-	Grace  time.Duration // how long the keeper waits for an agent after this one
-	Logger *slog.Logger
+	Dir     string        // of the instance, locked by the caller and open to his user alone
+	Program *os.File      // what children begin as; open as long as the keeper is in use
+	Grace   time.Duration // how long the keeper waits for an agent after this one
+	Logger  *slog.Logger
 }
 
 // The files of a keeper in its directory.

@@ -43,7 +43,7 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// Order says what to start: this executable, under other arguments, in namespaces
+// Order says what to start: the program of sandboxes, under these arguments, in namespaces
 // of its own. The process dies with the keeper, and leads a session.
 type Order struct {
 	Argv, Env   []string
@@ -102,35 +102,24 @@ type answer struct {
 	err   error
 }
 
-// Local returns a keeper that is a thread of this process. What it starts ends with
-// it, and nothing is kept.
-func Local() (*Keeper, error) {
-	exe, err := openExecutable()
-	if err != nil {
-		return nil, err
-	}
+// Local returns a keeper that is a thread of this process and starts a program, whose file is
+// the caller's and stays open until the keeper has ended. What it starts ends with it, and nothing is kept.
+func Local(program *os.File) *Keeper {
 	k := newKeeper(nil)
 	k.loops.Go(func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the loop
 		nursery := newNursery()
-		nursery.exe = exe
+		nursery.program = int(program.Fd())
 		k.serveLoop(func(req request) (reply, error) { return nursery.serve(&req), nil })
 		for id := range nursery.children {
 			nursery.release(id)
 		}
-		unix.Close(exe)
 	})
-	return k, nil
+	return k
 }
 
 func newKeeper(line *line) *Keeper {
 	return &Keeper{calls: make(chan call), closing: make(chan struct{}), line: line}
-}
-
-// openExecutable names the file that runs here, whatever its path leads to by now.
-func openExecutable() (int, error) {
-	fd, err := unix.Open("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
-	return fd, os.NewSyscallError("open this executable", err)
 }
 
 func (k *Keeper) serveLoop(serve func(request) (reply, error)) {

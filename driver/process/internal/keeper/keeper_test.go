@@ -38,7 +38,7 @@ func testConfig(t testing.TB) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := Config{Dir: dir, Grace: time.Minute, Logger: slog.New(slog.DiscardHandler)}
+	config := Config{Dir: dir, Program: thisProgram(t), Grace: time.Minute, Logger: slog.New(slog.DiscardHandler)}
 	t.Cleanup(func() {
 		if err := errors.Join(Clear(dir), os.RemoveAll(dir)); err != nil {
 			t.Error(err)
@@ -100,6 +100,17 @@ func awaitExit(t testing.TB, pidfd *os.File) {
 	}
 }
 
+// thisProgram is the file of the program that runs, open as long as the test.
+func thisProgram(t testing.TB) *os.File {
+	t.Helper()
+	program, err := os.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { program.Close() })
+	return program
+}
+
 func runs(t testing.TB, pidfd *os.File) bool {
 	t.Helper()
 	conn, err := pidfd.SyscallConn()
@@ -124,10 +135,7 @@ func gone(t testing.TB, k *Keeper) {
 
 // TestBothAreAlike takes a thread and a process through the life of a child.
 func TestBothAreAlike(t *testing.T) {
-	local, err := Local()
-	if err != nil {
-		t.Fatal(err)
-	}
+	local := Local(thisProgram(t))
 	t.Cleanup(local.Close)
 	process, _ := attach(t, testConfig(t))
 	for name, k := range map[string]*Keeper{"thread": local, "process": process} {

@@ -42,22 +42,17 @@ func dial(config Config) (*line, error) {
 		return nil, &laterError{err}
 	}
 	l := &line{dir: config.Dir, conn: conn, replies: make(chan answer, 1), gone: make(chan struct{})}
-	if err := l.introduce(config.Grace); err != nil {
+	if err := l.introduce(config); err != nil {
 		conn.Close()
 		return nil, err
 	}
 	return l, nil
 }
 
-func (l *line) introduce(grace time.Duration) error {
-	exe, err := openExecutable()
-	if err != nil {
-		return err
-	}
-	defer unix.Close(exe)
+func (l *line) introduce(config Config) error {
 	_ = l.conn.SetDeadline(time.Now().Add(attachTime / 2))
 	defer func() { _ = l.conn.SetDeadline(time.Time{}) }()
-	err = l.send(request{Kind: helloKind, Hello: &hello{version, grace}, files: []int{exe}})
+	err := l.send(request{Kind: helloKind, Hello: &hello{version, config.Grace}, files: []int{int(config.Program.Fd())}})
 	var r reply
 	if err == nil {
 		r, err = l.receive()

@@ -20,7 +20,7 @@ import (
 
 // nursery is the children of one thread. Only that thread may use it.
 type nursery struct {
-	exe      int // what children begin as, a descriptor; -1 before it is known
+	program  int // what children begin as, a descriptor; -1 before it is known
 	children map[string]*child
 	doomed   []int // children that were killed and forgotten, to be reaped some time
 }
@@ -36,7 +36,7 @@ type child struct {
 	files []int
 }
 
-func newNursery() *nursery { return &nursery{exe: -1, children: map[string]*child{}} }
+func newNursery() *nursery { return &nursery{program: -1, children: map[string]*child{}} }
 
 // serve carries out a request, and takes the descriptors that it needs for longer out
 // of it.
@@ -87,7 +87,7 @@ func (n *nursery) start(req *request) reply {
 	for _, fd := range files {
 		descriptors = append(descriptors, uintptr(fd))
 	}
-	descriptors = append(descriptors, uintptr(n.exe))
+	descriptors = append(descriptors, uintptr(n.program))
 	path := "/proc/self/fd/" + strconv.Itoa(len(files)) // as the child sees it
 	pid, err := syscall.ForkExec(path, order.Argv, &syscall.ProcAttr{Env: order.Env, Files: descriptors, Sys: attributes})
 	if err != nil {

@@ -200,10 +200,10 @@ func (s *server) welcome(fd int) bool {
 		closeAll(req.files)
 		return false
 	}
-	if s.nursery.exe >= 0 {
-		unix.Close(s.nursery.exe)
+	if s.nursery.program >= 0 {
+		unix.Close(s.nursery.program)
 	}
-	s.nursery.exe, s.grace = req.files[0], req.Hello.Grace
+	s.nursery.program, s.grace = req.files[0], req.Hello.Grace
 	return true
 }
 

@@ -182,7 +182,7 @@ func (r root) addRuntime(plan Plan) error {
 	return r.addSelf(plan.Self)
 }
 
-// addSelf shows this program. It goes by a name: the file that runs is known to the
+// addSelf shows the program that this is. It goes by a name: the file that runs is known to the
 // agent's mount namespace only and cannot be bound from this one.
 func (r root) addSelf(program string) error {
 	const target = "/whirl-self"

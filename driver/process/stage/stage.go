@@ -4,7 +4,7 @@
 // by the driver, it builds the sandbox around itself, gives up every privilege
 // and becomes the runtime by exec.
 //
-// The driver starts its own executable with the argument [Argument], the
+// The driver starts a program that has this package in it with the argument [Argument], the
 // listening socket as descriptor 3 and one end of a stream socket as descriptor
 // 4, and hands it a [Plan]. Until the plan arrives the stage does nothing, so
 // the driver has time to move it into its cgroups. The stage sends the tun
@@ -20,7 +20,7 @@
 // A process that was started as a stage becomes one in this package's init. Go initialises
 // packages one by one: of those whose imports all are, the one whose path comes first. To
 // initialise all of a large program takes longer than what a stage has to do, and it
-// needs none of that. So this package imports only what is initialised early anyway, which
+// needs none of that; whirl-sandbox is a small program for this reason. So this package imports only what is initialised early anyway, which
 // package net, for one, is not. A test says when that has changed, docs/adr/0027 what it brings.
 package stage
 
@@ -54,7 +54,7 @@ type Plan struct {
 	Env       []string
 	Files     string   // host directory that is shown at /whirl, "" for none
 	Mounts    []string // host paths that are shown at the same place
-	Self      string   // host path of this program, which is shown at /whirl-self, "" for none
+	Self      string   // host path of the program that this is, which is shown at /whirl-self, "" for none
 	UID       int      // of the runtime, and its group
 	Mapped    bool     // a user namespace has given it UID already
 	Tmp, Shm  int64    // sizes in bytes
