@@ -74,6 +74,7 @@ var rooms = map[string][]string{
 	"test":                   {"client", "whisk"},
 	"test/compat":            {},
 	"cmd/whirl":              {"*"},
+	"cmd/whirl-sandbox":      {"driver/process/stage", "runtimes/native"},
 }
 
 // pure packages compute and hold data; I/O would be a leak in them.

@@ -33,7 +33,8 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	whirlBinary = filepath.Join(dir, "whirl")
-	build := exec.Command("go", "build", "-o", whirlBinary, "github.com/whirl-faas/whirl/cmd/whirl")
+	build := exec.Command("go", "build", "-o", dir, "github.com/whirl-faas/whirl/cmd/...")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as operations.md has it
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build whirl:", err)

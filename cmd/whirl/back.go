@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,6 +81,7 @@ func (b *back) openProcess(ctx context.Context, instance, api string) error {
 	config.Denied = b.settings.denied
 	config.API = api
 	config.Grace = b.settings.grace
+	config.Program = cmp.Or(b.settings.program, sandboxProgram(b.logger))
 	config.Logger = b.logger
 	if b.gate != nil {
 		config.Ports = b.gate

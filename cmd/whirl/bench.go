@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"sync"
 
@@ -101,6 +102,7 @@ func newSandboxMaker(ctx context.Context) (*sandboxMaker, error) {
 	config := process.Default()
 	config.Instance = fmt.Sprintf("bench-%d", os.Getpid())
 	config.Runtimes = recipes(locals)
+	config.Program = sandboxProgram(slog.New(slog.DiscardHandler))
 	driver, err := process.Open(config)
 	if err != nil {
 		return nil, fmt.Errorf("make sandboxes to compare with: %w", err)

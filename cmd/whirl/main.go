@@ -7,7 +7,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -20,8 +19,8 @@ import (
 
 func main() {
 	process.InitKeeper() // does not return in a process that keeps sandboxes
-	if slices.Equal(os.Args[1:], []string{"native-proxy"}) {
-		os.Exit(serveNative())
+	if slices.Equal(os.Args[1:], []string{native.Argument}) { // inside a sandbox, where there is no whirl-sandbox
+		os.Exit(native.Main())
 	}
 	loosenTimers(os.Args)
 	relaxCollector()
@@ -29,20 +28,6 @@ func main() {
 	context.AfterFunc(ctx, stop) // from then on a second signal kills
 	p := program{args: os.Args[1:], getenv: os.LookupEnv, stdout: os.Stdout, stderr: os.Stderr}
 	os.Exit(p.exitStatus(p.Run(ctx)))
-}
-
-// serveNative is what this executable does inside the sandbox of a native
-// action: it is the action proxy.
-func serveNative() int {
-	config, err := native.Inherit(os.Environ())
-	if err == nil {
-		err = native.Run(context.Background(), config)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "native-proxy:", err)
-		return statusFailed
-	}
-	return statusOK
 }
 
 // program is one run of the command, with all that it takes from outside, so

@@ -12,14 +12,15 @@ import (
 	"testing"
 
 	"github.com/whirl-faas/whirl/driver/process"
+	"github.com/whirl-faas/whirl/runtimes/native"
 )
 
 // TestMain lets this test binary play the parts that whirl plays inside a
 // sandbox, and that of the scheduler that it measures.
 func TestMain(m *testing.M) {
 	process.InitKeeper()
-	if slices.Equal(os.Args[1:], []string{"native-proxy"}) {
-		os.Exit(serveNative())
+	if slices.Equal(os.Args[1:], []string{native.Argument}) {
+		os.Exit(native.Main())
 	}
 	if len(os.Args) > 3 && slices.Equal(os.Args[1:4], []string{"bench", "scheduler", benchedCommand}) {
 		main()

@@ -91,6 +91,22 @@ func inheritListener(fd string) (net.Listener, error) {
 	return listener, nil
 }
 
+// Argument is the only one of a program that is started as the proxy.
+const Argument = "native-proxy"
+
+// Main is the main of such a program: it serves as [Inherit] says, and returns the exit status.
+func Main() int {
+	config, err := Inherit(os.Environ())
+	if err == nil {
+		err = Run(context.Background(), config)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, Argument+":", err)
+		return 1
+	}
+	return 0
+}
+
 // Run serves until ctx ends, kills what still runs then, and returns nil. Any
 // other end is an error.
 func Run(ctx context.Context, config Config) error {
