@@ -62,14 +62,13 @@ func TestPositionGoesOn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.advance(0, []byte("one\n"))
-		p.advance(1, []byte("uno\n"))
+		p.advance([2][]byte{[]byte("one\n"), []byte("uno\n")})
 		if since, skip := p.resume(); !since.IsZero() || skip != [2]uint64{4, 4} {
 			t.Errorf("resume = %v, %v: without a pause all of the journal counts", since, skip)
 		}
 		before := time.Now()
 		time.Sleep(10 * time.Second)
-		p.advance(0, []byte("two\n"))
+		p.advance([2][]byte{[]byte("two\n"), nil})
 		p.close()
 
 		again, err := dir.openPosition("a", true)
@@ -82,7 +81,7 @@ func TestPositionGoesOn(t *testing.T) {
 			t.Errorf("resume = %v, %v: after a pause only what came later counts", since, skip)
 		}
 		for range 17 {
-			again.advance(0, make([]byte, 1<<20))
+			again.advance([2][]byte{make([]byte, 1<<20), nil})
 		}
 		if since, skip := again.resume(); skip != [2]uint64{} || !since.Equal(time.Now()) {
 			t.Errorf("resume = %v, %v: a journal that may be cut is read by time", since, skip)

@@ -10,7 +10,7 @@ import (
 )
 
 // position is how far a container's output was read. It is noted in a file at
-// each step, so that a killed process's successor knows; the page cache keeps
+// each batch, so that a killed process's successor knows; the page cache keeps
 // it, and no container outlives that.
 type position struct {
 	file *os.File
@@ -32,16 +32,21 @@ type mark struct {
 // this process cannot confuse what came before with what came later.
 const longPause = time.Second
 
-// advance counts what was read.
-func (p *position) advance(which int, data []byte) {
+// advance counts what was read of stdout and stderr, at the same time.
+func (p *position) advance(read [2][]byte) {
+	if len(read[0])+len(read[1]) == 0 {
+		return
+	}
 	now := time.Now().UnixNano()
 	m := &p.mark
 	if m.Last != 0 && now-m.Last > int64(longPause) {
 		m.Pause.At, m.Pause.Read, m.Pause.Lines = m.Last+(now-m.Last)/2, m.Read, 0
 	}
-	m.Read[which] += uint64(len(data))
 	m.Last = now
-	m.Pause.Lines += uint64(bytes.Count(data, []byte{'\n'}))
+	for i, data := range read {
+		m.Read[i] += uint64(len(data))
+		m.Pause.Lines += uint64(bytes.Count(data, []byte{'\n'}))
+	}
 	buffer, err := binary.Append(make([]byte, 0, 64), binary.NativeEndian, m)
 	if err == nil {
 		_, _ = p.file.WriteAt(buffer, 0) // if it fails, something may be read twice one day

@@ -127,8 +127,7 @@ func (t *tap) copy(life context.Context, live attachment) error {
 		live.close()
 		t.finish()
 	})()
-	_, err := stdcopy.StdCopy(stream{t, 0}, stream{t, 1}, live)
-	return err
+	return newBatches(t, live).copy()
 }
 
 // finish ends the pipes. It is idempotent.
@@ -151,30 +150,6 @@ func (t *tap) openJournal(ctx context.Context, follow bool) (attachment, error) 
 		return nil, err
 	}
 	return journal{stream}, nil
-}
-
-// stream is one of the two streams on its way to the reader. Both are written to
-// by one goroutine.
-type stream struct {
-	tap   *tap
-	which int
-}
-
-// Write implements [io.Writer]. If the reader has gone, output is thrown away.
-func (s stream) Write(data []byte) (int, error) {
-	all := len(data)
-	skipped := min(uint64(all), s.tap.skip[s.which])
-	s.tap.skip[s.which] -= skipped
-	if data = data[skipped:]; len(data) == 0 {
-		return all, nil
-	}
-	n, err := s.tap.writers[s.which].Write(data)
-	if err != nil && s.tap.sandbox.driver.life.Err() != nil {
-		s.tap.position.advance(s.which, data[:n])
-		return 0, err
-	}
-	s.tap.position.advance(s.which, data)
-	return all, nil
 }
 
 func (d *Driver) isRunning(ctx context.Context, id string) (bool, error) {
