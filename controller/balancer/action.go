@@ -119,10 +119,11 @@ func (a *action) leaveLocked(c *container, now int64) {
 		c.last = now
 	}
 	if c.listed {
-		a.unlistLocked(c)
-		a.offerLocked(c)
+		a.unlistLocked(c) // its place is another now
 	}
-	if c.slots == 0 {
+	if c.slots > 0 {
+		a.offerLocked(c)
+	} else {
 		c.since = now
 		c.applyLocked(emptied)
 		c.reportLocked()
@@ -211,14 +212,33 @@ func (a *action) needLocked() {
 }
 
 // missingLocked is how many slots more than are on their way should be asked
-// for; negative if too many were. Where the action's containers are bounded, more
+// for; negative if too many were. A requisition brings whole containers, whose slots
+// beyond what it asks for are on their way, too. Where the action's containers are bounded, more
 // than those that may still come would have is of no use.
 func (a *action) missingLocked() int {
 	want := a.waiting.len()
 	if a.instances > 0 {
 		want = min(want, a.coming+max(0, a.instances-len(a.containers))*a.concurrency)
 	}
-	return want - a.asked - a.coming
+	missing := want - a.asked - a.coming
+	if missing > 0 {
+		missing = max(0, missing-a.spareLocked())
+	}
+	return missing
+}
+
+// spareLocked is how many slots the containers of all requisitions will have beyond
+// what is asked for.
+func (a *action) spareLocked() (spare int) {
+	for _, r := range a.requisitions {
+		spare += r.standsFor(a.concurrency) - r.left
+	}
+	return spare
+}
+
+// standsFor is the slots that a requisition brings, if it is served.
+func (r requisition) standsFor(concurrency int) int {
+	return (r.left + concurrency - 1) / concurrency * concurrency
 }
 
 // comingSlots is the slots that a container in state s will have in a moment

@@ -126,7 +126,7 @@ func (f *factory) rejected(m whisk.Rejection) {
 	now := f.b.now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	left := a.servedLocked(m.Requisition, math.MaxInt)
+	ended := requisition{left: a.servedLocked(m.Requisition, math.MaxInt)}
 	f.log.Debug("requisition rejected", "action", a.key.Action, "reason", m.Reason, "err", m.Message)
 
 	hopeless := m.Reason == whisk.BadImage || m.Reason == whisk.NeverFits
@@ -134,9 +134,9 @@ func (f *factory) rejected(m whisk.Rejection) {
 		f.askLaterLocked(a, now, m.RetryAfter)
 		return
 	}
-	uncovered := a.waiting.len() - a.asked - a.coming
+	uncovered := a.waiting.len() - a.asked - a.coming - a.spareLocked()
 	if a.instances == 0 { // else it stood for all that wait
-		uncovered = min(left, uncovered)
+		uncovered = min(ended.standsFor(a.concurrency), uncovered)
 	}
 	for range uncovered {
 		a.waiting.next(verdict{response: rejectionResponse(m, a.spec)})

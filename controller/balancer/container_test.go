@@ -226,6 +226,59 @@ func TestConcurrency(t *testing.T) {
 	})
 }
 
+// TestSlotOfAFullContainerIsGivenAtOnce has three ask for two slots: the third waits for the
+// first that comes free, and not until the container is idle or another one is made.
+func TestSlotOfAFullContainerIsGivenAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.handle = func(_ *box, _ string, body []byte) answer {
+			if string(body) == "long" {
+				return answer{raw: ok(`{}`).raw, after: 10 * time.Second}
+			}
+			return answer{raw: ok(`{}`).raw, after: time.Second}
+		}
+		w.start()
+		two := func(inv *whisk.Invocation) { inv.Limits.Concurrency = 2 }
+		w.expect(w.invoke(two), whisk.Success, `{}`)
+		w.createDelay = time.Hour
+		start := time.Now()
+		long, short := w.background(two, named("long")), w.background(two)
+		time.Sleep(time.Millisecond)
+		w.expect(w.invoke(two), whisk.Success, `{}`)
+		if took := time.Since(start); took > 3*time.Second {
+			t.Errorf("who waited for a slot had an answer after %s", took)
+		}
+		w.expect(<-short, whisk.Success, `{}`)
+		w.expect(<-long, whisk.Success, `{}`)
+	})
+}
+
+// TestOneContainerIsAskedForWhatFitsInIt has calls come one by one for which one container
+// will do, while that is made.
+func TestOneContainerIsAskedForWhatFitsInIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.createDelay = time.Second
+		w.handle = func(*box, string, []byte) answer { return answer{raw: ok(`{}`).raw, after: time.Second} }
+		w.start()
+		four := func(inv *whisk.Invocation) { inv.Limits.Concurrency = 4 }
+		var results []<-chan whisk.Outcome
+		for n := range 9 {
+			if n == 8 && w.made.Load() != 0 {
+				t.Fatal("the containers are there too early")
+			}
+			results = append(results, w.background(four))
+			time.Sleep(10 * time.Millisecond)
+		}
+		for _, r := range results {
+			w.expect(<-r, whisk.Success, `{}`)
+		}
+		if w.made.Load() != 3 {
+			t.Errorf("%d containers for 9 activations of concurrency 4", w.made.Load())
+		}
+	})
+}
+
 // A failure in a shared container lets the others finish and then ends it.
 func TestFailureInSharedContainer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
