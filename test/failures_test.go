@@ -47,7 +47,7 @@ func misdeeds() []misdeed {
 		{program: "stuck", limits: client.LimitsSpec{Timeout: short}, text: fmt.Sprintf(runTooLong, short), timedOut: true, logs: []string{logsMissing}},
 		{program: "stuckinit", limits: client.LimitsSpec{Timeout: short}, text: fmt.Sprintf(initTooLong, short), timedOut: true, logs: []string{logsMissing}},
 		{
-			program: "chatter", limits: client.LimitsSpec{Timeout: long, Logs: &oneMB}, text: fmt.Sprintf(runTooLong, long), timedOut: true,
+			program: "chatter", limits: client.LimitsSpec{Timeout: long, Memory: 512, Logs: &oneMB}, text: fmt.Sprintf(runTooLong, long), timedOut: true,
 			logs: []string{fmt.Sprintf(logsCut, 1<<20)},
 		},
 	}
