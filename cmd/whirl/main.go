@@ -19,7 +19,8 @@ import (
 
 func main() {
 	process.InitKeeper() // does not return in a process that keeps sandboxes
-	if slices.Equal(os.Args[1:], []string{native.Argument}) { // inside a sandbox, where there is no whirl-sandbox
+	// Inside of a sandbox, where there is no whirl-sandbox:
+	if slices.Equal(os.Args[1:], []string{native.Argument}) {
 		os.Exit(native.Main())
 	}
 	loosenTimers(os.Args)

@@ -17,6 +17,7 @@ func TestConfigIsValidated(t *testing.T) {
 	for want, change := range map[string]func(*process.Config){
 		"instance":        func(c *process.Config) { c.Instance = "../x" },
 		"network":         func(c *process.Config) { c.Network = "bridge" },
+		"program":         func(c *process.Config) { c.Program = "whirl-sandbox" },
 		"state directory": func(c *process.Config) { c.StateDir = "relative" },
 		"processes":       func(c *process.Config) { c.PIDs = 1 },
 		"open files":      func(c *process.Config) { c.OpenFiles = 1 },

@@ -122,19 +122,28 @@ func (d *Driver) open(tree string) error {
 	if err := d.clear(); err != nil {
 		return err
 	}
-	weak, err := d.tryNetwork()
-	if err != nil && d.keeper.Former() {
-		// It may live in namespaces or cgroups that are not ours any more.
-		if err = d.endLeft(err); err == nil {
-			weak, err = d.tryNetwork()
-		}
-	}
+	weak, err := d.trial()
 	if err != nil {
 		return err
 	}
 	d.capabilities = d.describe(weak)
 	d.start()
 	return nil
+}
+
+// trial makes a sandbox, and returns what is weaker here than it should be.
+func (d *Driver) trial() (weak []string, err error) {
+	weak, err = d.tryNetwork()
+	if err != nil && d.keeper.Former() {
+		// It may live in namespaces or cgroups that are not ours any more.
+		if err = d.endLeft(err); err == nil {
+			weak, err = d.tryNetwork()
+		}
+	}
+	if err != nil && d.config.Program != "" {
+		err = fmt.Errorf("sandboxes that begin as %s: %w", d.config.Program, err)
+	}
+	return weak, err
 }
 
 // start begins to watch over the sandboxes, for what the kernel does not do.

@@ -35,7 +35,10 @@ func openProgram(path string) (*program, error) {
 	if name == "" {
 		name = "/proc/self/exe" // the file itself, whatever its path leads to by now
 	}
-	fd, err := unix.Open(name, unix.O_PATH|unix.O_CLOEXEC, 0)
+	fd, err := -1, unix.Access(name, unix.X_OK)
+	if err == nil {
+		fd, err = unix.Open(name, unix.O_PATH|unix.O_CLOEXEC, 0)
+	}
 	if err != nil {
 		return nil, whisk.Errorf(whisk.Invalid, "program %s, which sandboxes are to begin as: %w", name, err)
 	}

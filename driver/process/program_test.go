@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +45,24 @@ func testReplaced(args []string) {
 	}
 	if err := errors.Join(err, driver.Close()); err != nil {
 		fmt.Println("error:", err)
+	}
+}
+
+func TestAProgramThatMakesNoSandboxes(t *testing.T) {
+	for program, want := range map[string]string{
+		"/nosuch/whirl-sandbox": "program /nosuch/whirl-sandbox, which sandboxes are to begin as: no such file",
+		"/etc/passwd":           "program /etc/passwd, which sandboxes are to begin as: permission denied",
+		"/bin/true":             "sandboxes that begin as /bin/true: build: ",
+	} {
+		config := testConfig(t)
+		config.Program = program
+		driver, err := process.Open(config)
+		if err == nil {
+			driver.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", program, err)
+		}
 	}
 }
 
