@@ -230,6 +230,9 @@ func (a *action) missingLocked() int {
 // spareLocked is how many slots the containers of all requisitions will have beyond
 // what is asked for.
 func (a *action) spareLocked() (spare int) {
+	if a.concurrency == 1 { // then there may be many
+		return 0
+	}
 	for _, r := range a.requisitions {
 		spare += r.standsFor(a.concurrency) - r.left
 	}
