@@ -32,7 +32,7 @@ type backSettings struct {
 	concurrency int            // that the controllers allow
 	docker      dockerSettings
 	grace       time.Duration // how long sandboxes outlive the process; 0 for not at all
-	program     string        // what sandboxes begin as; "" for whirl-sandbox where it is, otherwise this program
+	program     string        // what sandboxes begin as, which benchmarks say; "" for whirl-sandbox where it is, otherwise this program
 }
 
 func addBackFlags(flags *pflag.FlagSet) {
