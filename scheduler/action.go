@@ -4,6 +4,7 @@ package scheduler
 
 import (
 	"slices"
+	"time"
 
 	"github.com/whirl-faas/whirl/scheduler/policy"
 	"github.com/whirl-faas/whirl/whisk"
@@ -40,7 +41,9 @@ type action struct {
 
 	waiting list[*requisition] // that need more than is under way, in order of arrival
 	plans   list[*plan]
-	turn    uint64 // its place among all waiting actions
+	turn    uint64    // its place among all waiting actions
+	hungry  time.Time // since when it waits for another container
+	sated   time.Time // when it did not last
 
 	inLine link[*action] // in one of state.lines
 	inPool link[*action] // in pool.waiting
@@ -105,6 +108,18 @@ func (s *state) dequeue(a *action) {
 }
 
 func turnOf(a *action) uint64 { return a.turn }
+
+// respite is how many times shorter than FairAfter a pause has to be so that an action
+// counts as waiting all the same. Where activations are short a few callers have one wait
+// nearly always, but not always: none of its requisitions stands for as long as the action waits.
+const respite = 4
+
+// hunger notes that the action is about to wait.
+func (s *state) hunger(a *action) {
+	if a.waiting.count == 0 && s.now.Sub(a.sated) > s.cfg.FairAfter/respite {
+		a.hungry = s.now
+	}
+}
 
 // rotate sends an action that was served behind all of its tenant that wait, so
 // that none takes everything.

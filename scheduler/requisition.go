@@ -111,7 +111,6 @@ func (s *state) take(ctl *controller, m whisk.Requisition) {
 	ctl.requisitions[m.ID] = r
 	s.requisitions++
 	s.alarms.set(&r.deadline, m.Deadline)
-	s.alarms.set(&r.patience, s.now.Add(s.cfg.FairAfter))
 	if a := r.action; a.waiting.count == 0 && a.plans.count == 0 {
 		a.turn = s.nextTurn() // an old turn would let it pass those who wait
 	}
@@ -126,12 +125,16 @@ func (s *state) reline(r *requisition) {
 	waits := !r.ended && r.missing() > 0
 	switch {
 	case waits && r.inWaiting.in == nil:
+		s.hunger(a)
 		a.waiting.pushOrdered(&r.inWaiting, func(other *requisition) bool { return other.arrival > r.arrival })
 		if r.patience.place == 0 {
-			s.alarms.set(&r.patience, s.now.Add(s.cfg.FairAfter))
+			s.alarms.set(&r.patience, a.hungry.Add(s.cfg.FairAfter))
 		}
 	case !waits && r.inWaiting.in != nil:
 		r.inWaiting.leave()
+		if a.waiting.count == 0 {
+			a.sated = s.now
+		}
 	}
 	s.queue(a)
 }
@@ -208,6 +211,7 @@ func (s *state) deliver(c *container, r *requisition) {
 		origin = whisk.Prewarmed
 	}
 	s.setAction(c, r.action)
+	r.action.hungry = s.now
 	c.concurrency = r.concurrency
 	c.since = s.now
 	c.redirected = 0

@@ -147,15 +147,22 @@ func (p *peer[Out, In]) want(m any) {
 // silent checks that nothing of the conversation comes for a while.
 func (p *peer[Out, In]) silent(while time.Duration) {
 	p.t.Helper()
+	if m, ok := p.within(while); ok {
+		p.t.Fatalf("heard %T%+v, want silence", m, m)
+	}
+}
+
+// within returns the next message of the conversation, if one comes in time.
+func (p *peer[Out, In]) within(while time.Duration) (message any, ok bool) {
 	ctx, cancel := context.WithTimeout(p.t.Context(), while)
 	defer cancel()
 	for {
 		m, err := p.stream.Recv(ctx)
 		if err != nil {
-			return
+			return nil, false
 		}
 		if !p.aside(m) {
-			p.t.Fatalf("heard %T%+v, want silence", m, m)
+			return m, true
 		}
 	}
 }

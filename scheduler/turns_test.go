@@ -287,3 +287,48 @@ func TestTurnsPassOverNodesOfNoUse(t *testing.T) {
 		})
 	}
 }
+
+// Where activations are short a few callers have one wait nearly always, but none of
+// their requisitions stands for long.
+func TestShortWaitsAddUp(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		pause time.Duration // between two requisitions
+		want  bool
+	}{
+		{"short pauses", 10 * time.Millisecond, true},
+		{"long pauses", 300 * time.Millisecond, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				st := newStage(t, nil)
+				agent, ctl := st.agent(node(1*whisk.GB)), st.controller("one")
+				time.Sleep(6 * time.Second) // until it has settled
+				crowd(ctl, "noisy", 1, 3)
+				ctl.say(of("meek", 100, "meek"))
+				for range 4 {
+					makes(agent)
+					ctl.hear()
+				}
+				if asked := waitsOffAndOn(ctl, row.pause); asked != row.want {
+					t.Errorf("that a container was asked back is %t", asked)
+				}
+			})
+		})
+	}
+}
+
+// waitsOffAndOn plays an action with one container whose further requisitions are
+// withdrawn, and reports whether a busy container was asked back for one of them.
+func waitsOffAndOn(ctl *peer[whisk.FactoryRequest, whisk.FactoryEvent], pause time.Duration) bool {
+	for id := whisk.RequisitionID(101); id < 115; id++ {
+		ctl.say(of("meek", id, "meek"))
+		if m, ok := ctl.within(100 * time.Millisecond); ok {
+			reclaim, ok := m.(whisk.Reclaim)
+			return ok && reclaim.Drain
+		}
+		ctl.say(whisk.Withdraw{ID: id, Count: 1})
+		time.Sleep(pause)
+	}
+	return false
+}
