@@ -26,7 +26,7 @@ type container struct {
 	trial       bool               // it is made to see whether its node can
 	inherited   bool               // a former leader ordered it, and its agent has obeyed no order of ours about it
 	surplus     bool               // prewarmed beyond the wanted number
-	sheltered   bool               // while it is free, nothing else may have its place before it has paid off
+	sheltered   time.Time          // while it is free, nothing else may have its place before; zero for no such time
 	redirected  int                // slots pointed to since it was last reported
 	since       time.Time          // when it was last used, for the order of eviction; while it is busy, when that began
 	took        time.Duration      // to make it; 0 if we found it
@@ -95,8 +95,8 @@ func (s *state) arm(c *container) {
 		s.alarms.set(&c.timer, s.now.Add(s.cfg.SurplusTTL))
 	case c.condition == prewarmed && c.pool.ttl > 0:
 		s.alarms.set(&c.timer, s.now.Add(c.pool.ttl))
-	case c.condition == free && c.sheltered:
-		s.alarms.set(&c.timer, s.paidOff(c, c.made))
+	case c.condition == free && !c.sheltered.IsZero():
+		s.alarms.set(&c.timer, c.sheltered)
 	case c.condition == recalled || c.condition == evicting:
 		s.alarms.set(&c.timer, s.now.Add(s.cfg.ReclaimTimeout))
 	}
@@ -183,7 +183,7 @@ func (s *state) link(c *container) {
 		if ctl == nil || ctl.session == 0 {
 			return
 		}
-		if c.sheltered {
+		if !c.sheltered.IsZero() {
 			s.shelter(c)
 		} else {
 			c.node.idle += c.Spec.Memory

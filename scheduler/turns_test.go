@@ -332,3 +332,33 @@ func waitsOffAndOn(ctl *peer[whisk.FactoryRequest, whisk.FactoryEvent], pause ti
 	}
 	return false
 }
+
+// Who has short activations does not lose its containers between them to a namespace
+// with more, but does when it pauses.
+func TestShortPausesAreSpared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, nil)
+		agent, ctl := st.agent(node(1*whisk.GB)), st.controller("one")
+		time.Sleep(6 * time.Second) // until it has settled
+		ctl.say(of("meek", 100, "meek"))
+		meek := makes(agent)
+		ctl.hear()
+		crowd(ctl, "noisy", 1, 3)
+		for range 3 {
+			makes(agent)
+			ctl.hear()
+		}
+		ctl.say(of("noisy", 4, "noisy0"))
+		for range 10 {
+			ctl.say(states(meek, whisk.Free))
+			ctl.silent(200 * time.Millisecond)
+			ctl.say(states(meek, whisk.Busy))
+			ctl.silent(10 * time.Millisecond)
+		}
+		ctl.say(states(meek, whisk.Free))
+		ctl.silent(249 * time.Millisecond)
+		if m, ok := ctl.within(time.Second); !ok || m != any(whisk.Reclaim{Container: meek.ID}) {
+			t.Errorf("after the pause the controller hears %#v, want the container asked back", m)
+		}
+	})
+}

@@ -24,21 +24,49 @@ func (s *state) paidOff(c *container, since time.Time) time.Time {
 	return since.Add(min(worth*c.took, enough*s.cfg.FairAfter))
 }
 
-// shelters reports whether a container that has become idle may stay until it has
-// paid off. It may where there is something better to do than to make another in
-// its place: the action that has most at work, or has been at it for longest, asks for
-// more. Else a few calls to each of many actions would have a machine make containers
-// and do little else.
-func (s *state) shelters(c *container) bool {
-	if c.made.IsZero() || !s.paidOff(c, c.made).After(s.now) {
-		return false
+// shelters returns until when a container that has become idle may stay; zero if
+// whoever waits may have its place.
+func (s *state) shelters(c *container) time.Time {
+	until := s.paysOff(c)
+	if s.spares(c) {
+		if pause := s.now.Add(s.cfg.FairAfter / respite); pause.After(until) {
+			until = pause
+		}
+	}
+	return until
+}
+
+// paysOff returns until when an idle container may stay to pay off. It may where there
+// is something better to do than to make another in its place: the action that has most
+// at work, or has been at it for longest, asks for more. Else a few calls to each of many
+// actions would have a machine make containers and do little else.
+func (s *state) paysOff(c *container) (until time.Time) {
+	if c.made.IsZero() {
+		return until
+	}
+	if until = s.paidOff(c, c.made); !until.After(s.now) {
+		return time.Time{}
 	}
 	t := s.workers.top(nil)
 	if t == nil {
+		return time.Time{}
+	}
+	if hot := t.working.top(c.action); hot == nil || hot.waiting.count == 0 {
+		return time.Time{}
+	}
+	return until
+}
+
+// spares reports whether an idle container may stay for a short pause: its tenant has no
+// more with it than another has at work that asks for more, and that one would soon have to
+// give the place back. Else who has short activations would lose its containers between them.
+func (s *state) spares(c *container) bool {
+	if c.action == nil {
 		return false
 	}
-	hot := t.working.top(c.action)
-	return hot != nil && hot.waiting.count > 0
+	t := c.action.tenant
+	rich := s.workers.top(t)
+	return rich != nil && rich.requisitions > 0 && rich.atWork >= t.atWork+t.sheltering
 }
 
 // shelter lists an idle container that has to pay off.
@@ -62,7 +90,7 @@ func (s *state) unshelter(c *container) {
 // expose lets others have the place of an idle container.
 func (s *state) expose(c *container) {
 	s.alarms.stop(&c.timer)
-	s.relink(c, func() { c.sheltered = false })
+	s.relink(c, func() { c.sheltered = time.Time{} })
 	s.touch(c.node)
 }
 
