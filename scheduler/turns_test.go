@@ -334,9 +334,10 @@ func waitsOffAndOn(ctl *peer[whisk.FactoryRequest, whisk.FactoryEvent], pause ti
 }
 
 // Who has short activations does not lose its containers between them to a namespace
-// with more, but does when it pauses.
+// with more, but does when it pauses, or wants the place for another action.
 func TestShortPausesAreSpared(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	// A node with one container of a namespace, and three of another, which waits for more.
+	crowded := func(t *testing.T) (*peer[whisk.FactoryRequest, whisk.FactoryEvent], whisk.Container) {
 		st := newStage(t, nil)
 		agent, ctl := st.agent(node(1*whisk.GB)), st.controller("one")
 		time.Sleep(6 * time.Second) // until it has settled
@@ -349,16 +350,33 @@ func TestShortPausesAreSpared(t *testing.T) {
 			ctl.hear()
 		}
 		ctl.say(of("noisy", 4, "noisy0"))
-		for range 10 {
+		return ctl, meek
+	}
+	t.Run("for another namespace", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctl, meek := crowded(t)
+			for range 10 {
+				ctl.say(states(meek, whisk.Free))
+				ctl.silent(200 * time.Millisecond)
+				ctl.say(states(meek, whisk.Busy))
+				ctl.silent(10 * time.Millisecond)
+			}
 			ctl.say(states(meek, whisk.Free))
-			ctl.silent(200 * time.Millisecond)
-			ctl.say(states(meek, whisk.Busy))
+			ctl.silent(249 * time.Millisecond)
+			if m, ok := ctl.within(time.Second); !ok || m != any(whisk.Reclaim{Container: meek.ID}) {
+				t.Errorf("after the pause the controller hears %#v, want the container asked back", m)
+			}
+		})
+	})
+	t.Run("for another action", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctl, meek := crowded(t)
+			ctl.say(states(meek, whisk.Free))
 			ctl.silent(10 * time.Millisecond)
-		}
-		ctl.say(states(meek, whisk.Free))
-		ctl.silent(249 * time.Millisecond)
-		if m, ok := ctl.within(time.Second); !ok || m != any(whisk.Reclaim{Container: meek.ID}) {
-			t.Errorf("after the pause the controller hears %#v, want the container asked back", m)
-		}
+			ctl.say(of("meek", 101, "other"))
+			if m, ok := ctl.within(time.Millisecond); !ok || m != any(whisk.Reclaim{Container: meek.ID}) {
+				t.Errorf("the controller hears %#v, want the container asked back", m)
+			}
+		})
 	})
 }

@@ -94,22 +94,29 @@ func (s *state) expose(c *container) {
 	s.touch(c.node)
 }
 
-// levy has a place that is kept for a container to pay off given up for a
-// requisition of another tenant: of the tenant with the most at work, if that has
-// more than its due beside the other, with all that it has sheltered. It reports
-// whether there is one.
+// levy has a place that is kept for an idle container given up for a requisition: of its
+// own tenant's containers for one that is only spared in a pause, or else for one of the
+// tenant with the most at work, if that has more than its due beside the other, with all
+// that it has sheltered. It reports whether there is one.
 func (s *state) levy(r *requisition) bool {
 	t, size := r.action.tenant, r.action.spec.Memory
-	rich := s.workers.top(t)
-	if rich == nil {
-		return false
+	if s.levyOn(t, size, func(c *container) bool { return !s.paidOff(c, c.made).After(s.now) }) {
+		return true
 	}
+	rich := s.workers.top(t)
+	return rich != nil && s.levyOn(rich, size, func(c *container) bool {
+		return policy.Owes(rich.atWork+rich.sheltering, c.Spec.Memory, t.stake(), size)
+	})
+}
+
+// levyOn is levy on one tenant, for containers that may be asked for.
+func (s *state) levyOn(t *tenant, size whisk.Bytes, may func(*container) bool) bool {
 	looks := insistLooks
-	for c := range rich.sheltered.all() {
+	for c := range t.sheltered.all() {
 		if looks--; looks < 0 {
 			break
 		}
-		if c.node.open() && c.Spec.Memory >= size && policy.Owes(rich.atWork+rich.sheltering, c.Spec.Memory, t.stake(), size) {
+		if c.node.open() && c.Spec.Memory >= size && may(c) {
 			s.expose(c)
 			return true
 		}
