@@ -42,8 +42,8 @@ type action struct {
 	waiting list[*requisition] // that need more than is under way, in order of arrival
 	plans   list[*plan]
 	turn    uint64    // its place among all waiting actions
-	hungry  time.Time // since when it waits for another container
-	sated   time.Time // when it did not last
+	hungry  time.Time // since when it waits for another container, or did last
+	sated   time.Time // when that wait ended, for a pause at least
 
 	inLine link[*action] // in one of state.lines
 	inPool link[*action] // in pool.waiting
@@ -109,14 +109,15 @@ func (s *state) dequeue(a *action) {
 
 func turnOf(a *action) uint64 { return a.turn }
 
-// respite is how many times shorter than FairAfter a pause has to be so that an action
-// counts as waiting all the same. Where activations are short a few callers have one wait
-// nearly always, but not always: none of its requisitions stands for as long as the action waits.
-const respite = 4
+// respite is how long a pause may be that changes nothing: an action counts as waiting all
+// the same, and an idle container as one that is needed. Where activations are short a few
+// callers have an action wait nearly always, but not always: none of its requisitions stands
+// for as long as it waits.
+func (s *state) respite() time.Duration { return s.cfg.FairAfter / 4 }
 
 // hunger notes that the action is about to wait.
 func (s *state) hunger(a *action) {
-	if a.waiting.count == 0 && s.now.Sub(a.sated) > s.cfg.FairAfter/respite {
+	if a.waiting.count == 0 && s.now.Sub(a.sated) > s.respite() {
 		a.hungry = s.now
 	}
 }

@@ -288,6 +288,24 @@ func TestTurnsPassOverNodesOfNoUse(t *testing.T) {
 	}
 }
 
+// outnumbered makes a node with one container of a namespace, and three of another, which
+// waits for more.
+func outnumbered(t *testing.T) (*peer[whisk.FactoryRequest, whisk.FactoryEvent], whisk.Container) {
+	st := newStage(t, nil)
+	agent, ctl := st.agent(node(1*whisk.GB)), st.controller("one")
+	time.Sleep(6 * time.Second) // until it has settled
+	ctl.say(of("meek", 100, "meek"))
+	meek := makes(agent)
+	ctl.hear()
+	crowd(ctl, "noisy", 1, 3)
+	for range 3 {
+		makes(agent)
+		ctl.hear()
+	}
+	ctl.say(of("noisy", 4, "noisy0"))
+	return ctl, meek
+}
+
 // Where activations are short a few callers have one wait nearly always, but none of
 // their requisitions stands for long.
 func TestShortWaitsAddUp(t *testing.T) {
@@ -301,17 +319,9 @@ func TestShortWaitsAddUp(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				st := newStage(t, nil)
-				agent, ctl := st.agent(node(1*whisk.GB)), st.controller("one")
-				time.Sleep(6 * time.Second) // until it has settled
-				crowd(ctl, "noisy", 1, 3)
-				ctl.say(of("meek", 100, "meek"))
-				for range 4 {
-					makes(agent)
-					ctl.hear()
-				}
-				if asked := waitsOffAndOn(ctl, row.pause); asked != row.want {
-					t.Errorf("that a container was asked back is %t", asked)
+				ctl, _ := outnumbered(t)
+				if drained := waitsOffAndOn(ctl, row.pause); drained != row.want {
+					t.Errorf("that a busy container was asked back is %t", drained)
 				}
 			})
 		})
@@ -334,49 +344,33 @@ func waitsOffAndOn(ctl *peer[whisk.FactoryRequest, whisk.FactoryEvent], pause ti
 }
 
 // Who has short activations does not lose its containers between them to a namespace
-// with more, but does when it pauses, or wants the place for another action.
+// with more, but does when it pauses for longer.
 func TestShortPausesAreSpared(t *testing.T) {
-	// A node with one container of a namespace, and three of another, which waits for more.
-	crowded := func(t *testing.T) (*peer[whisk.FactoryRequest, whisk.FactoryEvent], whisk.Container) {
-		st := newStage(t, nil)
-		agent, ctl := st.agent(node(1*whisk.GB)), st.controller("one")
-		time.Sleep(6 * time.Second) // until it has settled
-		ctl.say(of("meek", 100, "meek"))
-		meek := makes(agent)
-		ctl.hear()
-		crowd(ctl, "noisy", 1, 3)
-		for range 3 {
-			makes(agent)
-			ctl.hear()
-		}
-		ctl.say(of("noisy", 4, "noisy0"))
-		return ctl, meek
-	}
-	t.Run("for another namespace", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			ctl, meek := crowded(t)
-			for range 10 {
-				ctl.say(states(meek, whisk.Free))
-				ctl.silent(200 * time.Millisecond)
-				ctl.say(states(meek, whisk.Busy))
-				ctl.silent(10 * time.Millisecond)
-			}
+	synctest.Test(t, func(t *testing.T) {
+		ctl, meek := outnumbered(t)
+		for range 10 {
 			ctl.say(states(meek, whisk.Free))
-			ctl.silent(249 * time.Millisecond)
-			if m, ok := ctl.within(time.Second); !ok || m != any(whisk.Reclaim{Container: meek.ID}) {
-				t.Errorf("after the pause the controller hears %#v, want the container asked back", m)
-			}
-		})
-	})
-	t.Run("for another action", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			ctl, meek := crowded(t)
-			ctl.say(states(meek, whisk.Free))
+			ctl.silent(200 * time.Millisecond)
+			ctl.say(states(meek, whisk.Busy))
 			ctl.silent(10 * time.Millisecond)
-			ctl.say(of("meek", 101, "other"))
-			if m, ok := ctl.within(time.Millisecond); !ok || m != any(whisk.Reclaim{Container: meek.ID}) {
-				t.Errorf("the controller hears %#v, want the container asked back", m)
-			}
-		})
+		}
+		ctl.say(states(meek, whisk.Free))
+		ctl.silent(249 * time.Millisecond)
+		if m, ok := ctl.within(time.Second); !ok || m != any(whisk.Reclaim{Container: meek.ID}) {
+			t.Errorf("after the pause the controller hears %#v, want the container asked back", m)
+		}
+	})
+}
+
+// What is spared is there for another action of the same namespace.
+func TestPausesAreNotSparedFromOnesOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctl, meek := outnumbered(t)
+		ctl.say(states(meek, whisk.Free))
+		ctl.silent(10 * time.Millisecond)
+		ctl.say(of("meek", 101, "other"))
+		if m, ok := ctl.within(time.Millisecond); !ok || m != any(whisk.Reclaim{Container: meek.ID}) {
+			t.Errorf("the controller hears %#v, want the container asked back", m)
+		}
 	})
 }

@@ -29,7 +29,7 @@ func (s *state) paidOff(c *container, since time.Time) time.Time {
 func (s *state) shelters(c *container) time.Time {
 	until := s.paysOff(c)
 	if s.spares(c) {
-		if pause := s.now.Add(s.cfg.FairAfter / respite); pause.After(until) {
+		if pause := s.now.Add(s.respite()); pause.After(until) {
 			until = pause
 		}
 	}
@@ -69,7 +69,7 @@ func (s *state) spares(c *container) bool {
 	return rich != nil && rich.requisitions > 0 && rich.atWork >= t.atWork+t.sheltering
 }
 
-// shelter lists an idle container that has to pay off.
+// shelter lists an idle container that may stay for now.
 func (s *state) shelter(c *container) {
 	c.node.sheltered.push(&c.byRest)
 	if c.action != nil {
@@ -100,7 +100,7 @@ func (s *state) expose(c *container) {
 // that it has sheltered. It reports whether there is one.
 func (s *state) levy(r *requisition) bool {
 	t, size := r.action.tenant, r.action.spec.Memory
-	if s.levyOn(t, size, func(c *container) bool { return !s.paidOff(c, c.made).After(s.now) }) {
+	if s.levyOn(t, size, func(c *container) bool { return s.paysOff(c).IsZero() }) {
 		return true
 	}
 	rich := s.workers.top(t)
