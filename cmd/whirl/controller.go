@@ -120,6 +120,7 @@ func (p program) runController(ctx context.Context, settings controllerSettings)
 		},
 		DialAgent: dialer.ControllerToAgent,
 		DialPeer:  dialer.ControllerToPeer,
+		Ready:     balancer.Ready(),
 	})
 	if err != nil {
 		return err

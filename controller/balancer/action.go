@@ -38,6 +38,7 @@ type action struct {
 	quietUntil   int64         // nothing is requisitioned before
 	ownUntil     int64         // until then requisitions want no redirect: others had no room
 	away         int           // activations that other controllers have
+	pressure     pressure
 	invocations  uint64
 	colds        uint64
 }
@@ -83,6 +84,9 @@ func forbidden(inv *whisk.Invocation) bool {
 // takeLocked takes a slot of the most recently used container that has one, so
 // that the others can go idle. It returns nil if there is none.
 func (a *action) takeLocked(now int64) *container {
+	if a.pressure.full() {
+		return nil
+	}
 	for _, c := range slices.Backward(a.free) {
 		if !c.agent.leased(now) {
 			continue
@@ -96,7 +100,7 @@ func (a *action) takeLocked(now int64) *container {
 // lendLocked takes a slot for an activation that does not wait here: of a container
 // that has the code, and if nobody waits. It returns nil if there is none.
 func (a *action) lendLocked(now int64) *container {
-	if a.gone || a.waiting.len() > 0 {
+	if a.gone || a.waiting.len() > 0 || a.pressure.full() {
 		return nil
 	}
 	for _, c := range slices.Backward(a.free) {
@@ -115,6 +119,7 @@ func (a *action) lendLocked(now int64) *container {
 // came free to those who wait.
 func (a *action) leaveLocked(c *container, now int64) {
 	c.slots--
+	a.pressure.leave()
 	if c.state != cold {
 		c.last = now
 	}
@@ -145,7 +150,7 @@ func (a *action) pumpLocked(now int64) {
 		a.waiting.next(verdict{container: c})
 		a.handed.step(now)
 	}
-	if a.waiting.len() == 0 {
+	if a.waiting.len() == 0 || a.pressure.full() {
 		for _, c := range slices.Clone(a.idleColdLocked()) {
 			c.giveBackLocked(unwanted, whisk.ReleaseUnused)
 		}
@@ -214,11 +219,15 @@ func (a *action) needLocked() {
 // missingLocked is how many slots more than are on their way should be asked
 // for; negative if too many were. A requisition brings whole containers, whose slots
 // beyond what it asks for are on their way, too. Where the action's containers are bounded, more
-// than those that may still come would have is of no use.
+// than those that may still come would have is of no use, and neither is more than a
+// crowd lets in.
 func (a *action) missingLocked() int {
 	want := a.waiting.len()
 	if a.instances > 0 {
 		want = min(want, a.coming+max(0, a.instances-len(a.containers))*a.concurrency)
+	}
+	if bound := a.pressure.bound; bound > 0 {
+		want = min(want, max(0, bound-a.pressure.used))
 	}
 	missing := want - a.asked - a.coming
 	if missing > 0 {

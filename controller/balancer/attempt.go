@@ -251,6 +251,10 @@ func (j *job) leave(c *container, end conclusion, outcome *whisk.Outcome) {
 	if outcome != nil {
 		outcome.Resume = min(outcome.Run, c.frozenLocked(j.b.clock(outcome.Start), now))
 	}
+	if end == finished && !outcome.Cold {
+		a.pressure.ran(outcome.Run - outcome.Resume)
+		j.b.crowd.watchLocked(a)
+	}
 	if collection != nil {
 		outcome.AfterLogs = collection.output.tell
 	}

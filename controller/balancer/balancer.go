@@ -25,6 +25,7 @@ type Balancer struct {
 	peers    peers
 	factory  *factory
 	sweeper  *sweeper
+	crowd    crowd
 
 	roster   atomic.Pointer[whisk.Roster] // the latest that the scheduler told; nil before the first
 	inflight atomic.Int64                 // activations that were admitted and did not end
@@ -64,6 +65,7 @@ func New(config Config, deps Deps) (*Balancer, error) {
 	b.peers.init(b)
 	b.factory = newFactory(b, b.log)
 	b.sweeper = newSweeper(b)
+	b.crowd.b, b.crowd.ready = b, deps.Ready
 	return b, nil
 }
 
@@ -78,6 +80,7 @@ func (b *Balancer) Run(ctx context.Context) error {
 	b.peers.start(ctx, &wg)
 	wg.Go(func() { b.factory.run(ctx) })
 	wg.Go(func() { b.sweeper.run(ctx) })
+	wg.Go(func() { b.crowd.run(ctx) })
 	<-ctx.Done()
 	b.stopping.Store(true)
 	b.abort()

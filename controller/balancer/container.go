@@ -99,6 +99,7 @@ func (c *container) applyLocked(e event) {
 // occupyLocked takes one of the container's slots, of which it must have one to give.
 func (c *container) occupyLocked(now int64) {
 	c.slots++
+	c.action.pressure.enter()
 	c.unpaused = false
 	if c.slots == 1 {
 		c.since = now

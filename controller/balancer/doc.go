@@ -26,10 +26,12 @@
 //   - Everything that waits is bounded: the overflow by entries, bytes and each
 //     activation's StartBy, the conversations by queues that say what they do
 //     when full.
+//   - Of an action that has containers some activations run, however crowded the
+//     machine is, and what a crowd keeps out goes on without being asked again.
 //
 // Locks: each action has a mutex that guards its containers, its queue and its
 // requisitions. Below it come the leaves (the factory's, an agent's and a peer's
-// outbox, a container's connections); the balancer's own mutex, which guards the maps, is
+// outbox, a container's connections, the crowd's list); the balancer's own mutex, which guards the maps, is
 // taken before an action's or alone. None is held across I/O, a callback or a
 // send.
 //

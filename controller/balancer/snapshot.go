@@ -32,6 +32,7 @@ type ActionSnapshot struct {
 	Slots       int // in use
 	Waiting     int
 	Requested   int // slots that the scheduler owes
+	Bound       int // on Slots, while more would crowd the machine; 0 for none
 	Invocations uint64
 	ColdStarts  uint64
 }
@@ -64,6 +65,7 @@ func (a *action) snapshotLocked() ActionSnapshot {
 		Containers:  len(a.containers),
 		Waiting:     a.waiting.len(),
 		Requested:   a.asked,
+		Bound:       a.pressure.bound,
 		Invocations: a.invocations,
 		ColdStarts:  a.colds,
 	}

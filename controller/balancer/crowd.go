@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package balancer
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A few containers of an action whose runs are short keep all processors at work. More
+// of them at once do no more: each run only takes longer, for it waits for a processor
+// again and again where nobody can tell whose turn it is, and with it all others on the
+// machine do. In the overflow it would wait in its namespace's line. So where more wants to
+// run than the processors can begin soon, fewer activations of an action are let into
+// its containers at once: fewer by those that would wait all the same.
+//
+// They are known by their runs, which take longer than they did when there was room. That a
+// run takes twice as long is no harm done, and what sleeps in its container, or waits for
+// another machine, hardly takes longer in a crowd: it is left alone. When there is room,
+// those that were kept out are let in, step by step.
+
+const (
+	crowdLook   = 25 * time.Millisecond  // between two looks at the machine, while something runs
+	crowdPeriod = 250 * time.Millisecond // after which the looks have a consequence
+	crowdFrom   = 8                      // so much for each processor, on the average of a period, is a crowd
+	crowdSlow   = 2                      // a run that takes so many times as long as usual is let be
+	crowdMemory = 10 * time.Second       // a bound that was not met for so long goes
+)
+
+// crowd watches how much wants to run on the machine, and has actions bounded while
+// that is too much.
+type crowd struct {
+	b     *Balancer
+	ready func() float64 // see Deps; nil where nobody knows
+
+	mu     sync.Mutex // below an action's
+	active []*action  // to be looked at when the period ends: something of them ran, or they are bounded
+}
+
+// pressure is an action's part in the crowd. It is guarded by action.mu.
+type pressure struct {
+	used int // slots in use
+
+	// In this period.
+	most   int           // slots in use at once
+	ended  int           // runs of warm containers
+	took   time.Duration // all of them together
+	met    bool          // the bound kept somebody waiting
+	listed bool          // in crowd.active
+
+	usual    time.Duration // of a run while there was room; 0 before there was
+	shortest time.Duration // of all runs; 0 before the first
+	bound    int           // of used; 0 for none
+	metLast  int64         // when the bound did, or began, on the balancer's clock
+}
+
+// full tells somebody who wants a slot whether the bound keeps him waiting.
+func (p *pressure) full() bool {
+	full := p.bound > 0 && p.used >= p.bound
+	p.met = p.met || full
+	return full
+}
+
+func (p *pressure) enter() {
+	p.used++
+	p.most = max(p.most, p.used)
+}
+
+func (p *pressure) leave() { p.used-- }
+
+// ran notes a run of a warm container that ended as it should.
+func (p *pressure) ran(took time.Duration) {
+	p.ended++
+	p.took += took
+	if p.shortest == 0 || took < p.shortest {
+		p.shortest = took
+	}
+}
+
+// mean is how long a run took in this period, in which one must have ended.
+func (p *pressure) mean() time.Duration { return p.took / time.Duration(p.ended) }
+
+// next begins the next period.
+func (p *pressure) next() {
+	p.most, p.ended, p.took, p.met, p.listed = p.used, 0, 0, false, false
+}
+
+// ease is for the end of a period with room: it learns what is usual, and lets one
+// more in for every eight.
+func (p *pressure) ease(now int64) {
+	switch {
+	case p.ended == 0:
+	case p.usual == 0:
+		p.usual = p.mean()
+	default:
+		p.usual += (p.mean() - p.usual) / 8
+	}
+	switch {
+	case p.bound == 0:
+	case p.met:
+		p.bound += max(1, p.bound/8)
+		p.metLast = now
+	case now-p.metLast >= int64(crowdMemory):
+		p.bound = 0
+	}
+}
+
+// tighten is for the end of a period in which so much was ready to run, for each
+// processor. By Little's law as many of the action's activations waited at a time as the
+// time that its runs took too long, all together, is longer than the period. Of
+// these only a part may stay, so small that what is ready would be no crowd, but
+// least at any rate.
+func (p *pressure) tighten(ready float64, period time.Duration, least int, now int64) {
+	if p.ended == 0 {
+		return
+	}
+	usual := p.usual
+	if usual == 0 {
+		usual = p.shortest
+	}
+	late := p.took - time.Duration(p.ended)*crowdSlow*usual
+	waited := min(float64(late)/float64(period), float64(p.most))
+	if out := int(waited - max(waited*crowdFrom/ready, float64(least))); out > 0 {
+		p.bound, p.metLast = p.most-out, now
+	}
+}
+
+// watchLocked has the action looked at when the period ends.
+func (w *crowd) watchLocked(a *action) {
+	if a.pressure.listed || w.ready == nil {
+		return
+	}
+	a.pressure.listed = true
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.active = append(w.active, a)
+}
+
+// run looks at the machine until ctx ends.
+func (w *crowd) run(ctx context.Context) {
+	if w.ready == nil {
+		return
+	}
+	timer := time.NewTimer(crowdPeriod)
+	defer timer.Stop()
+	begun, sum, looks := w.b.now(), 0.0, 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		sum += w.ready()
+		looks++
+		if now := w.b.now(); now-begun >= int64(crowdPeriod) {
+			w.judge(sum/float64(looks), time.Duration(now-begun), now)
+			begun, sum, looks = now, 0, 0
+		}
+		timer.Reset(w.pause())
+	}
+}
+
+// pause is the time until the next look. Where nothing runs there is no crowd of ours.
+func (w *crowd) pause() time.Duration {
+	if w.b.inflight.Load() == 0 {
+		return crowdPeriod
+	}
+	return crowdLook
+}
+
+// judge ends a period in which so much was ready to run, for each processor.
+func (w *crowd) judge(ready float64, period time.Duration, now int64) {
+	w.mu.Lock()
+	active := slices.Clone(w.active)
+	clear(w.active)
+	w.active = w.active[:0]
+	w.mu.Unlock()
+	for _, a := range active {
+		a.mu.Lock()
+		a.judgeLocked(ready, period, now)
+		a.mu.Unlock()
+	}
+}
+
+func (a *action) judgeLocked(ready float64, period time.Duration, now int64) {
+	p := &a.pressure
+	before := p.bound
+	if ready > crowdFrom {
+		p.tighten(ready, period, a.b.config.CrowdLeaves, now)
+	} else {
+		p.ease(now)
+	}
+	p.next()
+	if a.gone {
+		return
+	}
+	if p.bound > 0 {
+		a.b.crowd.watchLocked(a)
+	}
+	if p.bound != before {
+		a.pumpLocked(now)
+	}
+}

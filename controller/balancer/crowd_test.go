@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package balancer_test
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/whirl-faas/whirl/controller/balancer"
+	"github.com/whirl-faas/whirl/whisk"
+)
+
+// machine has two processors, which those of its runs that work share; the others sleep.
+type machine struct {
+	work, sleep time.Duration // of one run
+	lucky       int64         // each so-many-th run gets a processor at once; 0 for none
+	foreign     atomic.Int64  // threads of others that work
+
+	running atomic.Int64
+	begun   atomic.Int64
+	ended   atomic.Int64
+}
+
+const processors = 2
+
+func (m *machine) ready() float64 { return float64(m.running.Load()+m.foreign.Load()) / processors }
+
+func (m *machine) handle(_ *box, path string, _ []byte) answer {
+	if path == "/init" {
+		return ok("")
+	}
+	if m.work > 0 {
+		share := max(1, float64(m.running.Add(1)+m.foreign.Load())/processors)
+		if n := m.begun.Add(1); m.lucky > 0 && n%m.lucky == 0 {
+			share = 1
+		}
+		time.Sleep(time.Duration(float64(m.work) * share))
+		m.running.Add(-1)
+	}
+	time.Sleep(m.sleep)
+	m.ended.Add(1)
+	return ok("{}")
+}
+
+// callers call the action again as soon as they are answered, until stop.
+type callers struct {
+	w    *world
+	over atomic.Bool
+	all  sync.WaitGroup
+}
+
+func (c *callers) join(n int, adjust ...func(*whisk.Invocation)) {
+	for range n {
+		c.all.Go(func() {
+			for !c.over.Load() {
+				c.w.expect(c.w.invoke(adjust...), whisk.Success, "{}")
+			}
+		})
+	}
+}
+
+func (c *callers) stop() {
+	c.over.Store(true)
+	c.all.Wait()
+}
+
+func (w *world) crowded(m *machine, least int) *callers {
+	w.handle, w.ready = m.handle, m.ready
+	w.start(func(c *balancer.Config) { c.CrowdLeaves = least })
+	return &callers{w: w}
+}
+
+// standing is the action hello's line of the snapshot.
+func (w *world) standing() balancer.ActionSnapshot {
+	for _, a := range w.b.Snapshot().Actions {
+		if a.Key == key {
+			return a
+		}
+	}
+	return balancer.ActionSnapshot{}
+}
+
+// Of 64 that call an action at once only so many run as keep the processors at work, with
+// what that takes of containers, and the action does as much as before. When
+// they are fewer all is as it was.
+func TestCrowdIsLeftOutside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m := &machine{work: 5 * time.Millisecond}
+		c := w.crowded(m, 4)
+		c.join(2)
+		time.Sleep(2 * time.Second) // it learns what is usual
+		c.join(62)
+		time.Sleep(5 * time.Second)
+
+		var most int64
+		before := m.ended.Load()
+		for range 500 {
+			time.Sleep(10 * time.Millisecond)
+			most = max(most, m.running.Load())
+		}
+		if most < 4 || most > 24 {
+			t.Errorf("%d run at once", most)
+		}
+		if done := m.ended.Load() - before; done < 1_900 { // of 2,000 that two processors can do in 5 s
+			t.Errorf("%d runs in 5 s", done)
+		}
+		standing := w.standing()
+		if standing.Bound == 0 || standing.Slots > standing.Bound {
+			t.Errorf("%+v", standing)
+		}
+		if standing.Requested != 0 {
+			t.Errorf("%d containers are wanted that nobody would be let into", standing.Requested)
+		}
+		c.stop()
+
+		again := &callers{w: w}
+		again.join(2)
+		time.Sleep(30 * time.Second)
+		if bound := w.standing().Bound; bound != 0 {
+			t.Errorf("the bound is still %d", bound)
+		}
+		again.stop()
+	})
+}
+
+// What sleeps in its containers is no part of a crowd, whoever else makes one.
+func TestSleepersAreNoCrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m := &machine{sleep: 100 * time.Millisecond}
+		c := w.crowded(m, 4)
+		c.join(64)
+		time.Sleep(2 * time.Second)
+		m.foreign.Store(1000)
+		time.Sleep(2 * time.Second)
+
+		before := m.ended.Load()
+		time.Sleep(10 * time.Second)
+		if done := m.ended.Load() - before; done < 64*99 {
+			t.Errorf("%d runs in 10 s, want 6400", done)
+		}
+		if bound := w.standing().Bound; bound != 0 {
+			t.Errorf("it is bounded to %d", bound)
+		}
+		c.stop()
+	})
+}
+
+// Whatever else goes on, some of each action run; and when that ends all are let in again.
+func TestCrowdLeavesSome(t *testing.T) {
+	const least = 4
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m := &machine{work: time.Millisecond, sleep: time.Millisecond}
+		c := w.crowded(m, least)
+		c.join(12)
+		time.Sleep(2 * time.Second)
+		m.foreign.Store(1000)
+		time.Sleep(10 * time.Second)
+		if standing := w.standing(); standing.Bound != least || standing.Slots != least || standing.Waiting != 12-least {
+			t.Errorf("%+v", standing)
+		}
+		m.foreign.Store(0)
+		time.Sleep(20 * time.Second)
+		if standing := w.standing(); standing.Bound != 0 || standing.Slots+standing.Waiting != 12 || standing.Slots < 11 {
+			t.Errorf("%+v", standing)
+		}
+		c.stop()
+	})
+}
+
+// A new action, of which nobody knows what is usual, is judged by the best that it did.
+func TestCrowdOfANewAction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m := &machine{work: time.Millisecond, lucky: 100}
+		m.foreign.Store(40)
+		c := w.crowded(m, 4)
+		c.join(64)
+		time.Sleep(10 * time.Second)
+		if running := m.running.Load(); running > 48 {
+			t.Errorf("%d run at once", running)
+		}
+		c.stop()
+	})
+}
+
+// The machine tells of those who want its processors.
+func TestReady(t *testing.T) {
+	ready := balancer.Ready()
+	var over atomic.Bool
+	var spinning sync.WaitGroup
+	defer spinning.Wait()
+	defer over.Store(true)
+	const each = 10
+	for range each * runtime.GOMAXPROCS(0) {
+		spinning.Go(func() {
+			for !over.Load() {
+				runtime.Gosched()
+			}
+		})
+	}
+	for begun := time.Now(); ready() < each/2; {
+		if time.Since(begun) > 10*time.Second {
+			t.Fatalf("%.1f are ready for each processor, want about %d", ready(), each)
+		}
+	}
+}
