@@ -182,14 +182,18 @@ func (m *Meter) Collect(out chan<- prometheus.Metric) {
 	gauge("whirl_controller_containers", "Containers held, those included whose logs are awaited.", float64(now.Containers))
 	gauge("whirl_controller_actions", "Actions that have containers or activations.", float64(len(now.Actions)))
 	m.collectForwards(out, now)
-	var busy, free, paused, slots int
+	var busy, free, paused, slots, bounded int
 	for _, action := range now.Actions {
+		if action.Bound > 0 {
+			bounded++
+		}
 		busy, free, paused, slots = busy+action.Busy, free+action.Free, paused+action.Paused, slots+action.Slots
 	}
 	gauge("whirl_controller_containers_busy", "Containers that run an activation or receive code.", float64(busy))
 	gauge("whirl_controller_containers_free", "Containers that are idle.", float64(free))
 	gauge("whirl_controller_containers_paused", "Containers that are suspended.", float64(paused))
 	gauge("whirl_controller_slots", "Slots in use.", float64(slots))
+	gauge("whirl_controller_actions_bounded", "Actions of which fewer activations run at once than have containers, because the machine's processors have too much to do.", float64(bounded))
 }
 
 // collectForwards tells what controllers run for each other.

@@ -47,7 +47,7 @@ func (p place) Cancel()                              { p.cancelled++ }
 func TestWhatGoesByIsCounted(t *testing.T) {
 	inner := &scripted{}
 	m := meter.New(inner, func() balancer.Snapshot {
-		return balancer.Snapshot{Inflight: 5, Waiting: 2, Guests: 1, Forwarded: 8, Returned: 2, Hosted: 6, Refused: 4, Actions: []balancer.ActionSnapshot{{Busy: 1, Slots: 3}, {Busy: 2, Paused: 1}}}
+		return balancer.Snapshot{Inflight: 5, Waiting: 2, Guests: 1, Forwarded: 8, Returned: 2, Hosted: 6, Refused: 4, Actions: []balancer.ActionSnapshot{{Busy: 1, Slots: 3, Bound: 4}, {Busy: 2, Paused: 1}}}
 	})
 	invoke := func(outcome whisk.Outcome) {
 		inner.outcome = outcome
@@ -111,6 +111,7 @@ func TestWhatGoesByIsCounted(t *testing.T) {
 		"whirl_controller_containers_busy 3",
 		"whirl_controller_containers_paused 1",
 		"whirl_controller_slots 3",
+		"whirl_controller_actions_bounded 1",
 		"whirl_controller_waiting 2",
 		"whirl_controller_guests 1",
 		`whirl_controller_forwards_total{what="sent"} 8`,
