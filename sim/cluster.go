@@ -29,6 +29,7 @@ type Config struct {
 	Manifest    whisk.Manifest // whose stem cells are kept
 	Ledgers     string         // a directory for what agents write down; "" has it in memory
 	KeepOnStop  bool           // the first agents leave their containers when they stop
+	Crowds      bool           // the controllers' machines have too much to do now and then, see crowds
 	Logger      *slog.Logger
 }
 

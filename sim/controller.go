@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/whirl-faas/whirl/controller/balancer"
 	"github.com/whirl-faas/whirl/rpc/inmem"
@@ -29,6 +30,21 @@ type Controller struct {
 	running, connected *part
 }
 
+// crowds returns what a controller believes of its machine: for three of every seven
+// seconds far more wants to run there than can. nil is for nothing.
+func (c *Cluster) crowds() func() float64 {
+	if !c.config.Crowds {
+		return nil
+	}
+	born := time.Now()
+	return func() float64 {
+		if time.Since(born)%(7*time.Second) < 3*time.Second {
+			return 100
+		}
+		return 0
+	}
+}
+
 // AddController starts another controller.
 func (c *Cluster) AddController() error {
 	c.born++
@@ -45,6 +61,7 @@ func (c *Cluster) AddController() error {
 	config := balancer.Default()
 	config.Controller = ctl.ID
 	config.Peers = string(ctl.ID)
+	config.CrowdLeaves = 1
 	config.IdleTimeout = cmp.Or(c.config.IdleTimeout, config.IdleTimeout)
 	b, err := balancer.New(config, balancer.Deps{
 		DialScheduler: func(context.Context) (whisk.ControllerToScheduler, error) {
@@ -65,6 +82,7 @@ func (c *Cluster) AddController() error {
 			conn, err := c.dialContainer(ctx, address)
 			return &observed{Conn: conn, by: ctl.ID, calls: &c.calls}, err
 		},
+		Ready:  c.crowds(),
 		Logger: c.config.Logger.With("controller", ctl.ID),
 	})
 	if err != nil {

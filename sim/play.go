@@ -74,6 +74,7 @@ func (p *play) config(files string) Config {
 		KeepWarm:    keepWarm,
 		Script:      p.script(),
 		KeepOnStop:  p.storm.KeepOnStop,
+		Crowds:      p.storm.Crowds,
 	}
 	if p.storm.Files {
 		config.Ledgers = files

@@ -24,6 +24,7 @@ type Storm struct {
 	KeepOnStop  bool // the first agents
 	Drain       bool // a node is drained in the end
 	Files       bool // agents keep their ledgers in files
+	Crowds      bool // the controllers' machines have too much to do now and then
 	Steps       []Step
 }
 
@@ -68,6 +69,7 @@ func Draw(seed uint64) Storm {
 	if d.chance(50) {
 		storm.StemCells = 1 + d.IntN(2)
 	}
+	storm.Crowds = dice{rand.New(rand.NewPCG(seed, 0xc0d))}.chance(50)
 	bounds := dice{rand.New(rand.NewPCG(seed, 0xb0d))}
 	for i := range 2 + d.IntN(6) {
 		storm.Actions = append(storm.Actions, Action{
@@ -127,8 +129,8 @@ func (s Storm) Numbers() []int {
 // String tells the storm, a step in a line.
 func (s Storm) String() string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "seed %d: %d nodes of %v, %d controllers, %d stem cells, keep on stop %t, drain in the end %t, files %t\n",
-		s.Seed, s.Nodes, s.NodeMemory, s.Controllers, s.StemCells, s.KeepOnStop, s.Drain, s.Files)
+	fmt.Fprintf(&text, "seed %d: %d nodes of %v, %d controllers, %d stem cells, keep on stop %t, drain in the end %t, files %t, crowds %t\n",
+		s.Seed, s.Nodes, s.NodeMemory, s.Controllers, s.StemCells, s.KeepOnStop, s.Drain, s.Files, s.Crowds)
 	for _, a := range s.Actions {
 		fmt.Fprintf(&text, "action %s of %v, concurrency %d, instances %d\n", a.Name, a.Memory, a.Concurrency, a.Instances)
 	}
