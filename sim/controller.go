@@ -61,7 +61,7 @@ func (c *Cluster) AddController() error {
 	config := balancer.Default()
 	config.Controller = ctl.ID
 	config.Peers = string(ctl.ID)
-	config.CrowdLeaves = 1
+	config.CrowdFloor = 1
 	config.IdleTimeout = cmp.Or(c.config.IdleTimeout, config.IdleTimeout)
 	b, err := balancer.New(config, balancer.Deps{
 		DialScheduler: func(context.Context) (whisk.ControllerToScheduler, error) {
@@ -82,8 +82,8 @@ func (c *Cluster) AddController() error {
 			conn, err := c.dialContainer(ctx, address)
 			return &observed{Conn: conn, by: ctl.ID, calls: &c.calls}, err
 		},
-		Ready:  c.crowds(),
-		Logger: c.config.Logger.With("controller", ctl.ID),
+		Runnable: c.crowds(),
+		Logger:   c.config.Logger.With("controller", ctl.ID),
 	})
 	if err != nil {
 		return err

@@ -120,7 +120,7 @@ func (p program) runController(ctx context.Context, settings controllerSettings)
 		},
 		DialAgent: dialer.ControllerToAgent,
 		DialPeer:  dialer.ControllerToPeer,
-		Ready:     balancer.Ready(),
+		Runnable:  balancer.Runnable(),
 	})
 	if err != nil {
 		return err

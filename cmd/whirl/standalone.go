@@ -93,7 +93,7 @@ func (s *standalone) assemble() (err error) {
 		DialAgent: func(context.Context, whisk.NodeID, string) (whisk.ControllerToAgent, error) {
 			return inmem.Dial(s.exchange, s.back.agent.ServeController)
 		},
-		Ready: balancer.Ready(),
+		Runnable: balancer.Runnable(),
 	})
 }
 

@@ -65,7 +65,7 @@ func New(config Config, deps Deps) (*Balancer, error) {
 	b.peers.init(b)
 	b.factory = newFactory(b, b.log)
 	b.sweeper = newSweeper(b)
-	b.crowd.b, b.crowd.ready = b, deps.Ready
+	b.crowd.b, b.crowd.runnable = b, deps.Runnable
 	return b, nil
 }
 

@@ -27,7 +27,7 @@ type Config struct {
 	ActionWaiting int         // the same, for one action
 	ActionBytes   whisk.Bytes
 
-	CrowdLeaves int // activations of an action that may run at once, whatever else there is for the processors to do
+	CrowdFloor int // activations of an action that may run at once, whatever else there is for the processors to do
 
 	Attempts       int           // containers that one activation may be sent to
 	InitRetry      time.Duration // between tries to reach a container that does not listen yet
@@ -62,7 +62,7 @@ func Default() Config {
 		WaitingBytes:   256 * whisk.MB,
 		ActionWaiting:  10_000,
 		ActionBytes:    64 * whisk.MB,
-		CrowdLeaves:    2 * runtime.NumCPU(),
+		CrowdFloor:     2 * runtime.NumCPU(),
 		Attempts:       3,
 		InitRetry:      50 * time.Millisecond,
 		InitAnswer:     1 * whisk.MB,
@@ -100,7 +100,7 @@ func (c Config) Validate() error {
 	}{
 		{"Waiting", int64(c.Waiting)}, {"WaitingBytes", int64(c.WaitingBytes)},
 		{"ActionWaiting", int64(c.ActionWaiting)}, {"ActionBytes", int64(c.ActionBytes)},
-		{"CrowdLeaves", int64(c.CrowdLeaves)}, {"Attempts", int64(c.Attempts)}, {"InitAnswer", int64(c.InitAnswer)}, {"AgentQueue", int64(c.AgentQueue)},
+		{"CrowdFloor", int64(c.CrowdFloor)}, {"Attempts", int64(c.Attempts)}, {"InitAnswer", int64(c.InitAnswer)}, {"AgentQueue", int64(c.AgentQueue)},
 		{"IdleTimeout", int64(c.IdleTimeout)}, {"InitRetry", int64(c.InitRetry)}, {"ConnectionIdle", int64(c.ConnectionIdle)},
 		{"ReportInterval", int64(c.ReportInterval)}, {"IdleGrace", int64(c.IdleGrace)}, {"KeepAlive", int64(c.KeepAlive)}, {"ReconnectMin", int64(c.ReconnectMin)},
 		{"Forwards", int64(c.Forwards)}, {"HandOver", int64(c.HandOver)}, {"AnswerPatience", int64(c.AnswerPatience)},
@@ -123,7 +123,7 @@ func (c Config) Validate() error {
 }
 
 // Deps are a balancer's ways to the other roles. All are required, but for
-// DialPeer and Ready, and may be called concurrently.
+// DialPeer and Runnable, and may be called concurrently.
 type Deps struct {
 	DialScheduler func(context.Context) (whisk.ControllerToScheduler, error)
 	// DialAgent connects to a node's agent, at the address that its allocations
@@ -135,10 +135,10 @@ type Deps struct {
 	// DialPeer connects to another controller, at the address that the
 	// scheduler's redirect names. It is needed if Config.Peers is set.
 	DialPeer func(ctx context.Context, id whisk.ControllerID, address string) (whisk.ControllerToPeer, error)
-	// Ready tells how much wants to run on this machine at the moment, for each
-	// processor; see the function [Ready]. It is called by one goroutine at a time. nil
+	// Runnable tells how much wants to run on this machine at the moment, for each
+	// processor; see the function [Runnable]. It is called by one goroutine at a time. nil
 	// leaves activations run at once as many as there are containers for, whatever comes
 	// of it.
-	Ready  func() float64
-	Logger *slog.Logger
+	Runnable func() float64
+	Logger   *slog.Logger
 }

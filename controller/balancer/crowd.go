@@ -4,7 +4,6 @@ package balancer
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 )
@@ -26,14 +25,14 @@ const (
 	crowdPeriod = 250 * time.Millisecond // after which the looks have a consequence
 	crowdFrom   = 8                      // so much for each processor, on the average of a period, is a crowd
 	crowdSlow   = 2                      // a run that takes so many times as long as usual is let be
-	crowdMemory = 10 * time.Second       // a bound that was not met for so long goes
+	crowdLinger = 10 * time.Second       // a bound that was not met for so long goes
 )
 
 // crowd watches how much wants to run on the machine, and has actions bounded while
 // that is too much.
 type crowd struct {
-	b     *Balancer
-	ready func() float64 // see Deps; nil where nobody knows
+	b        *Balancer
+	runnable func() float64 // see Deps; nil where nobody knows
 
 	mu     sync.Mutex // below an action's
 	active []*action  // to be looked at when the period ends: something of them ran, or they are bounded
@@ -102,17 +101,17 @@ func (p *pressure) ease(now int64) {
 	case p.met:
 		p.bound += max(1, p.bound/8)
 		p.metLast = now
-	case now-p.metLast >= int64(crowdMemory):
+	case now-p.metLast >= int64(crowdLinger):
 		p.bound = 0
 	}
 }
 
-// tighten is for the end of a period in which so much was ready to run, for each
+// tighten is for the end of a period in which so much was runnable, for each
 // processor. By Little's law as many of the action's activations waited at a time as the
 // time that its runs took too long, all together, is longer than the period. Of
-// these only a part may stay, so small that what is ready would be no crowd, but
-// least at any rate.
-func (p *pressure) tighten(ready float64, period time.Duration, least int, now int64) {
+// these only a part may stay, so small that what is runnable would be no crowd, but
+// floor at any rate.
+func (p *pressure) tighten(runnable float64, period time.Duration, floor int, now int64) {
 	if p.ended == 0 {
 		return
 	}
@@ -122,14 +121,14 @@ func (p *pressure) tighten(ready float64, period time.Duration, least int, now i
 	}
 	late := p.took - time.Duration(p.ended)*crowdSlow*usual
 	waited := min(float64(late)/float64(period), float64(p.most))
-	if out := int(waited - max(waited*crowdFrom/ready, float64(least))); out > 0 {
+	if out := int(waited - max(waited*crowdFrom/runnable, float64(floor))); out > 0 {
 		p.bound, p.metLast = p.most-out, now
 	}
 }
 
 // watchLocked has the action looked at when the period ends.
 func (w *crowd) watchLocked(a *action) {
-	if a.pressure.listed || w.ready == nil {
+	if a.pressure.listed || w.runnable == nil {
 		return
 	}
 	a.pressure.listed = true
@@ -140,7 +139,7 @@ func (w *crowd) watchLocked(a *action) {
 
 // run looks at the machine until ctx ends.
 func (w *crowd) run(ctx context.Context) {
-	if w.ready == nil {
+	if w.runnable == nil {
 		return
 	}
 	timer := time.NewTimer(crowdPeriod)
@@ -152,7 +151,7 @@ func (w *crowd) run(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		sum += w.ready()
+		sum += w.runnable()
 		looks++
 		if now := w.b.now(); now-begun >= int64(crowdPeriod) {
 			w.judge(sum/float64(looks), time.Duration(now-begun), now)
@@ -170,25 +169,24 @@ func (w *crowd) pause() time.Duration {
 	return crowdLook
 }
 
-// judge ends a period in which so much was ready to run, for each processor.
-func (w *crowd) judge(ready float64, period time.Duration, now int64) {
+// judge ends a period in which so much was runnable, for each processor.
+func (w *crowd) judge(runnable float64, period time.Duration, now int64) {
 	w.mu.Lock()
-	active := slices.Clone(w.active)
-	clear(w.active)
-	w.active = w.active[:0]
+	active := w.active
+	w.active = nil
 	w.mu.Unlock()
 	for _, a := range active {
 		a.mu.Lock()
-		a.judgeLocked(ready, period, now)
+		a.judgeLocked(runnable, period, now)
 		a.mu.Unlock()
 	}
 }
 
-func (a *action) judgeLocked(ready float64, period time.Duration, now int64) {
+func (a *action) judgeLocked(runnable float64, period time.Duration, now int64) {
 	p := &a.pressure
 	before := p.bound
-	if ready > crowdFrom {
-		p.tighten(ready, period, a.b.config.CrowdLeaves, now)
+	if runnable > crowdFrom {
+		p.tighten(runnable, period, a.b.config.CrowdFloor, now)
 	} else {
 		p.ease(now)
 	}

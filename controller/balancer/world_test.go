@@ -45,7 +45,7 @@ type world struct {
 	capacity      int           // containers at once; 0 for any number
 	handle        func(*box, string, []byte) answer
 	prepare       func(*box)     // of a new container
-	ready         func() float64 // nil where nobody knows
+	runnable      func() float64 // nil where nobody knows
 	dialPeer      func(context.Context, whisk.ControllerID, string) (whisk.ControllerToPeer, error)
 	log           slog.Handler
 }
@@ -76,7 +76,7 @@ func (w *world) start(adjust ...func(*balancer.Config)) *balancer.Balancer {
 		DialAgent:     w.dialAgent,
 		DialContainer: w.dialContainer,
 		DialPeer:      w.dialPeer,
-		Ready:         w.ready,
+		Runnable:      w.runnable,
 		Logger:        slog.New(w.log),
 	})
 	if err != nil {
