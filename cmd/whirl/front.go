@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net"
@@ -56,9 +55,8 @@ func openFront(ctx context.Context, settings frontSettings, name string, logger 
 		return nil, err
 	}
 	f := &front{settings: settings, id: newControllerID(name), logger: logger, data: data, dial: dialContainer}
-	f.listener, err = net.Listen("tcp", settings.listen)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("listen on %s: %w", settings.listen, err), f.close())
+	if f.listener, err = listenFor("listen", settings.listen); err != nil {
+		return nil, errors.Join(err, f.close())
 	}
 	if err := ensureUsers(ctx, data.entities, settings.auth); err != nil {
 		return nil, errors.Join(err, f.close())

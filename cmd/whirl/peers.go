@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"time"
@@ -106,14 +105,6 @@ func (p *peers) serve(handlers rpc.Handlers, limits rpc.Limits, listener net.Lis
 		return nil, err
 	}
 	return func(ctx context.Context) error { return server.Run(ctx, listener) }, nil
-}
-
-func listenFor(flag, address string) (net.Listener, error) {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("listen on --%s %s: %w", flag, address, err)
-	}
-	return listener, nil
 }
 
 // epochOf returns the epoch of a scheduler that starts now: higher than that of
