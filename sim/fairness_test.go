@@ -89,7 +89,7 @@ func TestNamespacesShareACluster(t *testing.T) {
 				if meek < row.least {
 					t.Errorf("the second namespace had %.3f of what the cluster can do, and the first %.3f, want %.3f at least", meek, noisy, row.least)
 				}
-				if noisy+meek < 0.8 {
+				if noisy+meek < 0.75 { // the container of one that wants little is mostly idle
 					t.Errorf("together they had %.3f of it", noisy+meek)
 				}
 			})
