@@ -27,7 +27,9 @@ type Config struct {
 	ActionWaiting int         // the same, for one action
 	ActionBytes   whisk.Bytes
 
-	CrowdFloor int // activations of an action that may run at once, whatever else there is for the processors to do
+	// In a crowd so many activations may wait for a processor in their containers, whatever else there is to do: the
+	// namespaces that run something share them, and so do the actions of each, but each action has one.
+	CrowdFloor int
 
 	Attempts       int           // containers that one activation may be sent to
 	InitRetry      time.Duration // between tries to reach a container that does not listen yet
@@ -62,7 +64,7 @@ func Default() Config {
 		WaitingBytes:   256 * whisk.MB,
 		ActionWaiting:  10_000,
 		ActionBytes:    64 * whisk.MB,
-		CrowdFloor:     2 * runtime.NumCPU(),
+		CrowdFloor:     runtime.NumCPU(),
 		Attempts:       3,
 		InitRetry:      50 * time.Millisecond,
 		InitAnswer:     1 * whisk.MB,

@@ -15,8 +15,8 @@ import (
 // run than the processors can begin soon, fewer activations of an action are let into
 // its containers at once: fewer by those that would wait all the same.
 //
-// They are known by their runs, which take longer than they did when there was room. That a
-// run takes twice as long is no harm done, and what sleeps in its container, or waits for
+// They are known by their runs, which take longer than they did when there was room. That
+// runs take twice as long is no harm done, and what sleeps in its container, or waits for
 // another machine, hardly takes longer in a crowd: it is left alone. When there is room,
 // those that were kept out are let in, step by step.
 
@@ -24,7 +24,7 @@ const (
 	crowdLook   = 25 * time.Millisecond  // between two looks at the machine, while something runs
 	crowdPeriod = 250 * time.Millisecond // after which the looks have a consequence
 	crowdFrom   = 8                      // so much for each processor, on the average of a period, is a crowd
-	crowdSlow   = 2                      // a run that takes so many times as long as usual is let be
+	crowdSlow   = 2                      // an action whose runs take so many times as long as usual is let be
 	crowdLinger = 10 * time.Second       // a bound that was not met for so long goes
 )
 
@@ -86,16 +86,24 @@ func (p *pressure) next() {
 	p.most, p.ended, p.took, p.met, p.listed = p.used, 0, 0, false, false
 }
 
-// ease is for the end of a period with room: it learns what is usual, and lets one
-// more in for every eight.
-func (p *pressure) ease(now int64) {
+// learn has what is usual follow the runs of a period: quickly to less, for nothing but
+// room makes runs shorter, and slowly to more, which may be a crowd's doing.
+func (p *pressure) learn() {
 	switch {
 	case p.ended == 0:
 	case p.usual == 0:
 		p.usual = p.mean()
+	case p.mean() < p.usual:
+		p.usual -= (p.usual - p.mean()) / 2
 	default:
-		p.usual += (p.mean() - p.usual) / 8
+		p.usual += (p.mean() - p.usual) / 32
 	}
+}
+
+// ease is for the end of a period with room: it learns what is usual, and lets one
+// more in for every eight.
+func (p *pressure) ease(now int64) {
+	p.learn()
 	switch {
 	case p.bound == 0:
 	case p.met:
@@ -107,10 +115,10 @@ func (p *pressure) ease(now int64) {
 }
 
 // tighten is for the end of a period in which so much was runnable, for each
-// processor. By Little's law as many of the action's activations waited at a time as the
-// time that its runs took too long, all together, is longer than the period. Of
-// these only a part may stay, so small that what is runnable would be no crowd, but
-// floor at any rate.
+// processor. If runs took so long that it is a part of that, then by Little's law as many of
+// the action's activations waited at a time as the time beyond what is usual, of all its
+// runs together, is longer than the period. Of these only a part may stay, so small that
+// what is runnable would be no crowd, but floor at any rate.
 func (p *pressure) tighten(runnable float64, period time.Duration, floor int, now int64) {
 	if p.ended == 0 {
 		return
@@ -119,7 +127,10 @@ func (p *pressure) tighten(runnable float64, period time.Duration, floor int, no
 	if usual == 0 {
 		usual = p.shortest
 	}
-	late := p.took - time.Duration(p.ended)*crowdSlow*usual
+	if p.mean() <= crowdSlow*usual {
+		return
+	}
+	late := p.took - time.Duration(p.ended)*usual
 	waited := min(float64(late)/float64(period), float64(p.most))
 	if out := int(waited - max(waited*crowdFrom/runnable, float64(floor))); out > 0 {
 		p.bound, p.metLast = p.most-out, now
@@ -169,24 +180,30 @@ func (w *crowd) pause() time.Duration {
 	return crowdLook
 }
 
-// judge ends a period in which so much was runnable, for each processor.
+// judge ends a period in which so much was runnable, for each processor. What may wait at the
+// worst is shared out among the namespaces that ran something, and the actions of each.
 func (w *crowd) judge(runnable float64, period time.Duration, now int64) {
 	w.mu.Lock()
 	active := w.active
 	w.active = nil
 	w.mu.Unlock()
+	busy := map[*tenant]int{} // how many actions of each
 	for _, a := range active {
+		busy[a.tenant]++
+	}
+	for _, a := range active {
+		floor := max(1, w.b.config.CrowdFloor/(len(busy)*busy[a.tenant]))
 		a.mu.Lock()
-		a.judgeLocked(runnable, period, now)
+		a.judgeLocked(runnable, period, floor, now)
 		a.mu.Unlock()
 	}
 }
 
-func (a *action) judgeLocked(runnable float64, period time.Duration, now int64) {
+func (a *action) judgeLocked(runnable float64, period time.Duration, floor int, now int64) {
 	p := &a.pressure
 	before := p.bound
 	if runnable > crowdFrom {
-		p.tighten(runnable, period, a.b.config.CrowdFloor, now)
+		p.tighten(runnable, period, floor, now)
 	} else {
 		p.ease(now)
 	}

@@ -75,7 +75,9 @@ func (w *world) crowded(m *machine, floor int) *callers {
 }
 
 // standing is the action hello's line of the snapshot.
-func (w *world) standing() balancer.ActionSnapshot {
+func (w *world) standing() balancer.ActionSnapshot { return w.standingOf(key) }
+
+func (w *world) standingOf(key whisk.ActionKey) balancer.ActionSnapshot {
 	for _, a := range w.b.Snapshot().Actions {
 		if a.Key == key {
 			return a
@@ -181,6 +183,32 @@ func TestCrowdFloorSome(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		if standing := w.standing(); standing.Bound != 0 || standing.Slots+standing.Waiting != 12 || standing.Slots < 11 {
 			t.Errorf("%+v", standing)
+		}
+		c.stop()
+	})
+}
+
+// What may run of a crowd is shared out among namespaces, and among the actions of each:
+// more of them do not make more of it.
+func TestCrowdFloorIsSharedOut(t *testing.T) {
+	const floor = 8
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m := &machine{work: time.Millisecond, sleep: time.Millisecond}
+		c := w.crowded(m, floor)
+		other, third := key, key
+		other.Namespace = "other"
+		third.Action.Name = "third"
+		for _, key := range []whisk.ActionKey{key, other, third} {
+			c.join(12, func(inv *whisk.Invocation) { inv.Key = key })
+		}
+		time.Sleep(2 * time.Second)
+		m.foreign.Store(1000)
+		time.Sleep(20 * time.Second)
+		for key, want := range map[whisk.ActionKey]int{key: floor / 2 / 2, other: floor / 2, third: floor / 2 / 2} {
+			if standing := w.standingOf(key); standing.Bound != want || standing.Slots != want {
+				t.Errorf("%+v, want %d", standing, want)
+			}
 		}
 		c.stop()
 	})
