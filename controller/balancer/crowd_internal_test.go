@@ -35,6 +35,53 @@ func TestCrowdKeepsNoNewContainer(t *testing.T) {
 	}
 }
 
+// What is usual follows shorter runs quickly, and longer ones slowly.
+func TestUsual(t *testing.T) {
+	const ms = time.Millisecond
+	var p pressure
+	for _, step := range []struct{ run, want time.Duration }{
+		{42 * ms, 42 * ms}, {10 * ms, 26 * ms}, {10 * ms, 18 * ms}, {50 * ms, 19 * ms}, {19 * ms, 19 * ms},
+	} {
+		p.ran(step.run)
+		p.ran(step.run)
+		p.ease(0)
+		if p.usual != step.want {
+			t.Errorf("after runs of %v %v are usual, want %v", step.run, p.usual, step.want)
+		}
+		p.next()
+	}
+}
+
+// Runs that take twice as long are let be; of an action whose runs take longer, all that
+// waits goes but for what may stay.
+func TestTighten(t *testing.T) {
+	const ms = time.Millisecond
+	for _, row := range []struct {
+		name     string
+		run      time.Duration // where 10 are usual
+		runnable float64
+		floor    int
+		want     int // of 20 at once
+	}{
+		{"twice as long", 20 * ms, 100, 1, 0},
+		{"a bit longer", 21 * ms, 100, 1, 11}, // 10 and a half waited
+		{"much longer", 100 * ms, 100, 1, 4},  // 18 waited
+		{"much longer, where more may wait", 100 * ms, 100, 5, 7},
+		{"much longer, in what is hardly a crowd", 100 * ms, 9, 1, 18},
+		{"less than may wait", 100 * ms, 100, 30, 0},
+	} {
+		p := pressure{usual: 10 * ms, most: 20}
+		period := row.run / 2 // so that 20 are in their runs at a time
+		for range 10 {
+			p.ran(row.run)
+		}
+		p.tighten(row.runnable, period, row.floor, 0)
+		if p.bound != row.want {
+			t.Errorf("%s: bounded to %d, want %d", row.name, p.bound, row.want)
+		}
+	}
+}
+
 func TestThreads(t *testing.T) {
 	for load, want := range map[string]int{
 		"0.20 0.18 0.12 1/80 11206\n":    0,
