@@ -77,7 +77,9 @@ func (w *world) crowded(m *machine, floor int) *callers {
 // standing is the action hello's line of the snapshot.
 func (w *world) standing() balancer.ActionSnapshot { return w.standingOf(key) }
 
+// standingOf returns an action's line when what goes on in this moment has come to rest.
 func (w *world) standingOf(key whisk.ActionKey) balancer.ActionSnapshot {
+	synctest.Wait()
 	for _, a := range w.b.Snapshot().Actions {
 		if a.Key == key {
 			return a
