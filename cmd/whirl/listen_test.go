@@ -23,10 +23,10 @@ func TestListeningWaitsForAnHeir(t *testing.T) {
 		want error
 		took time.Duration // at least; at most one try more
 	}{
-		"free":           {},
-		"an heir's":      {free: 300 * time.Millisecond, err: inUse, took: 300 * time.Millisecond},
-		"somebody's":     {free: time.Hour, err: inUse, want: syscall.EADDRINUSE, took: heirTime},
-		"nobody's to be": {free: time.Hour, err: syscall.EACCES, want: syscall.EACCES},
+		"free":       {},
+		"an heir's":  {free: 300 * time.Millisecond, err: inUse, took: 300 * time.Millisecond},
+		"somebody's": {free: time.Hour, err: inUse, want: syscall.EADDRINUSE, took: heirTime},
+		"forbidden":  {free: time.Hour, err: syscall.EACCES, want: syscall.EACCES},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
