@@ -86,8 +86,8 @@ func (p *pressure) next() {
 	p.most, p.ended, p.took, p.met, p.listed = p.used, 0, 0, false, false
 }
 
-// learn has what is usual follow the runs of a period: quickly to less, for nothing but
-// room makes runs shorter, and slowly to more, which may be a crowd's doing.
+// learn has what is usual follow the runs of a period: quickly to less, for a crowd makes
+// no run shorter, and slowly to more, which may be a crowd's doing.
 func (p *pressure) learn() {
 	switch {
 	case p.ended == 0:
@@ -115,10 +115,10 @@ func (p *pressure) ease(now int64) {
 }
 
 // tighten is for the end of a period in which so much was runnable, for each
-// processor. If runs took so long that it is a part of that, then by Little's law as many of
-// the action's activations waited at a time as the time beyond what is usual, of all its
-// runs together, is longer than the period. Of these only a part may stay, so small that
-// what is runnable would be no crowd, but floor at any rate.
+// processor. It lets an action be whose runs hardly suffer from that. Of any other, by
+// Little's law, as many activations waited at a time as the time beyond what is usual, of all
+// its runs together, is longer than the period. Of these only a part may stay, so small
+// that what is runnable would be no crowd, but floor at any rate.
 func (p *pressure) tighten(runnable float64, period time.Duration, floor int, now int64) {
 	if p.ended == 0 {
 		return
