@@ -81,6 +81,10 @@ func TestResumeFailsAndTheContainerRuns(t *testing.T) {
 		x.mu.Lock()
 		x.resumeErr = errors.New("the engine does not answer")
 		x.mu.Unlock()
+		g := w.agent("n1")
+		g.mu.Lock()
+		g.slow = 50 * time.Millisecond // so that the call is on its way: one that was not sent may have another
+		g.mu.Unlock()
 		time.AfterFunc(100*time.Millisecond, x.thaw)
 		outcome := w.invoke()
 		w.expect(outcome, whisk.WhiskError, `{"error":"The platform lost the container that ran the activation."}`)
