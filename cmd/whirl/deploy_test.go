@@ -89,7 +89,11 @@ func commandOf(t *testing.T, words ...string) *cobra.Command {
 // TestDocumentedCommandsExist holds every command line of the pages for operators
 // to the commands, and every variable there to the flags.
 func TestDocumentedCommandsExist(t *testing.T) {
-	for _, page := range []string{"README.md", "../README.md", "../docs/operations.md", "../docs/agent.md", "../docs/performance.md"} {
+	pages := []string{
+		"README.md", "../README.md", "../docs/operations.md", "../docs/agent.md", "../docs/performance.md",
+		"../docs/performance/warm.md", "../docs/performance/overload.md", "../docs/performance/scheduler.md", "../docs/performance/stores.md",
+	}
+	for _, page := range pages {
 		t.Run(filepath.Base(page), func(t *testing.T) { checkCommands(t, deployed(t, page)) })
 	}
 }
