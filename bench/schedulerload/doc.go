@@ -12,5 +12,5 @@
 //
 // A rate is kept whatever the answers do: a requisition's time counts from
 // when it was due, and not from when it was sent, so that a scheduler that
-// stalls pays for all that it keeps waiting. docs/performance.md has figures.
+// stalls pays for all that it keeps waiting. docs/performance/scheduler.md has figures.
 package schedulerload

@@ -48,7 +48,7 @@ when it was due, so a scheduler that stalls pays for all that it keeps waiting.
 
 Each agent is a connection, and needs a file descriptor on either side. With
 --in-memory scheduler and cluster are this one process: without gRPC, and CPU
-time and memory are those of all together. docs/performance.md has figures.`,
+time and memory are those of all together. docs/performance/scheduler.md has figures.`,
 		Example: `  whirl bench scheduler
   whirl bench scheduler --agents 1000 --rate 5000 --workloads create --creations 0s
   whirl bench scheduler --rate 0 --at-once 256
