@@ -18,7 +18,12 @@ const deployDirectory = "../../deploy"
 
 func deployed(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(deployDirectory, name))
+	return read(t, filepath.Join(deployDirectory, name))
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
