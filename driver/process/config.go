@@ -24,11 +24,14 @@ type Config struct {
 	// Instance names this agent on its machine: letters, digits, "_", "." and
 	// "-". One process at a time can hold an instance.
 	Instance string
-	// Program is the path of what sandboxes begin as: a program that has package stage in it
-	// and that serves the kind native:default when it is started as "native-proxy". It is started
-	// twice for each sandbox of that kind, and once for each other one, so it had better be
-	// small: whirl-sandbox. "" stands for the program that runs.
+	// Program is the path of what sandboxes begin as: a program that has package stage in it. It
+	// is started for each of them, so it had better be small: whirl-sandbox. "" stands for the
+	// program that runs.
 	Program string
+	// Self is the path of the program that sandboxes are shown at /whirl-self, where recipes of
+	// the platform's own start it: it serves native:default when it is started as "native-proxy", and had
+	// better be small, too: whirl-native. "" stands for the program that runs.
+	Self string
 	// StateDir is a directory for sockets and locks. "" stands for a place of the
 	// instance under /run/whirl, or under the user's runtime directory. Its
 	// path must be short: a socket's path has at most 107 bytes.
@@ -125,6 +128,8 @@ func (c Config) Validate() error {
 		return whisk.Errorf(whisk.Invalid, "sandboxes of the host's network cannot be denied %v: want the network outbound", c.Denied)
 	case c.Program != "" && !filepath.IsAbs(c.Program):
 		return whisk.Errorf(whisk.Invalid, "program %q must be an absolute path", c.Program)
+	case c.Self != "" && !filepath.IsAbs(c.Self):
+		return whisk.Errorf(whisk.Invalid, "program to show %q must be an absolute path", c.Self)
 	case c.StateDir != "" && !filepath.IsAbs(c.StateDir):
 		return whisk.Errorf(whisk.Invalid, "state directory %q must be an absolute path", c.StateDir)
 	case c.PIDs < 16:

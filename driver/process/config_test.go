@@ -18,6 +18,7 @@ func TestConfigIsValidated(t *testing.T) {
 		"instance":        func(c *process.Config) { c.Instance = "../x" },
 		"network":         func(c *process.Config) { c.Network = "bridge" },
 		"program":         func(c *process.Config) { c.Program = "whirl-sandbox" },
+		"program to show": func(c *process.Config) { c.Self = "whirl-native" },
 		"state directory": func(c *process.Config) { c.StateDir = "relative" },
 		"processes":       func(c *process.Config) { c.PIDs = 1 },
 		"open files":      func(c *process.Config) { c.OpenFiles = 1 },

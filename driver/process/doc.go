@@ -19,7 +19,7 @@
 // /run. The driver makes the socket and keeps its path to itself, so a sandbox
 // takes connections before its runtime is up, and cannot put another socket in
 // its place. Where [Config.Ports] publishes sandboxes to other hosts, it is a TCP
-// socket instead. The program that it began as is at /whirl-self, the recipe's files at /whirl.
+// socket instead. [Config.Self] is at /whirl-self, the recipe's files at /whirl.
 //
 // # Promises
 //
@@ -42,8 +42,8 @@
 // pipes and a socket; per instance the cgroup tree, the files of the runtimes
 // and the keeper. A pool of prepared network namespaces with their
 // devices would sit in launch.network, one of cgroups in launch.place. What is
-// dear is the start of a program, which happens twice where the runtime is
-// [Config.Program] too: the stage could go on as that without exec, and a zygote,
+// dear is the start of a program, which happens twice: a stage that has a runtime in it
+// could go on as that without exec, and a zygote,
 // a process that loaded a runtime and forks, would take the place of clone in the
 // keeper. The root could be built once per runtime and cloned by open_tree(2) instead of being built by each stage (package stage,
 // type root).

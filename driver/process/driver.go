@@ -31,8 +31,9 @@ type Driver struct {
 	rootless     bool
 	log          *slog.Logger
 	state        *stateDir
-	program      *program
-	neighbours   string // the parent of state directories, "" if there are no neighbours
+	program      *program // what sandboxes begin as
+	self         *program // what they are shown at /whirl-self
+	neighbours   string   // the parent of state directories, "" if there are no neighbours
 	tree         *cgroup.Tree
 	support      cgroup.Support
 	uplink       *usernet.Uplink
@@ -103,7 +104,10 @@ func (d *Driver) open(tree string) error {
 		return err
 	}
 	var err error
-	if d.program, err = openProgram(d.config.Program); err != nil {
+	if d.program, err = openProgram(d.config.Program, "which sandboxes are to begin as"); err != nil {
+		return err
+	}
+	if d.self, err = openProgram(d.config.Self, "which sandboxes are to be shown"); err != nil {
 		return err
 	}
 	if d.tree, err = cgroup.Open(tree); err != nil {
@@ -348,9 +352,7 @@ func (d *Driver) Close() error {
 	var err error
 	d.close.Do(func() {
 		err = d.closeOnce()
-		if d.program != nil {
-			err = errors.Join(err, d.program.close())
-		}
+		err = errors.Join(err, d.program.close(), d.self.close())
 	})
 	return err
 }

@@ -9,7 +9,7 @@ func (d *Driver) Die() (err error) {
 	d.close.Do(func() {
 		d.stop()
 		d.loops.Wait()
-		err = errors.Join(d.leaveAll(), d.program.close())
+		err = errors.Join(d.leaveAll(), d.program.close(), d.self.close())
 	})
 	return err
 }

@@ -245,7 +245,7 @@ func (l *launch) build(ctx context.Context) error {
 	defer cancel()
 	plan := l.plan()
 	var err error
-	if plan.Self, err = l.driver.program.shown(l.driver.state, l.driver.log); err != nil && l.recipe.needsSelf() {
+	if plan.Self, err = l.driver.self.shown(l.driver.state, l.driver.log); err != nil && l.recipe.needsSelf() {
 		return err
 	}
 	l.device, err = stage.Build(ctx, l.control, plan)
@@ -304,7 +304,7 @@ func (l *launch) plan() stage.Plan {
 	return plan
 }
 
-// needsSelf reports whether the runtime is the program that the sandbox began as.
+// needsSelf reports whether the runtime is the program of [Config.Self].
 func (r recipe) needsSelf() bool { return len(r.Argv) > 0 && r.Argv[0] == "/whirl-self" }
 
 // environment is all that the runtime gets to see, sorted.

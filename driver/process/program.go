@@ -17,7 +17,7 @@ import (
 	"github.com/whirl-faas/whirl/whisk"
 )
 
-// program is what sandboxes begin as, and what they are shown at /whirl-self: one and the
+// program is what sandboxes begin as, or what they are shown at /whirl-self: one and the
 // same file as long as the driver is open. An upgrade may put another one in its place, or a
 // rebuild take it away; then sandboxes see a copy, since a file that has no name
 // any more cannot be shown.
@@ -29,8 +29,8 @@ type program struct {
 	copy string // of the file, "" while that has its name
 }
 
-// openProgram takes the program of a path, "" for the one that runs here.
-func openProgram(path string) (*program, error) {
+// openProgram takes the program of a path, "" for the one that runs here; purpose is for errors.
+func openProgram(path, purpose string) (*program, error) {
 	name := path
 	if name == "" {
 		name = "/proc/self/exe" // the file itself, whatever its path leads to by now
@@ -40,7 +40,7 @@ func openProgram(path string) (*program, error) {
 		fd, err = unix.Open(name, unix.O_PATH|unix.O_CLOEXEC, 0)
 	}
 	if err != nil {
-		return nil, whisk.Errorf(whisk.Invalid, "program %s, which sandboxes are to begin as: %w", name, err)
+		return nil, whisk.Errorf(whisk.Invalid, "program %s, %s: %w", name, purpose, err)
 	}
 	p := &program{file: os.NewFile(uintptr(fd), name), path: path}
 	if path == "" {
@@ -52,7 +52,12 @@ func openProgram(path string) (*program, error) {
 	return p, nil
 }
 
-func (p *program) close() error { return p.file.Close() }
+func (p *program) close() error {
+	if p == nil {
+		return nil
+	}
+	return p.file.Close()
+}
 
 // shown returns the path that sandboxes are shown the program from.
 func (p *program) shown(state *stateDir, log *slog.Logger) (string, error) {
@@ -72,7 +77,7 @@ func (p *program) shown(state *stateDir, log *slog.Logger) (string, error) {
 	if p.copy, err = state.copyProgram(from); err != nil {
 		return "", fmt.Errorf("keep a copy of %s, which was replaced: %w", p.path, err)
 	}
-	log.Info("the program that sandboxes begin as was replaced; they are shown a copy of the former one", "program", p.path, "copy", p.copy)
+	log.Info("the program that sandboxes are shown was replaced; they are shown a copy of the former one", "program", p.path, "copy", p.copy)
 	return p.copy, nil
 }
 

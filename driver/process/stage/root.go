@@ -182,8 +182,8 @@ func (r root) addRuntime(plan Plan) error {
 	return r.addSelf(plan.Self)
 }
 
-// addSelf shows the program that this is. It goes by a name: the file that runs is known to the
-// agent's mount namespace only and cannot be bound from this one.
+// addSelf shows the platform's program. It goes by a name: a file that the agent has open is known
+// to the agent's mount namespace only and cannot be bound from this one.
 func (r root) addSelf(program string) error {
 	const target = "/whirl-self"
 	if err := r.bind(program, target, bindDefault); err != nil {

@@ -20,7 +20,7 @@
 // A process that was started as a stage becomes one in this package's init. Go initialises
 // packages one by one: of those whose imports all are, the one whose path comes first. To
 // initialise all of a large program takes longer than what a stage has to do, and it
-// needs none of that; whirl-sandbox is a small program for this reason. So this package imports only what is initialised early anyway, which
+// needs none of that; whirl-sandbox is a small program, and nothing else, for this reason. So this package imports only what is initialised early anyway, which
 // package net, for one, is not. A test says when that has changed, docs/adr/0027 what it brings.
 package stage
 
@@ -54,7 +54,7 @@ type Plan struct {
 	Env       []string
 	Files     string   // host directory that is shown at /whirl, "" for none
 	Mounts    []string // host paths that are shown at the same place
-	Self      string   // host path of the program that this is, which is shown at /whirl-self, "" for none
+	Self      string   // host path of a program that is shown at /whirl-self, "" for none
 	UID       int      // of the runtime, and its group
 	Mapped    bool     // a user namespace has given it UID already
 	Tmp, Shm  int64    // sizes in bytes
