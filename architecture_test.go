@@ -74,7 +74,8 @@ var rooms = map[string][]string{
 	"test":                   {"client", "whisk"},
 	"test/compat":            {},
 	"cmd/whirl":              {"*"},
-	"cmd/whirl-sandbox":      {"driver/process/stage", "runtimes/native"},
+	"cmd/whirl-sandbox":      {"driver/process/stage"},
+	"cmd/whirl-native":       {"runtimes/native"},
 }
 
 // pure packages compute and hold data; I/O would be a leak in them.

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,7 +80,11 @@ func (b *back) openProcess(ctx context.Context, instance, api string) error {
 	config.Denied = b.settings.denied
 	config.API = api
 	config.Grace = b.settings.grace
-	config.Program = cmp.Or(b.settings.program, sandboxProgram(b.logger))
+	programs := b.settings.programs
+	if programs == (sandboxPrograms{}) {
+		programs = findSandboxPrograms(b.logger)
+	}
+	programs.use(&config)
 	config.Logger = b.logger
 	if b.gate != nil {
 		config.Ports = b.gate

@@ -31,8 +31,8 @@ type backSettings struct {
 	publish     gate.Config    // its Address is not valid if containers are not published
 	concurrency int            // that the controllers allow
 	docker      dockerSettings
-	grace       time.Duration // how long sandboxes outlive the process; 0 for not at all
-	program     string        // what sandboxes begin as, which benchmarks say; "" for whirl-sandbox where it is, otherwise this program
+	grace       time.Duration   // how long sandboxes outlive the process; 0 for not at all
+	programs    sandboxPrograms // which benchmarks say; none for those that are beside this program
 }
 
 func addBackFlags(flags *pflag.FlagSet) {

@@ -102,7 +102,7 @@ func newSandboxMaker(ctx context.Context) (*sandboxMaker, error) {
 	config := process.Default()
 	config.Instance = fmt.Sprintf("bench-%d", os.Getpid())
 	config.Runtimes = recipes(locals)
-	config.Program = sandboxProgram(slog.New(slog.DiscardHandler))
+	findSandboxPrograms(slog.New(slog.DiscardHandler)).use(&config)
 	driver, err := process.Open(config)
 	if err != nil {
 		return nil, fmt.Errorf("make sandboxes to compare with: %w", err)

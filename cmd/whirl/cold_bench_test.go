@@ -224,7 +224,7 @@ func newBed(b *testing.B, change func(*back, *front, *clock)) *coldBed {
 	must(b, err)
 	settings, err := readStandaloneSettings(command)
 	must(b, err)
-	settings.back.program = buildSandboxProgram(b)
+	settings.back.programs = buildSandboxPrograms(b)
 	front, err := openFront(ctx, settings.front, "", logger)
 	must(b, err)
 	back, err := openBack(ctx, settings.back, instanceOf("standalone", settings.front.data), front.url(), logger)
@@ -242,7 +242,7 @@ func newBed(b *testing.B, change func(*back, *front, *clock)) *coldBed {
 	config.Instance = "coldbench"
 	config.Runtimes = recipes(back.offer.locals)
 	config.API = front.url()
-	config.Program = settings.back.program
+	settings.back.programs.use(&config)
 	bed.driver, err = process.Open(config)
 	must(b, err)
 	b.Cleanup(func() {

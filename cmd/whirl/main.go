@@ -19,7 +19,7 @@ import (
 
 func main() {
 	process.InitKeeper() // does not return in a process that keeps sandboxes
-	// Inside of a sandbox, where there is no whirl-sandbox:
+	// Inside of a sandbox, where there is no whirl-native:
 	if slices.Equal(os.Args[1:], []string{native.Argument}) {
 		os.Exit(native.Main())
 	}

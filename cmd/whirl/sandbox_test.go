@@ -13,9 +13,9 @@ import (
 	"testing"
 )
 
-// buildSandboxProgram builds whirl-sandbox, where other users may start it too, and returns
-// its path. flags are more of go build's.
-func buildSandboxProgram(t testing.TB, flags ...string) string {
+// buildSandboxPrograms builds them where other users may start them too. flags are more of go
+// build's.
+func buildSandboxPrograms(t testing.TB, flags ...string) sandboxPrograms {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "whirl-sandbox")
 	if err == nil {
@@ -29,18 +29,17 @@ func buildSandboxProgram(t testing.TB, flags ...string) string {
 			t.Error(err)
 		}
 	})
-	path := filepath.Join(dir, "whirl-sandbox")
-	args := append([]string{"build", "-o", path}, flags...)
-	build := exec.Command("go", append(args, modulePath+"/cmd/whirl-sandbox")...)
+	args := append([]string{"build", "-o", dir}, flags...)
+	build := exec.Command("go", append(args, modulePath+"/cmd/whirl-sandbox", modulePath+"/cmd/whirl-native")...)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build whirl-sandbox: %v\n%s", err, output)
+		t.Fatalf("build the programs of sandboxes: %v\n%s", err, output)
 	}
-	return path
+	return sandboxPrograms{stage: filepath.Join(dir, "whirl-sandbox"), native: filepath.Join(dir, "whirl-native")}
 }
 
-func TestSandboxProgramIsTheOneBuiltWithThis(t *testing.T) {
-	built := buildSandboxProgram(t, "-buildvcs=false") // as this test is
+func TestSandboxProgramsAreThoseBuiltWithThis(t *testing.T) {
+	built := buildSandboxPrograms(t, "-buildvcs=false") // as this test is
 	other, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -51,13 +50,14 @@ func TestSandboxProgramIsTheOneBuiltWithThis(t *testing.T) {
 		found bool
 		logs  string
 	}{
-		{"is there", func(path string) error { return os.Link(built, path) }, true, ""},
+		{"is there", func(path string) error { return os.Link(built.stage, path) }, true, ""},
 		{"is not", func(string) error { return nil }, false, "level=INFO msg=\"cold starts take longer"},
 		{"is no program", func(path string) error { return os.WriteFile(path, []byte("#!/bin/sh\n"), 0o755) }, false, "level=WARN"},
 		{"is another program", func(path string) error { return os.Link(other, path) }, false, "not built together"},
+		{"is the other of the two", func(path string) error { return os.Link(built.native, path) }, false, "not built together"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			dir, err := os.MkdirTemp(filepath.Dir(built), "beside")
+			dir, err := os.MkdirTemp(filepath.Dir(built.stage), "beside")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -66,7 +66,7 @@ func TestSandboxProgramIsTheOneBuiltWithThis(t *testing.T) {
 				t.Fatal(err)
 			}
 			var log bytes.Buffer
-			got := sandboxProgramBeside(filepath.Join(dir, "whirl"), slog.New(slog.NewTextHandler(&log, nil)))
+			got := smallProgram(dir, "whirl-sandbox", slog.New(slog.NewTextHandler(&log, nil)))
 			if c.found != (got == path) || got != "" && got != path {
 				t.Errorf("found %q", got)
 			}
@@ -77,25 +77,34 @@ func TestSandboxProgramIsTheOneBuiltWithThis(t *testing.T) {
 	}
 }
 
-// TestSandboxProgramIsSmall keeps what is started for each sandbox free of what it has no
+// TestSandboxProgramsAreSmall keeps what is started for each sandbox free of what it has no
 // use for.
-func TestSandboxProgramIsSmall(t *testing.T) {
-	output, err := exec.Command("go", "list", "-deps", modulePath+"/cmd/whirl-sandbox").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for needed := range strings.Lines(string(output)) {
-		for _, large := range []string{"google.golang.org/", "github.com/moby/", "gvisor.dev/", "modernc.org/", "github.com/prometheus/", "regexp\n", "html/template\n"} {
-			if strings.HasPrefix(needed, large) {
-				t.Errorf("whirl-sandbox has %s in it", strings.TrimSpace(needed))
+func TestSandboxProgramsAreSmall(t *testing.T) {
+	large := []string{"google.golang.org/", "github.com/moby/", "gvisor.dev/", "modernc.org/", "github.com/prometheus/", "regexp\n", "html/template\n"}
+	for name, large := range map[string][]string{
+		"whirl-native":  large,
+		"whirl-sandbox": append(large, "github.com/valyala/", "github.com/klauspost/", "net\n", "net/", "crypto/", "compress/"),
+	} {
+		output, err := exec.Command("go", "list", "-deps", modulePath+"/cmd/"+name).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for needed := range strings.Lines(string(output)) {
+			for _, large := range large {
+				if strings.HasPrefix(needed, large) {
+					t.Errorf("%s has %s in it", name, strings.TrimSpace(needed))
+				}
 			}
 		}
 	}
 }
 
-func TestSandboxProgramSaysWhatItIs(t *testing.T) {
-	output, err := exec.Command(buildSandboxProgram(t), "--help").CombinedOutput()
-	if fmt.Sprint(err) != "exit status 2" || !strings.Contains(string(output), "started by whirl") {
-		t.Errorf("%v: %s", err, output)
+func TestSandboxProgramsSayWhatTheyAre(t *testing.T) {
+	programs := buildSandboxPrograms(t)
+	for _, path := range []string{programs.stage, programs.native} {
+		output, err := exec.Command(path, "--help").CombinedOutput()
+		if fmt.Sprint(err) != "exit status 2" || !strings.Contains(string(output), "started by whirl") {
+			t.Errorf("%s: %v: %s", path, err, output)
+		}
 	}
 }
