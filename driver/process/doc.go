@@ -43,9 +43,9 @@
 // and the keeper. A pool of prepared network namespaces with their
 // devices would sit in launch.network, one of cgroups in launch.place. What is
 // dear is the start of a program, which happens twice: a stage that has a runtime in it
-// could go on as that without exec, and a zygote,
-// a process that loaded a runtime and forks, would take the place of clone in the
-// keeper. The root could be built once per runtime and cloned by open_tree(2) instead of being built by each stage (package stage,
+// could go on as that without exec, and a zygote, a process that loaded a runtime and
+// forks, would take the place of clone in the keeper. The root could be built once per
+// runtime and cloned by open_tree(2) instead of being built by each stage (package stage,
 // type root).
 //
 // docs/architecture.md tells where drivers stand in the whole, docs/adr/0014 why there

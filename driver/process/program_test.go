@@ -66,6 +66,34 @@ func TestAProgramThatMakesNoSandboxes(t *testing.T) {
 	}
 }
 
+// TestSandboxesAreShownAProgram has the runtime be another program than the one that sandboxes begin as.
+func TestSandboxesAreShownAProgram(t *testing.T) {
+	binary, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := testConfig(t)
+	config.Self = filepath.Join(filepath.Dir(config.StateDir), "shown")
+	if err := errors.Join(os.Chmod(filepath.Dir(config.Self), 0o755), os.WriteFile(config.Self, binary, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	var mounts string
+	newBox(t, openDriver(t, config), testSpec).do("read", values{"path": "/proc/self/mountinfo"}, &mounts)
+	if !strings.Contains(mounts, "/shown /whirl-self ") {
+		t.Errorf("the sandbox has %s", mounts)
+	}
+
+	config = testConfig(t)
+	config.Self = "/nosuch/whirl-native"
+	driver, err := process.Open(config)
+	if err == nil {
+		driver.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "program /nosuch/whirl-native, which sandboxes are to be shown: no such file") {
+		t.Errorf("without such a program: %v", err)
+	}
+}
+
 // TestSandboxesAfterAnUpgradeOnDisk puts another program in the place of the one that
 // runs, as installing a new version does, and takes its file away, as a rebuild may. The state
 // directory is where nothing can be executed, as /run is on Debian.

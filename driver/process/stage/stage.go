@@ -20,8 +20,9 @@
 // A process that was started as a stage becomes one in this package's init. Go initialises
 // packages one by one: of those whose imports all are, the one whose path comes first. To
 // initialise all of a large program takes longer than what a stage has to do, and it
-// needs none of that; whirl-sandbox is a small program, and nothing else, for this reason. So this package imports only what is initialised early anyway, which
-// package net, for one, is not. A test says when that has changed, docs/adr/0027 what it brings.
+// needs none of that; for this reason whirl-sandbox is a program that has nothing else in it.
+// And so this package imports only what is initialised early anyway, which package net, for
+// one, is not. A test says when that has changed, docs/adr/0027 what it brings.
 package stage
 
 import (
