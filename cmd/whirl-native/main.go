@@ -2,7 +2,7 @@
 
 // Command whirl-native is the action proxy of the kind native:default. The command whirl is
 // one as well, but is some ten times as large, and one is started for each sandbox of that
-// kind. It is installed beside whirl, which finds it there.
+// kind. It is installed beside whirl, which finds it there, or is all that an image for the docker driver has in it.
 package main
 
 import (

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,11 +81,7 @@ func (b *back) openProcess(ctx context.Context, instance, api string) error {
 	config.Denied = b.settings.denied
 	config.API = api
 	config.Grace = b.settings.grace
-	programs := b.settings.programs
-	if programs == (sandboxPrograms{}) {
-		programs = findSandboxPrograms(b.logger)
-	}
-	programs.use(&config)
+	cmp.Or(b.settings.programs, findSandboxPrograms(b.logger)).use(&config)
 	config.Logger = b.logger
 	if b.gate != nil {
 		config.Ports = b.gate

@@ -32,7 +32,10 @@ func findSandboxPrograms(logger *slog.Logger) sandboxPrograms {
 		logger.Debug("whirl-sandbox and whirl-native are not looked for", "err", err)
 		return sandboxPrograms{}
 	}
-	dir := filepath.Dir(self)
+	return sandboxProgramsIn(filepath.Dir(self), logger)
+}
+
+func sandboxProgramsIn(dir string, logger *slog.Logger) sandboxPrograms {
 	return sandboxPrograms{
 		stage:  smallProgram(dir, "whirl-sandbox", logger),
 		native: smallProgram(dir, "whirl-native", logger),

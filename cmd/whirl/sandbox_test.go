@@ -40,6 +40,9 @@ func buildSandboxPrograms(t testing.TB, flags ...string) sandboxPrograms {
 
 func TestSandboxProgramsAreThoseBuiltWithThis(t *testing.T) {
 	built := buildSandboxPrograms(t, "-buildvcs=false") // as this test is
+	if got := sandboxProgramsIn(filepath.Dir(built.stage), slog.New(slog.DiscardHandler)); got != built {
+		t.Errorf("found %+v, want %+v", got, built)
+	}
 	other, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
