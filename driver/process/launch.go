@@ -170,7 +170,7 @@ func (l *launch) place() error {
 	group, err := l.driver.tree.Create(string(l.id), cgroup.Limits{
 		Memory: int64(l.spec.Memory),
 		PIDs:   l.driver.config.PIDs,
-		Share:  l.share() / startPart,
+		Share:  l.share(),
 	})
 	if err != nil {
 		return err

@@ -20,10 +20,12 @@ func TestWhenTheWholeShareComes(t *testing.T) {
 	for name, tt := range map[string]struct {
 		on    func(s *sandbox)
 		after time.Duration
+		want  string
 	}{
-		"it has started":        {func(s *sandbox) { s.Settled(); s.Settled() }, 0},
-		"its first run is long": {func(*sandbox) {}, startTime},
-		"it is left":            {func(s *sandbox) { s.end(errLeft) }, 0},
+		"it has started":        {func(s *sandbox) { s.Settled(); s.Settled() }, 0, "2048"},
+		"its first run is long": {func(*sandbox) {}, startTime, "2048"},
+		"it is left":            {func(s *sandbox) { s.end(errLeft) }, 0, "2048"},
+		"it ends":               {func(s *sandbox) { s.end(errEnded) }, 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -48,8 +50,8 @@ func TestWhenTheWholeShareComes(t *testing.T) {
 				if took := time.Since(began); took != tt.after {
 					t.Errorf("it came after %s, want %s", took, tt.after)
 				}
-				if text, err := os.ReadFile(file); err != nil || string(text) != "2048" {
-					t.Errorf("its share is %s, %v; want 2048", text, err)
+				if text, err := os.ReadFile(file); err != nil || string(text) != tt.want {
+					t.Errorf("its share is %q, %v; want %q", text, err, tt.want)
 				}
 				s.end(errEnded)
 			})

@@ -32,6 +32,10 @@ type Tree struct {
 	unified string            // its directory of the version 2 hierarchy, "" if it has none
 	hosts   map[string]bool   // controllers that the unified directory gives to its groups
 	legacy  map[string]string // controller to its directory of a version 1 hierarchy
+
+	// For what starts, in the version 1 hierarchy of the processors; "" without one. See
+	// [Group.Started].
+	starting string
 }
 
 // Support says what a tree can do.
@@ -61,6 +65,11 @@ func (m mounts) open(name string) (*Tree, error) {
 		}
 		if dir := filepath.Join(mount, "whirl", name); os.MkdirAll(dir, 0o755) == nil {
 			t.legacy[controller] = dir
+		}
+	}
+	if t.legacy["cpu"] != "" {
+		if dir := filepath.Join(m.legacy["cpu"], "whirl-starting", name); os.MkdirAll(dir, 0o755) == nil {
+			t.starting = dir
 		}
 	}
 	if freezer, ok := t.legacy["freezer"]; ok {
@@ -174,7 +183,11 @@ func (t *Tree) Close() error {
 	if freezer, ok := t.legacy["freezer"]; ok {
 		errs = append(errs, endFrozen(freezer))
 	}
-	for _, dir := range t.dirs() {
+	dirs := t.dirs()
+	if t.starting != "" {
+		dirs = append(dirs, t.starting)
+	}
+	for _, dir := range dirs {
 		errs = append(errs, ignoreMissing(rmdir(dir)))
 		_ = rmdir(filepath.Dir(dir)) // another instance may need it
 	}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,14 +65,17 @@ func TestLimitsAreWritten(t *testing.T) {
 		want  map[string]string
 	}{
 		{"unified", func(dir string) *Group { return &Group{unified: dir, hosts: hosts} }, map[string]string{
-			"memory.max": "268435456", "memory.swap.max": "0", "memory.oom.group": "1", "pids.max": "99", "cpu.weight": "200",
+			"memory.max": "268435456", "memory.swap.max": "0", "memory.oom.group": "1", "pids.max": "99", "cpu.weight": "25",
 		}},
 		{"legacy", func(dir string) *Group {
 			return &Group{legacy: map[string]string{"memory": dir, "pids": dir, "cpu": dir}}
 		}, map[string]string{
 			"memory.limit_in_bytes": "268435456", "memory.memsw.limit_in_bytes": "268435456",
-			"memory.kmem.tcp.limit_in_bytes": "33554432", "pids.max": "99", "cpu.shares": "2048",
+			"memory.kmem.tcp.limit_in_bytes": "33554432", "pids.max": "99", "cpu.shares": "256",
 		}},
+		{"legacy, starting elsewhere", func(dir string) *Group {
+			return &Group{legacy: map[string]string{"cpu": dir}, starting: "elsewhere"}
+		}, map[string]string{"cpu.shares": "2048"}},
 	} {
 		dir := t.TempDir()
 		for name := range tt.want {
@@ -87,15 +91,15 @@ func TestLimitsAreWritten(t *testing.T) {
 				t.Errorf("%s: %s = %q, want %q", tt.name, name, got, want)
 			}
 		}
-		if err := tt.group(dir).SetShare(3000); err != nil {
-			t.Errorf("%s: SetShare = %v", tt.name, err)
+		if err := tt.group(dir).Started(3000); err != nil {
+			t.Errorf("%s: Started = %v", tt.name, err)
 		}
 		if got := read(dir, "cpu.weight") + read(dir, "cpu.shares"); got != "300" && got != "3072" {
-			t.Errorf("%s: after SetShare the weight is %q", tt.name, got)
+			t.Errorf("%s: after Started the weight is %q", tt.name, got)
 		}
 	}
-	if err := (&Group{unified: t.TempDir()}).SetShare(1000); err != nil {
-		t.Errorf("SetShare without the controller = %v", err)
+	if err := (&Group{unified: t.TempDir()}).Started(1000); err != nil {
+		t.Errorf("Started without the controller = %v", err)
 	}
 }
 
@@ -207,7 +211,7 @@ func TestGroupLife(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			shell := startIn(t, group)
+			shell := startIn(t, group, "while :; do :; done")
 			if err := group.Freeze(ctx); err != nil {
 				t.Fatal(err)
 			}
@@ -241,18 +245,70 @@ func TestGroupLife(t *testing.T) {
 	}
 }
 
-// startIn starts a process that uses the CPU, and moves it into the group.
-func startIn(t *testing.T, group *Group) *exec.Cmd {
+// startIn starts a shell, and moves it into the group as a sandbox's first process is.
+func startIn(t *testing.T, group *Group, script string) *exec.Cmd {
 	t.Helper()
-	shell := exec.Command("/bin/sh", "-c", "while :; do :; done")
+	shell := exec.Command("/bin/sh", "-c", script)
 	if err := shell.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = shell.Process.Kill() })
-	for _, dir := range group.dirs() {
-		if err := write(dir, "cgroup.procs", fmt.Sprint(shell.Process.Pid)); err != nil {
+	if group.unified != "" {
+		if err := write(group.unified, "cgroup.procs", fmt.Sprint(shell.Process.Pid)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	if err := group.Admit(shell.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
 	return shell
+}
+
+// TestStartsApart has a process, and those that it clones, start where their processor time
+// is held against no group that has started.
+func TestStartsApart(t *testing.T) {
+	mounts, found := hierarchies(t)["legacy"]
+	if !found || mounts.legacy["cpu"] == "" {
+		t.Skip("there are no processors in version 1")
+	}
+	tree, err := mounts.open(fmt.Sprintf("test_starting_%d", os.Getpid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	group, err := tree.Create("one", Limits{Memory: 64 << 20, PIDs: 50, Share: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := tree.Create("two", Limits{Memory: 64 << 20, PIDs: 10, Share: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	startIn(t, group, "while :; do sleep 0.01 & done 2>/dev/null")
+	stays := startIn(t, other, "while :; do sleep 60; done")
+	home := group.legacy["cpu"]
+	if len(pidsIn(home)) > 0 || len(pidsIn(tree.starting)) < 2 {
+		t.Errorf("before it has started %v are in its group, and %v start", pidsIn(home), pidsIn(tree.starting))
+	}
+	for range 2 {
+		if err := group.Started(1000); err != nil {
+			t.Errorf("Started = %v", err)
+		}
+	}
+	if len(pidsIn(home)) == 0 {
+		t.Error("nobody is in the group that has started")
+	}
+	for _, pid := range pidsIn(tree.starting) {
+		if text := read(fmt.Sprintf("/proc/%d", pid), "cgroup"); strings.Contains(text, "/one") {
+			t.Errorf("of the group that has started, process %d still starts", pid)
+		}
+	}
+	if !slices.Contains(pidsIn(tree.starting), stays.Process.Pid) {
+		t.Error("another group, which has not started, was moved as well")
+	}
+	if err := errors.Join(tree.Sweep(t.Context()), tree.Close()); err != nil {
+		t.Error(err)
+	}
+	if isDir(tree.starting) {
+		t.Errorf("%s is left", tree.starting)
+	}
 }

@@ -20,17 +20,22 @@ import (
 
 // Group holds the processes of one sandbox.
 type Group struct {
-	unified string            // "" if the tree has no version 2 part
-	hosts   map[string]bool   // controllers of the unified directory
-	legacy  map[string]string // controller to directory
+	unified  string            // "" if the tree has no version 2 part
+	hosts    map[string]bool   // controllers of the unified directory
+	legacy   map[string]string // controller to directory
+	starting string            // of the tree, where the group's processes begin; "" where they begin in the group
 }
 
 // Limits bound a group. All are enforced as far as the tree supports them.
 type Limits struct {
 	Memory int64 // bytes, swap included
 	PIDs   int   // processes and threads
-	Share  int   // of the CPU, in thousandths of what a 256 MB sandbox gets
+	Share  int   // of the CPU once it has started, in thousandths of what a 256 MB sandbox gets
 }
+
+// startPart says what a group has that starts, where processes cannot leave their group: one
+// in so many of its share.
+const startPart = 8
 
 // tcpShare is the part of its memory that a group may have in TCP buffers on top,
 // where the kernel counts those apart.
@@ -64,16 +69,19 @@ func (g *Group) UnmarshalJSON(text []byte) error {
 // Usage is what a group uses.
 type Usage struct {
 	Memory int64         // bytes, without file pages that the kernel can drop at once
-	CPU    time.Duration // since the group was made
+	CPU    time.Duration // since the group was made; where version 1 has "cpu" and "cpuacct" in one hierarchy, since it started
 }
 
-// Create makes a group. On an error nothing of it is left.
+// Create makes a group of what starts; see [Group.Started]. On an error nothing of it is left.
 func (t *Tree) Create(name string, limits Limits) (*Group, error) {
 	g := t.group(name)
 	for _, dir := range g.dirs() {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return nil, errors.Join(fmt.Errorf("create cgroup: %w", err), g.rmdirs())
 		}
+	}
+	if len(g.dirs()) > 1 { // another directory tells whose the processes are
+		g.starting = t.starting
 	}
 	if err := g.limit(limits); err != nil {
 		return nil, errors.Join(fmt.Errorf("limit cgroup: %w", err), g.rmdirs())
@@ -111,12 +119,54 @@ func (g *Group) limit(limits Limits) error {
 	} else if dir := g.legacy["pids"]; dir != "" {
 		errs = append(errs, write(dir, "pids.max", pids))
 	}
-	return errors.Join(append(errs, g.SetShare(limits.Share))...)
+	share := limits.Share
+	if g.starting == "" {
+		share /= startPart
+	}
+	return errors.Join(append(errs, g.setShare(share))...)
 }
 
-// SetShare changes what [Limits].Share said. A group without the control is left
-// as it is.
-func (g *Group) SetShare(share int) error {
+// Started gives the group its whole share of the CPU, which [Limits] describes. Until then
+// its processes have little of it while others want the processors. Calling it again, or
+// for a group that another process made, is no error.
+//
+// In version 1 they share a group with all others of the tree that start, beside that of
+// the tree: what those took of the processors is held against none that has started. In version 2 a
+// process that changes its group leaves its memory behind, so each stays where it is and
+// has a part of its share alone, and what it takes counts against the whole tree.
+func (g *Group) Started(share int) error {
+	if err := g.setShare(share); err != nil {
+		return err
+	}
+	if g.legacy["cpu"] == "" {
+		return nil
+	}
+	return g.gather()
+}
+
+// gather brings the group's processes from where they began into its own directory of the
+// version 1 hierarchy of the processors. Those whose parent was still there when they were cloned
+// are found by looking again.
+func (g *Group) gather() error {
+	const looks = 100 // more than any that does not clone itself without end
+	home := g.legacy["cpu"]
+	for range looks {
+		there := pidsIn(home)
+		missing := slices.DeleteFunc(g.pids(), func(pid int) bool { return slices.Contains(there, pid) })
+		if len(missing) == 0 {
+			return nil
+		}
+		for _, pid := range missing {
+			if err := write(home, "cgroup.procs", strconv.Itoa(pid)); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("leave the cgroup of what starts: %w", err)
+			}
+		}
+	}
+	return errors.New("leave the cgroup of what starts: new processes come without end")
+}
+
+// setShare changes what the group has of the CPU. One without the control is left as it is.
+func (g *Group) setShare(share int) error {
 	if g.hosts["cpu"] {
 		return write(g.unified, "cpu.weight", strconv.Itoa(min(max(share/10, 1), 10_000)))
 	} else if dir := g.legacy["cpu"]; dir != "" {
@@ -138,8 +188,11 @@ func (g *Group) OpenUnified() (*os.File, error) {
 // into a group is not possible.
 func (g *Group) Admit(pid int) error {
 	for _, dir := range g.dirs() {
-		if dir == g.unified {
+		switch {
+		case dir == g.unified:
 			continue
+		case dir == g.legacy["cpu"] && g.starting != "":
+			dir = g.starting
 		}
 		if err := write(dir, "cgroup.procs", strconv.Itoa(pid)); err != nil {
 			return fmt.Errorf("enter cgroup: %w", err)
@@ -196,11 +249,16 @@ func (g *Group) Doom() int {
 func (g *Group) pids() []int {
 	var pids []int
 	for _, dir := range g.dirs() {
-		for line := range strings.Lines(read(dir, "cgroup.procs")) {
-			// 0 stands for a process of another pid namespace, and -1 would be everybody.
-			if pid := int(number(line)); pid > 1 {
-				pids = append(pids, pid)
-			}
+		pids = append(pids, pidsIn(dir)...)
+	}
+	return pids
+}
+
+func pidsIn(dir string) (pids []int) {
+	for line := range strings.Lines(read(dir, "cgroup.procs")) {
+		// 0 stands for a process of another pid namespace, and -1 would be everybody.
+		if pid := int(number(line)); pid > 1 {
+			pids = append(pids, pid)
 		}
 	}
 	return pids
