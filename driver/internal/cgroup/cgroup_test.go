@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -245,10 +246,15 @@ func TestGroupLife(t *testing.T) {
 	}
 }
 
-// startIn starts a shell, and moves it into the group as a sandbox's first process is.
+// startIn starts a shell that is moved into the group, as a sandbox's first process is, before
+// it goes on to the script.
 func startIn(t *testing.T, group *Group, script string) *exec.Cmd {
 	t.Helper()
-	shell := exec.Command("/bin/sh", "-c", script)
+	shell := exec.Command("/bin/sh", "-c", "read -r _; "+script)
+	input, err := shell.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := shell.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -259,6 +265,9 @@ func startIn(t *testing.T, group *Group, script string) *exec.Cmd {
 		}
 	}
 	if err := group.Admit(shell.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(input, "go\n"); err != nil {
 		t.Fatal(err)
 	}
 	return shell
@@ -286,7 +295,9 @@ func TestStartsApart(t *testing.T) {
 	startIn(t, group, "while :; do sleep 0.01 & done 2>/dev/null")
 	stays := startIn(t, other, "while :; do sleep 60; done")
 	home := group.legacy["cpu"]
-	if len(pidsIn(home)) > 0 || len(pidsIn(tree.starting)) < 2 {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := waitFor(ctx, func() bool { return len(pidsIn(tree.starting)) > 4 }); err != nil || len(pidsIn(home)) > 0 {
 		t.Errorf("before it has started %v are in its group, and %v start", pidsIn(home), pidsIn(tree.starting))
 	}
 	for range 2 {
