@@ -273,12 +273,28 @@ func startIn(t *testing.T, group *Group, script string) *exec.Cmd {
 	return shell
 }
 
+// TestAProcessCountsOnce though each hierarchy lists it: to move one has all others wait.
+func TestAProcessCountsOnce(t *testing.T) {
+	memory, pids := t.TempDir(), t.TempDir()
+	put := func(dir, text string) {
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(memory, "9\n7\n0\n")
+	put(pids, "7\n8\n9\n")
+	group := &Group{legacy: map[string]string{"memory": memory, "pids": pids}}
+	if got, want := group.pids(), []int{7, 8, 9}; !slices.Equal(got, want) {
+		t.Errorf("its processes are %v, want %v", got, want)
+	}
+}
+
 // TestStartsApart has a process, and those that it clones, start where their processor time
 // is held against no group that has started.
 func TestStartsApart(t *testing.T) {
 	mounts, found := hierarchies(t)["legacy"]
 	if !found || mounts.legacy["cpu"] == "" {
-		t.Skip("there are no processors in version 1")
+		t.Skip("no hierarchy of version 1 shares out the processors here, so nothing starts apart")
 	}
 	tree, err := mounts.open(fmt.Sprintf("test_starting_%d", os.Getpid()))
 	if err != nil {

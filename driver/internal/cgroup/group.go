@@ -245,13 +245,14 @@ func (g *Group) Doom() int {
 	return len(pids)
 }
 
-// pids lists the processes that any of the group's directories holds.
+// pids lists the processes that any of the group's directories holds, each once.
 func (g *Group) pids() []int {
 	var pids []int
 	for _, dir := range g.dirs() {
 		pids = append(pids, pidsIn(dir)...)
 	}
-	return pids
+	slices.Sort(pids)
+	return slices.Compact(pids)
 }
 
 func pidsIn(dir string) (pids []int) {
