@@ -3,7 +3,9 @@
 package balancer
 
 import (
+	"context"
 	"math"
+	"net"
 	"time"
 
 	"github.com/whirl-faas/whirl/whisk"
@@ -68,7 +70,7 @@ func (f *factory) allocated(m whisk.Allocation) {
 		Container: m.Container,
 		action:    a,
 		agent:     f.b.agentOf(m.Container.Node, m.Agent),
-		wire:      newWire(f.b.deps.DialContainer, m.Container.Address, f.b.config.ConnectionIdle),
+		wire:      newWire(a.dial, m.Container.Address, f.b.config.ConnectionIdle),
 		state:     cold,
 		reported:  whisk.Busy,
 	}
@@ -99,6 +101,15 @@ func (f *factory) allocated(m whisk.Allocation) {
 		c.giveBackLocked(unwanted, whisk.ReleaseLeaving)
 	}
 	a.pumpLocked(now)
+}
+
+// dial connects to a container of the action.
+func (a *action) dial(ctx context.Context, address whisk.Address) (net.Conn, error) {
+	conn, err := a.b.deps.DialContainer(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	return a.b.deps.Lookout.Watch(conn, a.tenant.namespace), nil
 }
 
 // decline gives back a container that was asked for in an earlier session, or

@@ -50,6 +50,9 @@ func New(config Config, deps Deps) (*Balancer, error) {
 	if config.Peers != "" && deps.DialPeer == nil {
 		return nil, whisk.Errorf(whisk.Invalid, "balancer: others forward to %s, but there is no way to forward to others", config.Peers)
 	}
+	if deps.Lookout == nil {
+		deps.Lookout = nobody{}
+	}
 	b := &Balancer{
 		config:  config,
 		deps:    deps,

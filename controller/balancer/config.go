@@ -125,7 +125,7 @@ func (c Config) Validate() error {
 }
 
 // Deps are a balancer's ways to the other roles. All are required, but for
-// DialPeer and Runnable, and may be called concurrently.
+// DialPeer, Runnable and Lookout, and may be called concurrently.
 type Deps struct {
 	DialScheduler func(context.Context) (whisk.ControllerToScheduler, error)
 	// DialAgent connects to a node's agent, at the address that its allocations
@@ -142,5 +142,23 @@ type Deps struct {
 	// leaves activations run at once as many as there are containers for, whatever comes
 	// of it.
 	Runnable func() float64
-	Logger   *slog.Logger
+	// Lookout sees to it that where processors are short, what comes for those who ask for
+	// little is read soon. nil leaves to Go what is read first.
+	Lookout Lookout
+	Logger  *slog.Logger
 }
+
+// Lookout is what the balancer needs of a lookout.
+type Lookout interface {
+	// Watch returns a connection to a container of the namespace, to be used in place of conn.
+	Watch(conn net.Conn, namespace string) net.Conn
+	// Crowd says which namespaces crowd others from now on, if any do: what comes for them
+	// may wait. It is called by one goroutine, four times a second.
+	Crowd(namespaces []string)
+}
+
+// nobody looks out.
+type nobody struct{}
+
+func (nobody) Watch(conn net.Conn, _ string) net.Conn { return conn }
+func (nobody) Crowd([]string)                         {}

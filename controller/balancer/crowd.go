@@ -33,6 +33,7 @@ const (
 type crowd struct {
 	b        *Balancer
 	runnable func() float64 // see Deps; nil where nobody knows
+	shares   shares         // of the latest period
 
 	mu     sync.Mutex // below an action's
 	active []*action  // to be looked at when the period ends: something of them ran, or they are bounded
@@ -181,7 +182,8 @@ func (w *crowd) pause() time.Duration {
 }
 
 // judge ends a period in which so much was runnable, for each processor. What may wait at the
-// worst is shared out among the namespaces that ran something, and the actions of each.
+// worst is shared out among the namespaces that ran something, and the actions of each. The lookout
+// learns who crowds others, as long as any action is bounded.
 func (w *crowd) judge(runnable float64, period time.Duration, now int64) {
 	w.mu.Lock()
 	active := w.active
@@ -191,11 +193,20 @@ func (w *crowd) judge(runnable float64, period time.Duration, now int64) {
 	for _, a := range active {
 		busy[a.tenant]++
 	}
+	fresh, bounded := make(shares, len(busy)), false
 	for _, a := range active {
 		floor := max(1, w.b.config.CrowdFloor/(len(busy)*busy[a.tenant]))
 		a.mu.Lock()
+		fresh[a.tenant] = fresh[a.tenant].plus(a.pressure.used+a.waiting.len(), a.pressure.ended)
 		a.judgeLocked(runnable, period, floor, now)
+		bounded = bounded || a.pressure.bound > 0
 		a.mu.Unlock()
+	}
+	w.shares = fresh.after(w.shares)
+	if bounded {
+		w.b.deps.Lookout.Crowd(w.shares.crowding())
+	} else {
+		w.b.deps.Lookout.Crowd(nil)
 	}
 }
 

@@ -3,6 +3,8 @@
 package balancer
 
 import (
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -93,5 +95,45 @@ func TestThreads(t *testing.T) {
 		if got := threads([]byte(load)); got != want {
 			t.Errorf("%q tells of %d threads, want %d", load, got, want)
 		}
+	}
+}
+
+// Who has at least as much to do as all have on the average crowds the others, but not who
+// gets less done for it, or does not wait.
+func TestCrowding(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		of   map[string]share
+		want []string
+	}{
+		{"nobody", map[string]share{}, nil},
+		{"one", map[string]share{"a": {open: 10, done: 5}}, []string{"a"}},
+		{"alike", map[string]share{"a": {open: 10, done: 5}, "b": {open: 10, done: 5}}, []string{"a", "b"}},
+		{"one that waits for less than two periods", map[string]share{"a": {open: 9, done: 5}}, nil},
+		{"much and little", map[string]share{"a": {open: 1000, done: 500}, "b": {open: 3, done: 5}}, []string{"a"}},
+		{"much, and nearly as much done", map[string]share{"a": {open: 900, done: 400}, "b": {open: 3, done: 600}}, []string{"a"}},
+		{"much, but less done", map[string]share{"a": {open: 900, done: 390}, "b": {open: 3, done: 610}}, nil},
+		{"two with much", map[string]share{"a": {open: 900, done: 400}, "b": {open: 800, done: 400}, "c": {open: 3, done: 100}}, []string{"a", "b"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := shares{}
+			for namespace, of := range row.of {
+				s[&tenant{namespace: namespace}] = of
+			}
+			if got := slices.Sorted(slices.Values(s.crowding())); !slices.Equal(got, row.want) {
+				t.Errorf("%v crowd others, want %v", got, row.want)
+			}
+		})
+	}
+}
+
+// A share is an average over some periods, and begins with the first of them.
+func TestSharesAreAverages(t *testing.T) {
+	here, new, gone := &tenant{}, &tenant{}, &tenant{}
+	former := shares{here: {open: 16, done: 80}, gone: {open: 1, done: 1}}
+	now := shares{here: share{}.plus(24, 0), new: share{}.plus(3, 4).plus(2, 1)}.after(former)
+	want := shares{here: {open: 17, done: 70}, new: {open: 5, done: 5}}
+	if !maps.Equal(now, want) {
+		t.Errorf("%v, want %v", now, want)
 	}
 }

@@ -3,7 +3,9 @@
 package balancer_test
 
 import (
+	"net"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -213,6 +215,73 @@ func TestCrowdFloorIsSharedOut(t *testing.T) {
 			}
 		}
 		c.stop()
+	})
+}
+
+// told is a lookout that remembers what it was told.
+type told struct {
+	mu      sync.Mutex
+	crowd   []string
+	watched map[string]int // connections, by namespace
+}
+
+func (l *told) Watch(conn net.Conn, namespace string) net.Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watched[namespace]++
+	return conn
+}
+
+func (l *told) Crowd(namespaces []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.crowd = namespaces
+}
+
+func (l *told) crowding() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Sorted(slices.Values(l.crowd))
+}
+
+// Who keeps the processors busy and has others wait crowds them, and nobody does
+// without need.
+func TestWhoCrowds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		l := &told{watched: map[string]int{}}
+		w.lookout = l
+		m := &machine{work: 5 * time.Millisecond}
+		c := w.crowded(m, 4)
+		other := key
+		other.Namespace = "other"
+		few := &callers{w: w}
+		few.join(2, func(inv *whisk.Invocation) { inv.Key = other })
+		c.join(2)
+		time.Sleep(2 * time.Second)
+		if crowd := l.crowding(); crowd != nil {
+			t.Errorf("%v crowd others where there is room", crowd)
+		}
+
+		c.join(398)
+		time.Sleep(5 * time.Second)
+		if crowd := l.crowding(); !slices.Equal(crowd, []string{key.Namespace}) {
+			t.Errorf("%v crowd others, want %v", crowd, key.Namespace)
+		}
+		few.stop()
+		time.Sleep(5 * time.Second)
+		if crowd := l.crowding(); !slices.Equal(crowd, []string{key.Namespace}) {
+			t.Errorf("%v crowd others that may come, want %v", crowd, key.Namespace)
+		}
+		c.stop()
+
+		time.Sleep(time.Minute)
+		if crowd := l.crowding(); crowd != nil {
+			t.Errorf("%v still crowd others", crowd)
+		}
+		if l.watched[key.Namespace] == 0 || l.watched["other"] == 0 || len(l.watched) != 2 {
+			t.Errorf("connections of %v are watched", l.watched)
+		}
 	})
 }
 

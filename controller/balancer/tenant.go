@@ -12,6 +12,7 @@ import (
 // tenant is what the actions of one namespace have of what all share. It is there
 // for as long as one of them is known.
 type tenant struct {
+	namespace      string
 	actions        int // guarded by Balancer.mu
 	entries, bytes atomic.Int64
 
@@ -25,7 +26,7 @@ type tenant struct {
 func (b *Balancer) tenantLocked(namespace string) *tenant {
 	t := b.tenants[namespace]
 	if t == nil {
-		t = &tenant{}
+		t = &tenant{namespace: namespace}
 		b.tenants[namespace] = t
 	}
 	return t

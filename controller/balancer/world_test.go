@@ -46,6 +46,7 @@ type world struct {
 	handle        func(*box, string, []byte) answer
 	prepare       func(*box)     // of a new container
 	runnable      func() float64 // nil where nobody knows
+	lookout       balancer.Lookout
 	dialPeer      func(context.Context, whisk.ControllerID, string) (whisk.ControllerToPeer, error)
 	log           slog.Handler
 }
@@ -77,6 +78,7 @@ func (w *world) start(adjust ...func(*balancer.Config)) *balancer.Balancer {
 		DialContainer: w.dialContainer,
 		DialPeer:      w.dialPeer,
 		Runnable:      w.runnable,
+		Lookout:       w.lookout,
 		Logger:        slog.New(w.log),
 	})
 	if err != nil {
