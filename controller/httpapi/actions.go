@@ -16,7 +16,7 @@ func (x *exchange) authenticate() bool {
 		x.refuse(err)
 		return false
 	}
-	x.caller = caller
+	x.caller, x.namespace = caller, caller.Namespace
 	return true
 }
 

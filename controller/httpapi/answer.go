@@ -72,7 +72,7 @@ func (x *exchange) send(status int, contentType []string, body []byte) {
 	if len(body) > countedByServer {
 		header["Content-Length"] = []string{strconv.Itoa(len(body))}
 	}
-	x.answered = true
+	x.answered, x.refused = true, status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
 	x.w.WriteHeader(status)
 	if _, err := x.w.Write(body); err != nil {
 		x.logger.Debug("answer not delivered", "transaction", x.transaction, "err", err)

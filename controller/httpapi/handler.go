@@ -13,6 +13,7 @@ import (
 
 	"github.com/whirl-faas/whirl/controller"
 	"github.com/whirl-faas/whirl/controller/apidocs"
+	"github.com/whirl-faas/whirl/controller/lookout"
 	"github.com/whirl-faas/whirl/whisk"
 )
 
@@ -117,8 +118,10 @@ type exchange struct {
 	r           *http.Request
 	transaction string
 	caller      *controller.Caller // nil on routes that need no credentials
+	namespace   string             // whose request it is, "" if nobody's
 	begun       time.Time          // when its head had been read
 	answered    bool               // the status line is out
+	refused     bool               // for there was too much to do, of the namespace or of all
 	traced      bool               // what it runs leaves a record however it ends
 	timed       bool               // who calls wants to know where the time went
 	pretty      bool               // errors go over several lines, as those of web actions do
@@ -132,6 +135,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.timed = takeSwitch(r, headerTiming)
 	defer x.recoverPanic()
 	x.route()
+	lookout.Note(r.Context(), x.namespace, x.refused)
 }
 
 // recoverPanic answers a request whose handling broke down.

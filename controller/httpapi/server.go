@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/whirl-faas/whirl/controller/lookout"
 )
 
 const (
@@ -28,6 +30,7 @@ func Server(handler http.Handler, connections int, logger *slog.Logger) *http.Se
 		IdleTimeout:       5 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ConnState:         newGuests(connections, logger).follow,
+		ConnContext:       lookout.With,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 
 		DisableGeneralOptionsHandler: true, // OPTIONS * is answered like any other

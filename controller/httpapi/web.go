@@ -70,6 +70,7 @@ func (x *exchange) serveWeb(target web.Target) {
 	body, payload := x.buffers.get(), x.buffers.get()
 	defer x.buffers.put(body)
 	defer x.buffers.put(payload)
+	x.namespace = target.Action.Namespace
 	if !x.identify() {
 		return
 	}
