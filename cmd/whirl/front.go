@@ -21,6 +21,7 @@ import (
 	"github.com/whirl-faas/whirl/controller/balancer"
 	"github.com/whirl-faas/whirl/controller/catalog"
 	"github.com/whirl-faas/whirl/controller/httpapi"
+	"github.com/whirl-faas/whirl/controller/lookout"
 	"github.com/whirl-faas/whirl/controller/meter"
 	"github.com/whirl-faas/whirl/surface"
 	"github.com/whirl-faas/whirl/whisk"
@@ -38,6 +39,7 @@ type front struct {
 	data     *data
 	listener net.Listener
 	dial     func(context.Context, whisk.Address) (net.Conn, error) // reaches containers
+	lookout  *lookout.Lookout
 
 	balancer   *balancer.Balancer
 	alarms     *alarms.Service
@@ -54,7 +56,7 @@ func openFront(ctx context.Context, settings frontSettings, name string, logger 
 	if err != nil {
 		return nil, err
 	}
-	f := &front{settings: settings, id: newControllerID(name), logger: logger, data: data, dial: dialContainer}
+	f := &front{settings: settings, id: newControllerID(name), logger: logger, data: data, dial: dialContainer, lookout: lookout.New()}
 	if f.listener, err = listenFor("listen", settings.listen); err != nil {
 		return nil, errors.Join(err, f.close())
 	}
@@ -88,6 +90,7 @@ func (f *front) close() error {
 	if f.forwards != nil {
 		errs = append(errs, closeListener(f.forwards.listener))
 	}
+	f.lookout.Crowd(nil)
 	return errors.Join(append(errs, f.data.close())...)
 }
 
@@ -100,6 +103,7 @@ func (f *front) assemble(ways balancer.Deps) (err error) {
 	}
 	ways.Logger = f.logger
 	ways.DialContainer = f.dial
+	ways.Lookout = f.lookout
 	if f.balancer, err = balancer.New(config, ways); err != nil {
 		return err
 	}
@@ -258,7 +262,7 @@ const lastAnswers = 2 * time.Second
 // serve answers requests until ctx ends.
 func (f *front) serve(ctx context.Context) error {
 	served := make(chan error, 1)
-	go func() { served <- f.server.Serve(f.listener) }()
+	go func() { served <- f.server.Serve(f.lookout.Listener(f.listener)) }()
 	select {
 	case err := <-served:
 		return err
