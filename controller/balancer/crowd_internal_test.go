@@ -137,3 +137,37 @@ func TestSharesAreAverages(t *testing.T) {
 		t.Errorf("%v, want %v", now, want)
 	}
 }
+
+// Who crowds others does so by his share of some periods, not by that of the latest.
+func TestCrowdingTakesTime(t *testing.T) {
+	b := unstarted(t)
+	l := &latest{}
+	b.deps.Lookout = l
+	inv := &whisk.Invocation{Limits: whisk.ActionLimits{Concurrency: 1}, Received: time.Now()}
+	inv.Key.Namespace = "noisy"
+	a := b.lockAction(inv)
+	a.pressure.bound = 1
+	for range 10 {
+		a.waitLocked(inv, false, b.now())
+	}
+	a.mu.Unlock()
+	for i, row := range []struct {
+		done int
+		want []string
+	}{{20, nil}, {0, nil}, {0, nil}, {1, nil}, {0, nil}, {0, nil}, {0, nil}, {0, nil}, {0, nil}, {0, nil}, {0, nil}, {0, []string{"noisy"}}, {7, []string{"noisy"}}} {
+		a.pressure.ended = row.done
+		b.crowd.active = []*action{a}
+		b.crowd.judge(100, crowdPeriod, b.now())
+		if !slices.Equal(l.crowd, row.want) {
+			t.Errorf("after period %d, in which %d runs ended, %v crowd others, want %v", i, row.done, l.crowd, row.want)
+		}
+	}
+}
+
+// latest is a lookout that knows what it was told last.
+type latest struct {
+	nobody
+	crowd []string
+}
+
+func (l *latest) Crowd(namespaces []string) { l.crowd = namespaces }

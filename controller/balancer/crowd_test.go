@@ -285,6 +285,26 @@ func TestWhoCrowds(t *testing.T) {
 	})
 }
 
+// What runs for long has others wait no more than what runs for a moment.
+func TestSleepersCrowdNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		l := &told{watched: map[string]int{}}
+		w.lookout = l
+		m := &machine{sleep: 2 * time.Second}
+		m.foreign.Store(1000)
+		c := w.crowded(m, 4)
+		c.join(64)
+		for range 100 {
+			time.Sleep(100 * time.Millisecond)
+			if crowd := l.crowding(); crowd != nil {
+				t.Fatalf("%v crowd others", crowd)
+			}
+		}
+		c.stop()
+	})
+}
+
 // A new action, of which nobody knows what is usual, is judged by the best that it did.
 func TestCrowdOfANewAction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -10,7 +10,7 @@ package balancer
 const (
 	shareSpan = 8   // periods that a share is an average of: who is read late has less done at once
 	shareLess = 0.8 // who has less done than so much of the average crowds nobody
-	shareLine = 2   // nor does he who waits for less than so many periods: it would do him harm to be read late
+	shareLine = 2   // nor does who waits for less than so many periods: to be read late would be a loss
 )
 
 // share is what there is of a namespace in a period.
@@ -23,8 +23,8 @@ func (s share) plus(open, done int) share {
 	return share{s.open + float64(open), s.done + float64(done)}
 }
 
-// shares are those of all namespaces that have something to do. It is guarded by nothing:
-// it is the crowd's goroutine's.
+// shares are those of all namespaces that have something to do. They belong to the crowd's
+// goroutine.
 type shares map[*tenant]share
 
 // after makes averages of the shares of a period, by those that there were before.
