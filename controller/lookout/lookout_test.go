@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,44 +19,17 @@ import (
 	"github.com/whirl-faas/whirl/controller/lookout"
 )
 
-// late is a connection that Go never looks at: who reads it waits until its deadline
-// passes, and finds then what has come.
-type late struct {
+// counted is a connection that counts how often its reader is woken.
+type counted struct {
 	*net.UnixConn
-
-	mu      sync.Mutex
-	passed  chan struct{} // closed when the read deadline has passed
-	expired bool
-	wakes   int // deadlines that had passed when they were set
+	wakes int // read deadlines that had passed when they were set
 }
 
-func (c *late) SetReadDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if expired := !t.IsZero() && !t.After(time.Now()); expired {
+func (c *counted) SetReadDeadline(t time.Time) error {
+	if !t.After(time.Now()) {
 		c.wakes++
-		if !c.expired {
-			close(c.passed)
-		}
-		c.expired = true
-	} else if c.expired {
-		c.passed, c.expired = make(chan struct{}), false
 	}
 	return nil
-}
-
-func (c *late) Read(p []byte) (int, error) {
-	c.mu.Lock()
-	passed := c.passed
-	c.mu.Unlock()
-	<-passed
-	return 0, os.ErrDeadlineExceeded
-}
-
-func (c *late) count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.wakes
 }
 
 // pair returns the two ends of a connection.
@@ -104,20 +76,20 @@ func TestWhoIsWoken(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			near, far := pair(t)
 			busy, _ := pair(t)
-			inner := &late{UnixConn: near, passed: make(chan struct{})}
+			inner := &counted{UnixConn: near}
 			synctest.Test(t, func(t *testing.T) {
 				l := open(t)
 				watched := l.Watch(inner, row.namespace)
 				worker := l.Watch(busy, "noisy")
 				l.Crowd(row.crowd)
 				look(t, worker)
-				if got := inner.count(); got != 0 {
+				if got := inner.wakes; got != 0 {
 					t.Fatalf("woken %d times when nothing had come", got)
 				}
 				say(t, far)
 				look(t, worker)
 				look(t, worker)
-				if got := inner.count(); got != row.want {
+				if got := inner.wakes; got != row.want {
 					t.Errorf("woken %d times, want %d", got, row.want)
 				}
 				if err := watched.Close(); err != nil {
@@ -148,8 +120,8 @@ func TestCrowdsComeAndGo(t *testing.T) {
 	before, beforeFar := pair(t)
 	during, duringFar := pair(t)
 	busy, _ := pair(t)
-	early := &late{UnixConn: before, passed: make(chan struct{})}
-	newcomer := &late{UnixConn: during, passed: make(chan struct{})}
+	early := &counted{UnixConn: before}
+	newcomer := &counted{UnixConn: during}
 	synctest.Test(t, func(t *testing.T) {
 		l := open(t)
 		l.Watch(early, "guest")
@@ -162,15 +134,15 @@ func TestCrowdsComeAndGo(t *testing.T) {
 			say(t, beforeFar)
 			say(t, duringFar)
 			look(t, worker)
-			if early.count() != i+1 || newcomer.count() != i+1 {
-				t.Errorf("crowd %d: woken %d and %d times", i, early.count(), newcomer.count())
+			if early.wakes != i+1 || newcomer.wakes != i+1 {
+				t.Errorf("crowd %d: woken %d and %d times", i, early.wakes, newcomer.wakes)
 			}
 			l.Crowd(nil)
 			say(t, beforeFar)
 			say(t, duringFar)
 			look(t, worker)
-			if early.count() != i+1 || newcomer.count() != i+1 {
-				t.Errorf("after crowd %d: woken %d and %d times", i, early.count(), newcomer.count())
+			if early.wakes != i+1 || newcomer.wakes != i+1 {
+				t.Errorf("after crowd %d: woken %d and %d times", i, early.wakes, newcomer.wakes)
 			}
 		}
 	})
@@ -180,7 +152,7 @@ func TestCrowdsComeAndGo(t *testing.T) {
 func TestPause(t *testing.T) {
 	near, far := pair(t)
 	busy, _ := pair(t)
-	inner := &late{UnixConn: near, passed: make(chan struct{})}
+	inner := &counted{UnixConn: near}
 	synctest.Test(t, func(t *testing.T) {
 		l := open(t)
 		l.Watch(inner, "guest")
@@ -190,12 +162,12 @@ func TestPause(t *testing.T) {
 		say(t, far)
 		time.Sleep(99 * time.Microsecond)
 		say(t, worker)
-		if got := inner.count(); got != 0 {
+		if got := inner.wakes; got != 0 {
 			t.Errorf("woken %d times after 99 µs", got)
 		}
 		time.Sleep(time.Microsecond)
 		say(t, worker)
-		if got := inner.count(); got != 1 {
+		if got := inner.wakes; got != 1 {
 			t.Errorf("woken %d times after 100 µs, want once", got)
 		}
 	})
