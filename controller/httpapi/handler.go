@@ -121,7 +121,7 @@ type exchange struct {
 	namespace   string             // whose request it is, "" if nobody's
 	begun       time.Time          // when its head had been read
 	answered    bool               // the status line is out
-	refused     bool               // for there was too much to do, of the namespace or of all
+	refused     bool               // by 429 or 503
 	traced      bool               // what it runs leaves a record however it ends
 	timed       bool               // who calls wants to know where the time went
 	pretty      bool               // errors go over several lines, as those of web actions do

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// pause is at least between two looks. What a look costs is a system call, some
-// microseconds; what it saves is most of the time until Go's own look, some milliseconds.
+// pause is at least between two looks. What a look costs is a system call; what it
+// saves is most of the time until Go's own look, some milliseconds.
 const pause = 100 * time.Microsecond
 
 // Lookout watches connections. All methods may be called concurrently; those of a nil
