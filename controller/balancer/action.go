@@ -220,7 +220,7 @@ func (a *action) needLocked() {
 // for; negative if too many were. A requisition brings whole containers, whose slots
 // beyond what it asks for are on their way, too. Where the action's containers are bounded, more
 // than those that may still come would have is of no use, and neither is more than a
-// crowd lets in.
+// crowd lets in. In a crowd they come one after the other.
 func (a *action) missingLocked() int {
 	want := a.waiting.len()
 	if a.instances > 0 {
@@ -229,12 +229,20 @@ func (a *action) missingLocked() int {
 	if bound := a.pressure.bound; bound > 0 {
 		want = min(want, max(0, bound-a.pressure.used))
 	}
+	if a.pacedLocked() {
+		want = min(want, max(1, a.away))
+	}
 	missing := want - a.asked - a.coming
 	if missing > 0 {
 		missing = max(0, missing-a.spareLocked())
 	}
 	return missing
 }
+
+// pacedLocked reports whether a crowd has the action wait for one container before it
+// asks for the next, as it does with those whose runs suffer, or may for all that is known.
+// What is asked for may also lead to other controllers: as many as run something now may.
+func (a *action) pacedLocked() bool { return a.b.crowd.dense.Load() && !a.pressure.spared }
 
 // spareLocked is how many slots the containers of all requisitions will have beyond
 // what is asked for.

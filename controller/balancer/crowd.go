@@ -5,6 +5,7 @@ package balancer
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +20,11 @@ import (
 // runs take twice as long is no harm done, and what sleeps in its container, or waits for
 // another machine, hardly takes longer in a crowd: it is left alone. When there is room,
 // those that were kept out are let in, step by step.
+//
+// Who waits asks for containers, and to make one takes the processors of many runs. A burst
+// that meets one container has a dozen made before the first period is over, which keep it
+// waiting in the meantime. So as soon as a look finds a crowd, an action has containers made
+// one after the other.
 
 const (
 	crowdLook   = 25 * time.Millisecond  // between two looks at the machine, while something runs
@@ -34,6 +40,7 @@ type crowd struct {
 	b        *Balancer
 	runnable func() float64 // see Deps; nil where nobody knows
 	shares   shares         // of the latest period
+	dense    atomic.Bool    // a look found a crowd, and no period has ended without one since
 
 	mu     sync.Mutex // below an action's
 	active []*action  // to be looked at when the period ends: something of them ran, or they are bounded
@@ -54,6 +61,7 @@ type pressure struct {
 	shortest time.Duration // of all runs; 0 before the first
 	bound    int           // of used; 0 for none
 	metLast  int64         // when the bound did, or began, on the balancer's clock
+	spared   bool          // runs did not suffer in the latest crowd
 }
 
 // full tells somebody who wants a slot whether the bound keeps him waiting.
@@ -128,7 +136,7 @@ func (p *pressure) tighten(runnable float64, period time.Duration, floor int, no
 	if usual == 0 {
 		usual = p.shortest
 	}
-	if p.mean() <= crowdSlow*usual {
+	if p.spared = p.mean() <= crowdSlow*usual; p.spared {
 		return
 	}
 	late := p.took - time.Duration(p.ended)*usual
@@ -163,7 +171,11 @@ func (w *crowd) run(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		sum += w.runnable()
+		runnable := w.runnable()
+		if runnable > crowdFrom {
+			w.dense.Store(true)
+		}
+		sum += runnable
 		looks++
 		if now := w.b.now(); now-begun >= int64(crowdPeriod) {
 			w.judge(sum/float64(looks), time.Duration(now-begun), now)
@@ -207,6 +219,18 @@ func (w *crowd) judge(runnable float64, period time.Duration, now int64) {
 		w.b.deps.Lookout.Crowd(w.shares.crowding())
 	} else {
 		w.b.deps.Lookout.Crowd(nil)
+	}
+	if runnable <= crowdFrom && w.dense.Swap(false) {
+		w.resume()
+	}
+}
+
+// resume has all actions ask for what a crowd kept them from asking for.
+func (w *crowd) resume() {
+	for _, a := range w.b.allActions() {
+		a.mu.Lock()
+		a.needLocked()
+		a.mu.Unlock()
 	}
 }
 

@@ -37,6 +37,35 @@ func TestCrowdKeepsNoNewContainer(t *testing.T) {
 	}
 }
 
+// How much of what waits is asked for at once.
+func TestAskedForInACrowd(t *testing.T) {
+	const waiting = 20
+	for _, row := range []struct {
+		name          string
+		dense, spared bool
+		away          int // activations that other controllers have
+		want          int
+	}{
+		{"no crowd", false, false, 0, waiting},
+		{"a crowd", true, false, 0, 1},
+		{"a crowd that does it no harm", true, true, 0, waiting},
+		{"a crowd, and others help", true, false, 5, 5},
+	} {
+		b := unstarted(t)
+		inv := &whisk.Invocation{Limits: whisk.ActionLimits{Concurrency: 1}, Received: time.Now()}
+		a := b.lockAction(inv)
+		for range waiting {
+			a.waitLocked(inv, false, b.now())
+		}
+		b.crowd.dense.Store(row.dense)
+		a.pressure.spared, a.away = row.spared, row.away
+		if got := a.missingLocked(); got != row.want {
+			t.Errorf("%s: %d are asked for, want %d", row.name, got, row.want)
+		}
+		a.mu.Unlock()
+	}
+}
+
 // What is usual follows shorter runs quickly, and longer ones slowly.
 func TestUsual(t *testing.T) {
 	const ms = time.Millisecond

@@ -218,6 +218,85 @@ func TestCrowdFloorIsSharedOut(t *testing.T) {
 	})
 }
 
+// In a crowd a container is made when the one before it is there, and the rest at once when
+// the crowd has gone.
+func TestCrowdHasContainersMadeOneByOne(t *testing.T) {
+	const callers, floor = 64, 64 // nobody is kept out
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.createDelay = 100 * time.Millisecond
+		m := &machine{work: time.Millisecond, lucky: 10}
+		m.foreign.Store(1000)
+		c := w.crowded(m, floor)
+		time.Sleep(time.Second) // somebody looks
+		c.join(callers)
+		for range 100 {
+			time.Sleep(10 * time.Millisecond)
+			if requested := w.standing().Requested; requested != 1 {
+				t.Fatalf("%d containers are asked for", requested)
+			}
+		}
+		if n := w.standing().Containers; n < 9 || n > 10 {
+			t.Errorf("%d containers after a second, want one for each tenth", n)
+		}
+
+		m.foreign.Store(0)
+		time.Sleep(time.Second)
+		if n := w.standing().Containers; n != callers {
+			t.Errorf("%d containers for %d callers a second after the crowd", n, callers)
+		}
+		c.stop()
+	})
+}
+
+// When a crowd has gone all that wait are asked for, also where nothing comes and nothing ends.
+func TestCrowdThatGoesHasTheRestAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.manual = true // the scheduler has no room
+		m := &machine{}
+		m.foreign.Store(1000)
+		w.crowded(m, 4)
+		time.Sleep(time.Second)
+		var waiting []<-chan whisk.Outcome
+		for range 8 {
+			waiting = append(waiting, w.background())
+		}
+		time.Sleep(time.Second)
+		if requested := w.standing().Requested; requested != 1 {
+			t.Errorf("%d containers are asked for in the crowd", requested)
+		}
+		m.foreign.Store(0)
+		time.Sleep(time.Second)
+		if requested := w.standing().Requested; requested != len(waiting) {
+			t.Errorf("%d containers are asked for after it, and %d wait", requested, len(waiting))
+		}
+		w.stop()
+		for _, outcome := range waiting {
+			<-outcome
+		}
+	})
+}
+
+// What sleeps has its containers made at once in a crowd, too, when it is known to sleep.
+func TestSleepersHaveContainersMadeAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.createDelay = 100 * time.Millisecond
+		m := &machine{sleep: 100 * time.Millisecond}
+		m.foreign.Store(1000)
+		c := w.crowded(m, 4)
+		c.join(2)
+		time.Sleep(2 * time.Second)
+		c.join(62)
+		time.Sleep(w.createDelay + 10*time.Millisecond)
+		if n := w.standing().Containers; n != 64 {
+			t.Errorf("%d containers, want 64", n)
+		}
+		c.stop()
+	})
+}
+
 // told is a lookout that remembers what it was told.
 type told struct {
 	mu      sync.Mutex
