@@ -240,8 +240,8 @@ func (a *action) missingLocked() int {
 }
 
 // pacedLocked reports whether a crowd has the action wait for one container before it
-// asks for the next, as it does with those whose runs suffer, or may for all that is known.
-// What is asked for may also lead to other controllers: as many as run something now may.
+// asks for the next, as it does unless the action's runs are known not to suffer. Where
+// other controllers take its activations it asks for as many at once as they have now.
 func (a *action) pacedLocked() bool { return a.b.crowd.dense.Load() && !a.pressure.spared }
 
 // spareLocked is how many slots the containers of all requisitions will have beyond

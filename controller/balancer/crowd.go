@@ -61,7 +61,7 @@ type pressure struct {
 	shortest time.Duration // of all runs; 0 before the first
 	bound    int           // of used; 0 for none
 	metLast  int64         // when the bound did, or began, on the balancer's clock
-	spared   bool          // runs did not suffer in the latest crowd
+	spared   bool          // its runs did not suffer in the latest crowd
 }
 
 // full tells somebody who wants a slot whether the bound keeps him waiting.
