@@ -28,14 +28,14 @@ import (
 
 const (
 	crowdLook   = 25 * time.Millisecond  // between two looks at the machine, while something runs
-	crowdPeriod = 250 * time.Millisecond // after which the looks have a consequence
-	crowdFrom   = 8                      // so much for each processor, on the average of a period, is a crowd
+	crowdPeriod = 250 * time.Millisecond // of looks that actions are judged by
+	crowdFrom   = 8                      // more than so much for each processor is a crowd, of a look and on the average of a period
 	crowdSlow   = 2                      // an action whose runs take so many times as long as usual is let be
 	crowdLinger = 10 * time.Second       // a bound that was not met for so long goes
 )
 
-// crowd watches how much wants to run on the machine, and has actions bounded while
-// that is too much.
+// crowd watches how much wants to run on the machine, and has actions bounded, and their
+// containers made one by one, while that is too much.
 type crowd struct {
 	b        *Balancer
 	runnable func() float64 // see Deps; nil where nobody knows
@@ -195,7 +195,8 @@ func (w *crowd) pause() time.Duration {
 
 // judge ends a period in which so much was runnable, for each processor. What may wait at the
 // worst is shared out among the namespaces that ran something, and the actions of each. The lookout
-// learns who crowds others, as long as any action is bounded.
+// learns who crowds others, as long as any action is bounded. A period without a crowd ends what a
+// look began.
 func (w *crowd) judge(runnable float64, period time.Duration, now int64) {
 	w.mu.Lock()
 	active := w.active
