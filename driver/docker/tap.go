@@ -32,6 +32,11 @@ import (
 // size while nobody reads, the oldest of that is lost. And if it wrote more than
 // that without a pause before the reader died, the place is found by time only,
 // and some lines may come twice.
+//
+// When it is the engine that dies, or is restarted, what it had read of a container
+// and neither passed on nor written down is lost with it: some lines, and none unless
+// the container wrote at that moment. What it had passed on and not written down leaves
+// the journal short of that, and as much of what comes next is lost.
 type tap struct {
 	sandbox  *sandbox
 	readers  [2]*io.PipeReader
